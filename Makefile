@@ -1,0 +1,29 @@
+# make demo: train in float, 8 and 4 bits and show what SWALP gains.   make test: run the tests.
+# Both make their own virtual environment, .venv, with what they need and nothing else.
+PYTHON ?= python3
+RUN = .venv/bin/python
+
+.PHONY: demo test lint wheel clean
+
+demo: .venv/demo
+	$(RUN) -m lpnet demo
+
+test: .venv/test
+	$(RUN) -m pytest -n auto -q --cov=lpnet --cov-report=term:skip-covered --cov-fail-under=90
+
+lint: .venv/test
+	$(RUN) -m ruff check .
+
+# The wheel, installed in an environment of its own, imports whole.
+wheel: .venv/test
+	rm -rf build dist .venv/wheel && $(RUN) -m build -q --wheel
+	$(PYTHON) -m venv .venv/wheel && .venv/wheel/bin/python -m pip install -q dist/*.whl
+	cd dist && ../.venv/wheel/bin/python ../tests/import_all.py
+
+.venv/%: setup.cfg pyproject.toml
+	test -x $(RUN) || $(PYTHON) -m venv .venv
+	$(RUN) -m pip install -q --disable-pip-version-check -e '.[$*]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist demo runs *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage*

@@ -1,0 +1,7 @@
+"""python -m lpnet"""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

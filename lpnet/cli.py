@@ -1,0 +1,236 @@
+"""The command line: lpnet demo | train | eval | formats."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from . import data, demo, models, nn, optim, random
+from .checkpoint import load
+from .formats import show
+from .precision import Precision
+from .training import evaluate, fit, read_config
+from .version import __version__
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, 2 for a mistake of the user's, 130 when interrupted."""
+    try:
+        arguments = parser().parse_args(argv)
+        arguments.run(arguments)
+    except SystemExit as stop:  # argparse's way to end after --help or a usage error
+        return int(stop.code or 0)
+    except (ValueError, TypeError, OSError, FloatingPointError, MemoryError, RuntimeError, ImportError) as error:
+        print(f"lpnet: error: {_sentence(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("lpnet: interrupted; a run with a folder goes on with --resume", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _sentence(error: Exception) -> str:
+    """Return what went wrong in one line."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(text.split())
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"lpnet: error: {message}; see {self.prog} --help\n")
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        none = action.default is None or action.default is False
+        return action.help if none else super()._get_help_string(action)
+
+
+def _number(kind: type[int] | type[float], least: float) -> Callable[[str], float]:
+    """Return a converter for argparse that refuses what is not a finite number of at least `least`."""
+
+    def convert(text: str) -> float:
+        with contextlib.suppress(ValueError):
+            if least <= (value := kind(text)) < math.inf:
+                return value
+        what = "an integer" if kind is int else "a number"
+        raise argparse.ArgumentTypeError(f"expected {what} of at least {least}, got {text!r}")
+
+    return convert
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser with all commands."""
+    top = _Parser(prog="lpnet", description="Low-precision training of small neural networks.")
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_demo, _add_train, _add_eval, _add_formats):
+        add(commands)
+    return top
+
+
+def _command(commands: Any, name: str, run: Any, summary: str, details: str = "") -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {details}",
+        formatter_class=_Help,
+    )  # fmt: skip
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_demo(commands: Any) -> None:
+    p = _command(commands, "demo", _demo, "train in float, 8 and 4 bits, and show what SWALP gains",
+                 "Needs no network and no data beside the package; takes about a minute on two processors."
+                 )  # fmt: skip
+    p.add_argument("--seeds", type=_number(int, 2), default=3, help="runs of each method")
+    p.add_argument("--epochs", type=_number(int, 3), default=demo.EPOCHS, help="epochs of each run")
+    p.add_argument("--out", type=Path, default=Path("demo"), help="folder for table.md and curves.png")
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    print(demo.run(arguments.out, arguments.seeds, arguments.epochs))
+    print(f"curves: {arguments.out / 'curves.png'}")
+
+
+def _add_train(commands: Any) -> None:
+    p = _command(commands, "train", _train, "train a network on images in any precision",
+                 "The run folder holds config.json, log.jsonl, checkpoint.npz, model.npz, averaged.npz and "
+                 "curves.png; a run killed at any moment goes on with --resume, to the same bits.")  # fmt: skip
+    p.add_argument("--model", default="small_cnn", help=f"one of {', '.join(models.names())}")
+    p.add_argument("--data", default="digits", help=f"one of {', '.join(data.NAMES)}")
+    p.add_argument("--data-dir", type=Path, help="folder with the data files; without it LPNET_DATA, the user's "
+                   "cache, or a download")  # fmt: skip
+    p.add_argument("--precision", default="fp32", help="a format for everything, such as bfp8, fixed8.6 or e4m3 "
+                   "(see 'lpnet formats'), or role by role: weight=bfp8,activation=e4m3,error=e5m2; roles: weight, "
+                   "activation, error, gradient, momentum, accumulator; fp32 is exact")  # fmt: skip
+    p.add_argument("--rounding", default="stochastic", help="how numbers are rounded")
+    p.add_argument("--epochs", type=_number(int, 1), default=10, help="passes over the training set")
+    p.add_argument("--batch-size", type=_number(int, 1), default=128, help="samples a step")
+    p.add_argument("--lr", type=_number(float, 0), default=0.05,
+                   help="learning rate: constant, then falling to 0.01 of it")
+    p.add_argument("--momentum", type=_number(float, 0), default=0.9, help="momentum of SGD")
+    p.add_argument("--weight-decay", type=_number(float, 0), default=5e-4, help="weight decay of SGD")
+    p.add_argument("--swa-start", type=_number(int, 1),
+                   help="epoch after which weights are averaged (SWALP); none: no averaging")
+    p.add_argument("--swa-lr", type=_number(float, 0), help="learning rate while averaging; none: a fifth of --lr")
+    p.add_argument("--swa-cycle", type=_number(int, 1), help="steps from one average to the next; none: an epoch")
+    p.add_argument("--swa-format", help="format of the average itself; none: full precision")
+    p.add_argument("--augment", action="store_true", help="random crops, padded by 4, and flips")
+    p.add_argument("--seed", type=_number(int, 0), default=0,
+                   help="seed of initial weights, order, augmentation and rounding")
+    p.add_argument("--out", type=Path, help="run folder; none: runs/DATA-MODEL-PRECISION")
+    p.add_argument("--resume", action="store_true", help="go on from the checkpoint in the run folder, if any")
+    p.add_argument("--checkpoint-every", type=_number(float, 0), default=30.0, metavar="SECONDS",
+                   help="time between checkpoints")
+    p.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+_NOT_CONFIG = ("run", "out", "resume", "quiet", "data_dir", "checkpoint_every")  # may change when a run is resumed
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    config = {k: v for k, v in vars(arguments).items() if k not in _NOT_CONFIG}
+    out = arguments.out or Path("runs") / f"{arguments.data}-{arguments.model}-{arguments.precision.replace(':', '-')}"
+    parts = _prepare(config, arguments.data_dir)
+    lowered = sum(m.precision is not None for m in parts["model"].modules())
+    print(f"{arguments.model}: {parts['model'].n_parameters():,} parameters, {lowered} layers rounded")
+    fit(**parts, out=out, resume=arguments.resume, config=config, checkpoint_every=arguments.checkpoint_every,
+        progress=not arguments.quiet)  # fmt: skip
+    print(f"results: {out}")
+
+
+def _prepare(config: dict[str, Any], data_dir: Path | None) -> dict[str, Any]:
+    """Return what `fit` needs for a configuration."""
+    random.manual_seed(config["seed"])
+    train, test = _loaders(config, data_dir)
+    model = _model(config, train)
+    precision = Precision.parse(config["precision"], config["rounding"])
+    nn.lower(model, precision if precision != Precision() else None)
+    optimizer = optim.SGD(model.parameters(), config["lr"], config["momentum"], config["weight_decay"],
+                          precision=precision)  # fmt: skip
+    return {
+        "model": model, "train": train, "test": test, "epochs": config["epochs"], "optimizer": optimizer,
+        "swalp": _swalp(config, model, optimizer, len(train)),
+        "schedule": optim.swalp_schedule(config["lr"], config["swa_start"] or config["epochs"]),
+    }  # fmt: skip
+
+
+def _loaders(config: dict[str, Any], data_dir: Path | None) -> tuple[data.DataLoader, data.DataLoader]:
+    train, test = data.load(config["data"], data_dir)
+    augment = (data.random_crop(4), data.random_flip()) if config["augment"] else None
+    size = config["batch_size"]
+    return (data.DataLoader(train, size, shuffle=True, seed=config["seed"], transform=augment),
+            data.DataLoader(test, size))  # fmt: skip
+
+
+def _model(config: dict[str, Any], loader: data.DataLoader) -> nn.Module:
+    return models.build(config["model"], loader.dataset.images.shape[1:], len(loader.dataset.classes))
+
+
+def _swalp(config: dict[str, Any], model: nn.Module, optimizer: optim.Optimizer, steps: int) -> optim.SWALP | None:
+    start = config["swa_start"]
+    if start is None:
+        if idle := [key for key in ("swa_lr", "swa_cycle", "swa_format") if config[key] is not None]:
+            raise ValueError(f"--{idle[0].replace('_', '-')} needs --swa-start, the epoch after which averaging begins")
+        return None
+    if start >= config["epochs"]:
+        raise ValueError(f"--swa-start must be below --epochs, which is {config['epochs']}, got {start}")
+    lr = config["lr"] / 5 if config["swa_lr"] is None else config["swa_lr"]
+    return optim.SWALP(model, optimizer, start * steps, config["swa_cycle"] or steps, lr, config["swa_format"])
+
+
+def _add_eval(commands: Any) -> None:
+    p = _command(commands, "eval", _eval, "measure the final and the averaged model of a run on its test set")
+    p.add_argument("folder", metavar="RUN", type=Path, help="run folder of 'lpnet train'")
+    p.add_argument("--data-dir", type=Path, help="folder with the data files")
+
+
+def _eval(arguments: argparse.Namespace) -> None:
+    config = read_config(arguments.folder)
+    try:
+        _, test = _loaders(config, arguments.data_dir)
+        model, precision = _model(config, test), Precision.parse(config["precision"], config["rounding"])
+    except KeyError as error:
+        raise ValueError(f"{arguments.folder}: config.json has no {error}: not a run of 'lpnet train'") from error
+    if not (arguments.folder / "model.npz").exists():
+        raise FileNotFoundError(f"{arguments.folder} has no model.npz: the run has not ended, go on with --resume")
+    print(f"{'weights':10} {'activations':12} {'loss':>8} {'error':>8}")
+    for name in ("model", "averaged"):
+        if (arguments.folder / f"{name}.npz").exists():
+            _print_errors(name, arguments.folder / f"{name}.npz", model, test, precision)
+
+
+def _print_errors(name: str, file: Path, model: nn.Module, test: data.DataLoader, precision: Precision) -> None:
+    """Print the loss and error of a saved model, with exact activations and, if different, with rounded ones."""
+    try:
+        model.load_state_dict(load(file)["model"])
+    except KeyError as error:
+        raise ValueError(f"{file} holds no {error}") from error
+    for activations, p in (("exact", None), ("rounded", precision)):
+        if p is None or p.activation is not None:
+            nn.lower(model, p)
+            result = evaluate(model, test)
+            print(f"{name:10} {activations:12} {result['loss']:8.4f} {result['error']:6.2f} %")
+
+
+def _add_formats(commands: Any) -> None:
+    p = _command(commands, "formats", _formats, "list the number formats, or describe one")
+    p.add_argument("name", metavar="NAME", nargs="?", help="a format, such as e4m3, fixed8.6 or bfp8:16")
+    p.add_argument("--plot", metavar="FILE", type=Path, help="draw NAME's numbers on a line")
+
+
+def _formats(arguments: argparse.Namespace) -> None:
+    if arguments.name is None:
+        print(show.table())
+        return
+    print(show.describe(arguments.name))
+    if arguments.plot is not None:
+        show.plot(arguments.name, arguments.plot)
+        print(f"picture: {arguments.plot}")

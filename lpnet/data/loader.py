@@ -1,0 +1,144 @@
+"""Batches by position: (seed, epoch) gives the order of the samples, (seed, epoch, batch) the augmentation.
+
+Nothing sequential is drawn, so that three integers are the whole state. Order: a Philox generator with key (seed, 2)
+and counter (0, epoch, 0, 0). Augmentation: key (seed, 3) and counter (0, epoch, batch, 0). Second key words 0 and 1
+belong to rounding and initial weights (lpnet/random.py), so the streams of one seed never meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .datasets import Dataset
+from .transforms import Transform, compose
+
+_ORDER, _AUGMENT = 2, 3  # second key words
+
+
+class DataLoader:
+    """Iterate over a data set in batches (x float32, y); one full `for` loop is one epoch.
+
+    Parameters
+    ----------
+    dataset : a Dataset: x is (n, C, H, W), scaled, transformed, then normalised by its mean and std; y is (n,) int64.
+        Or a pair of arrays (x, y) of one length: x is given as float32; y as int64 when integer, else as float32.
+    batch_size : samples a batch; the last batch of an epoch may have fewer.
+    shuffle : a new order each epoch, else the data set's own.
+    seed : an integer in [0, 2^64), for order and augmentation.
+    transform : a function (x, rng) -> x, or several in a tuple.
+    drop_last : leave out a last batch that is not full.
+
+    Raises ValueError when an argument does not fit or no batch would come.
+
+    Notes
+    -----
+    `state_dict()` taken in the loop's body counts the batch the body has just received as consumed. After
+    `load_state_dict` the next `for` goes on with the very next batch of that epoch (with none when the state was taken
+    after the last one), and later epochs follow as if never interrupted. In any other case a `for` starts at the
+    beginning of the current epoch, and the epoch counts up only when its loop comes to its end: leaving a loop by
+    `break` and looping again gives the same batches again. Set `loader.epoch` to go to another epoch. A pass made for
+    another purpose (evaluation, `update_bn`) wants a loader of its own, or it moves the position of the training.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset | tuple[np.ndarray, np.ndarray],
+        batch_size: int = 128,
+        shuffle: bool = False,
+        seed: int = 0,
+        transform: Transform | tuple[Transform, ...] | None = None,
+        drop_last: bool = False,
+    ) -> None:
+        self.dataset = dataset if isinstance(dataset, Dataset) else _as_pair(dataset)
+        self.batch_size = _integer(batch_size, "batch_size", 1)
+        self.seed = _integer(seed, "seed", 0, 2**64 - 1)
+        self.shuffle, self.drop_last = shuffle, drop_last
+        self.transform = compose(*transform) if isinstance(transform, tuple | list) else transform
+        self.epoch, self.batch = 0, 0  # epochs finished; batches of the current one handed out
+        self._resume = False  # whether the next loop goes on at `batch`
+        if not len(self):
+            wanted = f"batch_size {batch_size} with drop_last={drop_last}"
+            raise ValueError(f"DataLoader: {self._samples} samples give no batch, {wanted}")
+
+    @property
+    def _samples(self) -> int:
+        return len(self.dataset if isinstance(self.dataset, Dataset) else self.dataset[1])
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        full, rest = divmod(self._samples, self.batch_size)
+        return full + bool(rest and not self.drop_last)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        epoch, start = self.epoch, self.batch if self._resume else 0
+        self._resume = False
+        order = self.order(epoch)
+        for batch in range(start, len(self)):
+            index = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            xy = self._take(index, epoch, batch)
+            self.epoch, self.batch = epoch, batch + 1
+            yield xy
+        self.epoch, self.batch = epoch + 1, 0
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Return the indices of the samples in the order of that epoch, (N,) int64."""
+        if not self.shuffle:
+            return np.arange(self._samples)
+        # Sorting raw words, as NumPy promises the same raw words for ever but not the same permutation().
+        words = _philox(self.seed, _ORDER, epoch).random_raw(self._samples)
+        return np.argsort(words, kind="stable")
+
+    def _take(self, index: np.ndarray, epoch: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return one batch: chosen, scaled, transformed, normalised."""
+        if not isinstance(self.dataset, Dataset):
+            x, y = self.dataset
+            return self._transformed(x[index], epoch, batch), y[index]
+        x = self._transformed(self.dataset.scaled(index), epoch, batch)
+        return self.dataset.normalize(x), self.dataset.labels[index]
+
+    def _transformed(self, x: np.ndarray, epoch: int, batch: int) -> np.ndarray:
+        if self.transform is None:
+            return x
+        rng = np.random.Generator(_philox(self.seed, _AUGMENT, epoch, batch))
+        return np.asarray(self.transform(x, rng), np.float32)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position: seed, epoch, and how many batches of it were consumed."""
+        return {"seed": self.seed, "epoch": self.epoch, "batch": self.batch}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go to the position that `state_dict` returned; the next loop goes on there.
+
+        Raises ValueError when it is not a position of this loader; the loader is then as it was.
+        """
+        missing = [key for key in ("seed", "epoch", "batch") if key not in state]
+        if missing:
+            raise ValueError(f"DataLoader: the state has no {', '.join(missing)}")
+        seed = _integer(state["seed"], "seed", 0, 2**64 - 1)
+        epoch, batch = _integer(state["epoch"], "epoch", 0), _integer(state["batch"], "batch", 0, len(self))
+        self.seed, self.epoch, self.batch, self._resume = seed, epoch, batch, True
+
+
+def _philox(seed: int, purpose: int, epoch: int, batch: int = 0) -> np.random.Philox:
+    key, counter = np.array([seed, purpose], np.uint64), np.array([0, epoch, batch, 0], np.uint64)
+    return np.random.Philox(key=key, counter=counter)
+
+
+def _integer(value: object, name: str, low: int, high: float = float("inf")) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
+        raise ValueError(f"DataLoader: {name} must be an integer in [{low}, {high}], got {value!r}")
+    return int(value)
+
+
+def _as_pair(pair: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return (x, y) as float32 and int64 (or float32) arrays of one length."""
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise ValueError(f"DataLoader: dataset must be a Dataset or a pair (x, y), got {type(pair).__name__}")
+    x, y = (np.asarray(a) for a in pair)
+    if not x.ndim or not y.ndim or len(x) != len(y):
+        raise ValueError(f"DataLoader: x {x.shape} and y {y.shape} must have the same length")
+    if x.dtype.kind not in "biuf" or y.dtype.kind not in "biuf":
+        raise ValueError(f"DataLoader: x and y must be numbers, got {x.dtype} and {y.dtype}")
+    return x.astype(np.float32, copy=False), y.astype(np.float32 if y.dtype.kind == "f" else np.int64, copy=False)

@@ -1,0 +1,65 @@
+"""Fixed point: integers times one power of two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..backend import get_array_module
+from .base import Array, Format, bound, integer, pow2floor, tiny
+
+
+@dataclass(frozen=True)
+class FixedPoint(Format):
+    """Two's complement numbers of `wl` bits, `fl` of them behind the point.
+
+    Raises ValueError for a word length outside 1..53 or a fraction length outside -100..140.
+    """
+
+    wl: int  # word length, in bits
+    fl: int  # fraction length: the gap is 2^-fl
+    symmetric: bool = False  # leave out the lowest number, which has no counterpart above zero
+    saturate: bool = True  # numbers beyond the ends become the ends; False: they stay, on the same grid
+
+    def __post_init__(self) -> None:
+        integer("FixedPoint", "wl", self.wl, 1, 53)
+        integer("FixedPoint", "fl", self.fl, -100, 140)
+
+    @property
+    def bits(self) -> int:
+        """Bits of a number."""
+        return self.wl
+
+    @property
+    def max(self) -> float:
+        """The largest number."""
+        return (2.0 ** (self.wl - 1) - 1) * self.smallest
+
+    @property
+    def min(self) -> float:
+        """The lowest number."""
+        return -self.max if self.symmetric else -(2.0 ** (self.wl - 1)) * self.smallest
+
+    @property
+    def smallest(self) -> float:
+        """The smallest number above zero."""
+        return 2.0**-self.fl
+
+    def spacing(self, x: Array) -> Any:
+        """Return 2^-fl; where nothing is clipped, no finer than the numbers of x itself."""
+        gap = max(self.smallest, tiny(x.dtype))
+        if self.saturate:
+            return x.dtype.type(gap)
+        digits = 23 if x.dtype.itemsize == 4 else 52
+        own = pow2floor(x) * x.dtype.type(2.0**-digits)
+        xp = get_array_module(x)
+        return xp.maximum(xp.where(xp.isinf(own), gap, own), gap).astype(x.dtype)
+
+    def clip(self, y: Array, s: Array) -> Array:
+        """Saturate."""
+        if not self.saturate:
+            return y
+        return get_array_module(y).clip(y, bound(self.min, y.dtype), bound(self.max, y.dtype))
+
+    def __str__(self) -> str:
+        return f"fixed{self.wl}.{self.fl}"

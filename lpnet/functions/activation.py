@@ -1,0 +1,124 @@
+"""Activation functions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..backend import get_array_module
+from ..tensor import Array, Function, Tensor
+
+
+class ReLU(Function):
+    # y = max(x, 0)
+    rounds = False
+
+    def forward(self, x: Array) -> Array:
+        self.y = get_array_module(x).maximum(x, 0)
+        return self.y
+
+    def backward(self, gy: Array) -> Array:
+        return gy * (self.y > 0)
+
+
+def relu(x: Any) -> Tensor:
+    """Return x where positive, 0 elsewhere; the gradient at 0 is 0."""
+    return ReLU()(x)
+
+
+def _sigmoid(x: Array) -> Array:
+    return 0.5 * get_array_module(x).tanh(0.5 * x) + 0.5  # never overflows, unlike 1 / (1 + exp(-x))
+
+
+class Sigmoid(Function):
+    # y = 1 / (1 + e^-x),  dy/dx = y (1 - y)
+    def forward(self, x: Array) -> Array:
+        self.y = _sigmoid(x)
+        return self.y
+
+    def backward(self, gy: Array) -> Array:
+        return gy * self.y * (1 - self.y)
+
+
+def sigmoid(x: Any) -> Tensor:
+    """Return 1 / (1 + exp(-x))."""
+    return Sigmoid()(x)
+
+
+class Tanh(Function):
+    # dy/dx = 1 - y^2
+    def forward(self, x: Array) -> Array:
+        self.y = get_array_module(x).tanh(x)
+        return self.y
+
+    def backward(self, gy: Array) -> Array:
+        return gy * (1 - self.y * self.y)
+
+
+def tanh(x: Any) -> Tensor:
+    """Return the hyperbolic tangent of x."""
+    return Tanh()(x)
+
+
+class GELU(Function):
+    # y = x/2 (1 + t),  t = tanh(k (x + 0.044715 x^3)),  k = sqrt(2 / pi)
+    k, cubic = math.sqrt(2 / math.pi), 0.044715
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        self.t = get_array_module(x).tanh(self.k * (x + self.cubic * x * x * x))
+        return 0.5 * x * (1 + self.t)
+
+    def backward(self, gy: Array) -> Array:
+        x, t = self.x, self.t
+        inner = self.k * (1 + 3 * self.cubic * x * x)
+        return gy * 0.5 * (1 + t + x * (1 - t * t) * inner)
+
+
+def gelu(x: Any) -> Tensor:
+    """Return the Gaussian error linear unit of x, by its tanh form (Hendrycks and Gimpel, 2016)."""
+    return GELU()(x)
+
+
+class Softmax(Function):
+    # y = e^x / sum e^x,  gx = y (gy - sum gy y)
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def forward(self, x: Array) -> Array:
+        e = get_array_module(x).exp(x - x.max(axis=self.axis, keepdims=True))  # the shift changes nothing but overflow
+        self.y = e / e.sum(axis=self.axis, keepdims=True)
+        return self.y
+
+    def backward(self, gy: Array) -> Array:
+        return self.y * (gy - (gy * self.y).sum(axis=self.axis, keepdims=True))
+
+
+def softmax(x: Any, axis: int = -1) -> Tensor:
+    """Return exp(x) divided by its sum along `axis`."""
+    return Softmax(axis)(x)
+
+
+def log_softmax_array(x: Array, axis: int) -> Array:
+    """Return the logarithm of the softmax of an array, without overflow."""
+    xp = get_array_module(x)
+    x = x - x.max(axis=axis, keepdims=True)
+    return x - xp.log(xp.exp(x).sum(axis=axis, keepdims=True))
+
+
+class LogSoftmax(Function):
+    # y = x - log sum e^x,  gx = gy - softmax(x) sum gy
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def forward(self, x: Array) -> Array:
+        self.y = log_softmax_array(x, self.axis)
+        return self.y
+
+    def backward(self, gy: Array) -> Array:
+        return gy - get_array_module(gy).exp(self.y) * gy.sum(axis=self.axis, keepdims=True)
+
+
+def log_softmax(x: Any, axis: int = -1) -> Tensor:
+    """Return the logarithm of the softmax along `axis`."""
+    return LogSoftmax(axis)(x)

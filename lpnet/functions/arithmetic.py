@@ -1,0 +1,214 @@
+"""Elementwise operations, from simple to composed. Shapes broadcast as in NumPy; the engine undoes it in backward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import get_array_module
+from ..tensor import Array, Function, Tensor
+
+
+class Add(Function):
+    # y = a + b
+    def forward(self, a: Array, b: Array) -> Array:
+        return a + b
+
+    def backward(self, gy: Array) -> tuple[Array, Array]:
+        return gy, gy
+
+
+def add(a: Any, b: Any) -> Tensor:
+    """Return a + b."""
+    return Add()(a, b)
+
+
+class Sub(Function):
+    # y = a - b
+    def forward(self, a: Array, b: Array) -> Array:
+        return a - b
+
+    def backward(self, gy: Array) -> tuple[Array, Array]:
+        return gy, -gy
+
+
+def sub(a: Any, b: Any) -> Tensor:
+    """Return a - b."""
+    return Sub()(a, b)
+
+
+class Mul(Function):
+    # y = a b
+    def forward(self, a: Array, b: Array) -> Array:
+        self.a, self.b = a, b
+        return a * b
+
+    def backward(self, gy: Array) -> tuple[Array | None, Array | None]:
+        return gy * self.b if self.needs[0] else None, gy * self.a if self.needs[1] else None
+
+
+def mul(a: Any, b: Any) -> Tensor:
+    """Return a * b."""
+    return Mul()(a, b)
+
+
+class Div(Function):
+    # y = a / b,  dy/db = -y / b
+    def forward(self, a: Array, b: Array) -> Array:
+        self.a, self.b = a, b
+        return a / b
+
+    def backward(self, gy: Array) -> tuple[Array, Array | None]:
+        ga = gy / self.b
+        return ga, -ga * self.a / self.b if self.needs[1] else None
+
+
+def div(a: Any, b: Any) -> Tensor:
+    """Return a / b."""
+    return Div()(a, b)
+
+
+class Neg(Function):
+    # y = -x
+    def forward(self, x: Array) -> Array:
+        return -x
+
+    def backward(self, gy: Array) -> Array:
+        return -gy
+
+
+def neg(x: Any) -> Tensor:
+    """Return -x."""
+    return Neg()(x)
+
+
+class Pow(Function):
+    # y = x^n,  dy/dx = n x^(n-1)
+    def __init__(self, n: float) -> None:
+        self.n = n
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return x**self.n
+
+    def backward(self, gy: Array) -> Array:
+        return gy * (self.n * self.x ** (self.n - 1)) if self.n else 0 * gy  # x^0 is flat, also at 0
+
+
+def power(x: Any, n: float) -> Tensor:
+    """Return x to the power of the Python number `n`; raises TypeError for another exponent."""
+    if not isinstance(n, int | float):
+        raise TypeError(f"power: the exponent must be a number, got {type(n).__name__}; use exp(n * log(x))")
+    return Pow(n)(x)
+
+
+class Exp(Function):
+    # y = e^x,  dy/dx = y
+    def forward(self, x: Array) -> Array:
+        self.y = get_array_module(x).exp(x)
+        return self.y
+
+    def backward(self, gy: Array) -> Array:
+        return gy * self.y
+
+
+def exp(x: Any) -> Tensor:
+    """Return e to the power of x."""
+    return Exp()(x)
+
+
+class Log(Function):
+    # y = ln x,  dy/dx = 1 / x
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return get_array_module(x).log(x)
+
+    def backward(self, gy: Array) -> Array:
+        return gy / self.x
+
+
+def log(x: Any) -> Tensor:
+    """Return the natural logarithm of x."""
+    return Log()(x)
+
+
+class Sqrt(Function):
+    # y = sqrt(x),  dy/dx = 1 / 2y
+    def forward(self, x: Array) -> Array:
+        self.y = get_array_module(x).sqrt(x)
+        return self.y
+
+    def backward(self, gy: Array) -> Array:
+        return gy / (2 * self.y)
+
+
+def sqrt(x: Any) -> Tensor:
+    """Return the square root of x."""
+    return Sqrt()(x)
+
+
+class Abs(Function):
+    # y = |x|,  dy/dx = sign(x), 0 at 0
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return abs(x)
+
+    def backward(self, gy: Array) -> Array:
+        return gy * get_array_module(gy).sign(self.x)
+
+
+def absolute(x: Any) -> Tensor:
+    """Return |x|; the gradient at 0 is 0."""
+    return Abs()(x)
+
+
+class Where(Function):
+    # y = a where condition else b
+    rounds = False
+
+    def __init__(self, condition: Array) -> None:
+        self.condition = condition
+
+    def forward(self, a: Array, b: Array) -> Array:
+        return get_array_module(a).where(self.condition, a, b)
+
+    def backward(self, gy: Array) -> tuple[Array, Array]:
+        xp = get_array_module(gy)
+        zero = xp.zeros_like(gy)
+        return xp.where(self.condition, gy, zero), xp.where(self.condition, zero, gy)
+
+
+def where(condition: Any, a: Any, b: Any) -> Tensor:
+    """Return `a` where `condition` (an array of truth values) holds, `b` elsewhere."""
+    return Where(_mask(condition))(a, b)
+
+
+class Maximum(Where):
+    # y = max(a, b)
+    def __init__(self) -> None:
+        """The condition is found by `forward`."""
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self.condition = ~(a < b)
+        return get_array_module(a).maximum(a, b)
+
+
+def maximum(a: Any, b: Any) -> Tensor:
+    """Return the larger of a and b, element by element; where they are equal the gradient goes to `a`."""
+    return Maximum()(a, b)
+
+
+class Minimum(Maximum):
+    # y = min(a, b)
+    def forward(self, a: Array, b: Array) -> Array:
+        self.condition = ~(a > b)
+        return get_array_module(a).minimum(a, b)
+
+
+def minimum(a: Any, b: Any) -> Tensor:
+    """Return the smaller of a and b, element by element; where they are equal the gradient goes to `a`."""
+    return Minimum()(a, b)
+
+
+def _mask(condition: Any) -> Array:
+    array = condition.data if isinstance(condition, Tensor) else condition
+    return get_array_module(array).asarray(array, dtype=bool)

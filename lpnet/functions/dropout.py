@@ -1,0 +1,34 @@
+"""Dropout, whose mask is a function of seed, site and position like every other random bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import random
+from ..backend import get_array_module
+from ..tensor import Array, Function, Tensor
+
+
+class Dropout(Function):
+    # y = x / (1 - p) where kept, 0 elsewhere
+    def __init__(self, p: float, stream: random.Stream | None) -> None:
+        self.p, self.stream = p, stream
+
+    def forward(self, x: Array) -> Array:
+        seed, site = random.current(self.stream).take()
+        kept = random.bits(seed, site, 0, x.size).reshape(x.shape) >= round(self.p * 65536)
+        self.factor = get_array_module(x).asarray(kept.astype(x.dtype) / x.dtype.type(1 - self.p))
+        return x * self.factor
+
+    def backward(self, gy: Array) -> Array:
+        return gy * self.factor
+
+
+def dropout(x: Any, p: float = 0.5, stream: random.Stream | None = None) -> Tensor:
+    """Return x with elements set to 0 with probability `p` (to 2^-16) and the others divided by 1 - p.
+
+    Raises ValueError unless 0 <= p < 1. Source: Srivastava et al., JMLR 2014.
+    """
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout: p must be in [0, 1), got {p}")
+    return Dropout(p, stream)(x)

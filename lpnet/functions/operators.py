@@ -1,0 +1,65 @@
+"""NumPy's operators and methods on Tensor, each one of the functions of this package."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..tensor import Array, Tensor, as_array
+from . import arithmetic as a
+from . import linear, reduction, shape
+
+
+def _flat(args: tuple[Any, ...]) -> Any:
+    """Let x.reshape(2, 3) and x.reshape((2, 3)) mean the same."""
+    return args[0] if len(args) == 1 and not isinstance(args[0], int) else args
+
+
+def _swapaxes(x: Tensor, i: int, j: int) -> Tensor:
+    axes = list(range(x.ndim))
+    axes[i], axes[j] = axes[j], axes[i]
+    return shape.transpose(x, axes)
+
+
+def _comparison(name: str) -> Any:
+    def compare(self: Tensor, other: Any) -> Array:
+        other = other if isinstance(other, int | float) else as_array(other)
+        return getattr(self.data, name)(other)
+
+    return compare
+
+
+METHODS = {
+    "__add__": a.add,
+    "__radd__": lambda x, y: a.add(y, x),
+    "__sub__": a.sub,
+    "__rsub__": lambda x, y: a.sub(y, x),
+    "__mul__": a.mul,
+    "__rmul__": lambda x, y: a.mul(y, x),
+    "__truediv__": a.div,
+    "__rtruediv__": lambda x, y: a.div(y, x),
+    "__matmul__": linear.matmul,
+    "__rmatmul__": lambda x, y: linear.matmul(y, x),
+    "__pow__": a.power,
+    "__neg__": a.neg,
+    "__abs__": a.absolute,
+    "__getitem__": shape.getitem,
+    "sum": reduction.sum,
+    "mean": reduction.mean,
+    "var": reduction.var,
+    "std": reduction.std,
+    "max": reduction.max,
+    "min": reduction.min,
+    "dot": linear.matmul,
+    "squeeze": shape.squeeze,
+    "reshape": lambda x, *shape_: shape.reshape(x, _flat(shape_)),
+    "transpose": lambda x, *axes: shape.transpose(x, _flat(axes) if axes else None),
+    "swapaxes": _swapaxes,
+    "flatten": lambda x: shape.reshape(x, -1),
+    "ravel": lambda x: shape.reshape(x, -1),
+    "clip": lambda x, low, high: a.minimum(a.maximum(x, low), high),
+    "T": property(shape.transpose),
+    **{f"__{name}__": _comparison(f"__{name}__") for name in ("lt", "le", "gt", "ge")},
+}
+
+for _name, _method in METHODS.items():
+    setattr(Tensor, _name, _method)

@@ -1,0 +1,99 @@
+"""Sums, means and extremes along axes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..backend import get_array_module
+from ..tensor import Array, Function, Tensor
+from .arithmetic import power, sqrt, sub
+
+Axis = int | tuple[int, ...] | None
+
+
+def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+    axes = range(ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    return tuple(a % ndim for a in axes)
+
+
+class Sum(Function):
+    # y = sum of x along the axes
+    def __init__(self, axis: Axis, keepdims: bool) -> None:
+        self.axis, self.keepdims = axis, keepdims
+
+    def forward(self, x: Array) -> Array:
+        self.shape = x.shape
+        return x.sum(axis=self.axis, keepdims=self.keepdims)
+
+    def backward(self, gy: Array) -> Array:
+        return get_array_module(gy).broadcast_to(self._with_axes(gy), self.shape)
+
+    def _with_axes(self, gy: Array) -> Array:
+        """Return `gy` with the summed axes back, of length 1."""
+        axes = _axes(self.axis, len(self.shape))
+        return gy.reshape([1 if i in axes else n for i, n in enumerate(self.shape)])
+
+
+def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Return the sum along `axis` (None: of all elements)."""
+    return Sum(axis, keepdims)(x)
+
+
+class Mean(Sum):
+    # y = sum of x along the axes / how many
+    def forward(self, x: Array) -> Array:
+        self.count = math.prod(x.shape[a] for a in _axes(self.axis, x.ndim))
+        return super().forward(x) / self.count
+
+    def backward(self, gy: Array) -> Array:
+        return super().backward(gy / self.count)
+
+
+def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Return the mean along `axis` (None: of all elements)."""
+    return Mean(axis, keepdims)(x)
+
+
+def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Return the variance along `axis`, divided by the number of elements as in NumPy."""
+    return mean(power(sub(x, mean(x, axis, keepdims=True)), 2), axis, keepdims)
+
+
+def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Return the square root of `var`."""
+    return sqrt(var(x, axis, keepdims))
+
+
+class Max(Sum):
+    # y = max of x along the axes; the gradient is shared evenly by the elements that reach it
+    rounds = False
+
+    def forward(self, x: Array) -> Array:
+        y = self.extreme(x)
+        self.shape = x.shape
+        self.chosen = x == self._with_axes(y)
+        return y
+
+    def backward(self, gy: Array) -> Array:
+        share = self.chosen / self.chosen.sum(axis=self.axis, keepdims=True)
+        return self._with_axes(gy) * share.astype(gy.dtype)
+
+    def extreme(self, x: Array) -> Array:
+        return x.max(axis=self.axis, keepdims=self.keepdims)
+
+
+def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Return the largest element along `axis`; equal ones share the gradient evenly."""
+    return Max(axis, keepdims)(x)
+
+
+class Min(Max):
+    # y = min of x along the axes
+    def extreme(self, x: Array) -> Array:
+        return x.min(axis=self.axis, keepdims=self.keepdims)
+
+
+def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Return the smallest element along `axis`; equal ones share the gradient evenly."""
+    return Min(axis, keepdims)(x)

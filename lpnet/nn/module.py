@@ -1,0 +1,165 @@
+"""Modules: trees of parameters, walked in the order in which they were defined."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .. import functions as F
+from ..backend import get_array_module, to_device
+from ..precision import Precision, use
+from ..tensor import Parameter, Tensor
+
+T = TypeVar("T")
+observers: list[Callable[[Module, Tensor], None]] = []  # called with every module and what it returned
+
+
+class Buffer(Tensor):
+    """State that is saved with a module but not trained, such as BatchNorm's running statistics."""
+
+
+class Module:
+    """A layer or a network: attributes that are Parameters, Buffers, Modules or lists of Modules, and `forward`."""
+
+    training = True
+    precision: Precision | None = None  # set by `lower`: compute exactly, then round the output once
+
+    def forward(self, *inputs: Any) -> Tensor:
+        """Return the output for the inputs; a subclass defines it."""
+        raise NotImplementedError
+
+    def __call__(self, *inputs: Any) -> Tensor:
+        """Run `forward`, with the granularity that `lower` chose."""
+        if self.precision is None:
+            y = self.forward(*inputs)
+        else:
+            with use(None):
+                y = self.forward(*inputs)
+            with use(self.precision):
+                y = F.identity(y)
+        for observe in observers:
+            observe(self, y)
+        return y
+
+    def _members(self) -> Iterator[tuple[str, Any]]:
+        for name, value in vars(self).items():
+            if isinstance(value, list | tuple):
+                yield from ((f"{name}.{i}", v) for i, v in enumerate(value) if isinstance(v, Module))
+            elif isinstance(value, Parameter | Buffer | Module):
+                yield name, value
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """Yield (name, module) for this module, named "", and all within it; a shared one comes once."""
+        seen = set()
+        for name, module in self._walk(""):
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
+
+    def _walk(self, prefix: str) -> Iterator[tuple[str, Module]]:
+        yield prefix, self
+        for name, value in self._members():
+            if isinstance(value, Module):
+                yield from value._walk(f"{prefix}.{name}" if prefix else name)
+
+    def modules(self) -> Iterator[Module]:
+        """Yield this module and all within it."""
+        return (module for _, module in self.named_modules())
+
+    def _named(self, kind: type[T]) -> Iterator[tuple[str, T]]:
+        seen = set()
+        for prefix, module in self.named_modules():
+            for name, value in module._members():
+                if isinstance(value, kind) and id(value) not in seen:  # a shared parameter counts once
+                    seen.add(id(value))
+                    yield f"{prefix}.{name}" if prefix else name, value
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield (name, parameter) in definition order."""
+        return self._named(Parameter)
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Yield the parameters in definition order."""
+        return (p for _, p in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """Yield (name, buffer) in definition order."""
+        return self._named(Buffer)
+
+    def buffers(self) -> Iterator[Buffer]:
+        """Yield the buffers in definition order."""
+        return (b for _, b in self.named_buffers())
+
+    def _named_state(self) -> dict[str, Tensor]:
+        return {**dict(self.named_parameters()), **dict(self.named_buffers())}
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return copies of all parameters and buffers as NumPy arrays, by name."""
+        return {name: np.array(t.numpy()) for name, t in self._named_state().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over parameters and buffers from `state`; nothing is changed if it does not fit.
+
+        Raises ValueError naming what is missing, unexpected or of another shape.
+        """
+        own = self._named_state()
+        # PyTorch counts batches in a buffer that nothing here needs.
+        state = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+        _check_state(own, state)
+        for name, tensor in own.items():
+            xp = get_array_module(tensor.data)
+            tensor.data = xp.array(state[name], dtype=tensor.dtype)
+
+    def train(self, mode: bool = True) -> Module:
+        """Switch this module and all within it to training (or evaluation); returns self."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Module:
+        """Switch this module and all within it to evaluation; returns self."""
+        return self.train(False)
+
+    def to(self, device: str) -> Module:
+        """Move parameters and buffers to "cpu" or "cuda"; returns self."""
+        return self._convert(lambda array: to_device(array, device))
+
+    def astype(self, dtype: Any) -> Module:
+        """Convert parameters and buffers to float32 or float64; returns self."""
+        return self._convert(lambda array: array.astype(dtype))
+
+    def _convert(self, function: Callable[[Any], Any]) -> Module:
+        for tensor in self._named_state().values():
+            tensor.data, tensor.grad = function(tensor.data), None
+        return self
+
+    def n_parameters(self) -> int:
+        """Return the number of trainable numbers."""
+        return sum(p.size for p in self.parameters())
+
+    def extra_repr(self) -> str:
+        """Return what `repr` shows between the parentheses of a module without children."""
+        return ""
+
+    def __repr__(self) -> str:
+        children = [f"({name}): {child!r}" for name, child in self._members() if isinstance(child, Module)]
+        if not children:
+            return f"{type(self).__name__}({self.extra_repr()})"
+        body = "\n".join(children).replace("\n", "\n  ")
+        return f"{type(self).__name__}(\n  {body}\n)"
+
+
+def _check_state(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Raise ValueError unless `state` holds an array of the right shape for each of `own` and no other."""
+    if missing := [name for name in own if name not in state]:
+        near = difflib.get_close_matches(missing[0], list(state), n=1)
+        hint = f" (the nearest it has is {near[0]!r})" if near else ""
+        raise ValueError(f"load_state_dict: {missing[0]!r} is missing{hint}, {len(missing)} missing in all")
+    if unexpected := [name for name in state if name not in own]:
+        raise ValueError(f"load_state_dict: this model has no {unexpected[0]!r}, {len(unexpected)} such in all")
+    for name, tensor in own.items():
+        if np.shape(state[name]) != tensor.shape:
+            raise ValueError(f"load_state_dict: {name!r} has shape {np.shape(state[name])}, expected {tensor.shape}")

@@ -1,0 +1,221 @@
+"""Optimizers that round as they go: the gradient, then their state, then the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ..backend import get_array_module, to_device
+from ..precision import PrecisionLike, as_precision
+from ..tensor import Array, Parameter
+
+State = dict[str, Array]
+
+
+class Optimizer:
+    """Base of the optimizers. A subclass gives `update`; this class rounds, and keeps and saves the state.
+
+    Parameters: params, the Parameters to train; lr, the learning rate, an attribute that may be set at any time;
+    precision, whose roles gradient, momentum, weight and accumulator apply (a format, its name or a function stands for
+    `Precision.uniform`, None for exact). The weights are rounded at once, so that training starts on the grid.
+    Raises ValueError for an empty list or a learning rate below 0.
+    """
+
+    def __init__(
+        self, params: Iterable[Parameter], lr: float, precision: PrecisionLike = None
+    ) -> None:
+        self.params = list(params)
+        if not self.params or not all(isinstance(p, Parameter) for p in self.params):
+            raise ValueError(f"{type(self).__name__}: params must be Parameters, at least one, got {self.params!r}")
+        self.lr = _at_least_0(self, lr=lr)
+        self.precision = as_precision(precision)
+        self.state: list[State] = [{} for _ in self.params]
+        for p, state in zip(self.params, self.state, strict=True):
+            self._store(p, state, p.data)
+
+    def update(self, w: Array, g: Array, state: State) -> Array:
+        """Return the new weights for weights `w` and gradient `g`; `state` keeps arrays from step to step."""
+        raise NotImplementedError
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient (Algorithm 2 of the SWALP paper)."""
+        for p, state in zip(self.params, self.state, strict=True):
+            if p.grad is None:
+                continue
+            g = self.precision.round("gradient", p.grad)
+            w = self.update(state.get("accumulator", p.data), g, state)
+            for name in state:  # in the order of definition, in which the random bits are taken
+                if name != "accumulator":
+                    state[name] = self.precision.round("momentum", state[name])
+            self._store(p, state, w)
+
+    def _store(self, p: Parameter, state: State, w: Array) -> None:
+        """Round new weights into the parameter, by way of the accumulator if there is one."""
+        if self.precision.accumulator is not None:
+            w = state["accumulator"] = self.precision.round("accumulator", w)
+        p.data = self.precision.round("weight", w)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for p in self.params:
+            p.grad = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the learning rate and copies of all state arrays, by the number of their parameter."""
+        arrays = {str(i): {k: np.array(to_device(v, "cpu")) for k, v in s.items()} for i, s in enumerate(self.state)}
+        return {"lr": self.lr, "state": arrays}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned; raises ValueError if it is of other parameters."""
+        if len(state["state"]) != len(self.params):
+            raise ValueError(f"{type(self).__name__}: the saved state is of {len(state['state'])} parameters, "
+                             f"this optimizer has {len(self.params)}")  # fmt: skip
+        for i, (p, arrays) in enumerate(zip(self.params, state["state"].values(), strict=True)):
+            if ("accumulator" in arrays) != (self.precision.accumulator is not None):
+                has = "an" if "accumulator" in arrays else "no"
+                raise ValueError(f"{type(self).__name__}: the saved state has {has} accumulator, "
+                                 "this optimizer's precision says otherwise")  # fmt: skip
+            if wrong := [k for k, v in arrays.items() if np.shape(v) != p.shape]:
+                raise ValueError(f"{type(self).__name__}: the saved {wrong[0]} of parameter {i} has shape "
+                                 f"{np.shape(arrays[wrong[0]])}, the parameter {p.shape}")  # fmt: skip
+        self.lr = float(state["lr"])
+        for p, own, arrays in zip(self.params, self.state, state["state"].values(), strict=True):
+            xp = get_array_module(p.data)
+            own.clear()
+            own.update({k: xp.array(v, dtype=p.dtype) for k, v in arrays.items()})
+
+
+def _at_least_0(owner: Any, **numbers: float) -> float:
+    """Return the last number; raises ValueError unless all are finite and at least 0."""
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+            raise ValueError(f"{type(owner).__name__}: {name} must be a finite number of at least 0, got {value!r}")
+    return float(value)
+
+
+class SGD(Optimizer):
+    """v <- momentum * v + g,  w <- w - lr * v, where g is the rounded gradient plus weight_decay * w.
+
+    v is kept rounded. With nesterov, the step is along g + momentum * v. Source: Algorithm 2 of Yang et al., "SWALP",
+    ICML 2019. Parameters and errors as for Optimizer.
+    """
+
+    def __init__(self, params: Iterable[Parameter], lr: float, momentum: float = 0.0, weight_decay: float = 0.0,
+                 nesterov: bool = False, precision: PrecisionLike = None) -> None:  # fmt: skip
+        _at_least_0(self, momentum=momentum, weight_decay=weight_decay)
+        if nesterov and not momentum:
+            raise ValueError("SGD: nesterov needs a momentum above 0")
+        self.momentum, self.weight_decay, self.nesterov = momentum, weight_decay, nesterov
+        super().__init__(params, lr, precision)
+
+    def update(self, w: Array, g: Array, state: State) -> Array:
+        """Return the weights after one step."""
+        if self.weight_decay:
+            g = g + self.weight_decay * w
+        v = g
+        if self.momentum:
+            v = self.momentum * state["momentum"] + g if "momentum" in state else g
+            state["momentum"] = v
+        return w - self.lr * (g + self.momentum * v if self.nesterov else v)
+
+
+class Adam(Optimizer):
+    """Steps along the mean gradient divided by the root of the mean squared gradient.
+
+    Both means are state, kept rounded as momentum. weight_decay is added to the gradient. Source: Kingma and Ba, ICLR
+    2015. Parameters: betas, the decay of the two means; eps, added to the root; the rest as for Optimizer.
+    """
+
+    decoupled = False
+
+    def __init__(self, params: Iterable[Parameter], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8, weight_decay: float = 0.0, precision: PrecisionLike = None
+                 ) -> None:  # fmt: skip
+        _at_least_0(self, eps=eps, weight_decay=weight_decay)
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"{type(self).__name__}: betas must be in [0, 1), got {betas}")
+        self.betas, self.eps, self.weight_decay, self.t = betas, eps, weight_decay, 0
+        super().__init__(params, lr, precision)
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient."""
+        self.t += 1  # before: `update` corrects the means' start at 0 by it
+        super().step()
+
+    def update(self, w: Array, g: Array, state: State) -> Array:
+        """Return the weights after one step."""
+        xp, (b1, b2) = get_array_module(w), self.betas
+        if self.weight_decay and self.decoupled:
+            w = w - self.lr * self.weight_decay * w
+        elif self.weight_decay:
+            g = g + self.weight_decay * w
+        m = state["mean"] = (1 - b1) * g + (b1 * state["mean"] if "mean" in state else 0)
+        s = state["square"] = (1 - b2) * g * g + (b2 * state["square"] if "square" in state else 0)
+        root = xp.sqrt(s / (1 - b2**self.t)) + self.eps
+        return w - (self.lr / (1 - b1**self.t)) * m / root
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state with the number of steps."""
+        return {**super().state_dict(), "t": self.t}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        super().load_state_dict(state)
+        self.t = int(state["t"])
+
+
+class AdamW(Adam):
+    """Adam whose weight decay shrinks the weights directly. Source: Loshchilov and Hutter, ICLR 2019."""
+
+    decoupled = True
+
+
+class LossScaler:
+    """Scales the loss up before backward and the gradients down after, so that small errors survive a narrow format.
+
+    `loss = scaler.scale(loss)`, `loss.backward()`, `scaler.step(optimizer)`. The static scaler (growth_interval None)
+    keeps `scale`. The dynamic one skips a step whose gradients overflowed and halves the scale, and doubles it after
+    `growth_interval` good steps. Source: Micikevicius et al., "Mixed precision training", ICLR 2018.
+    """
+
+    def __init__(self, scale: float = 2.0**16, growth_interval: int | None = None) -> None:
+        if not 0 < scale < float("inf"):
+            raise ValueError(f"LossScaler: scale must be a finite number above 0, got {scale}")
+        if growth_interval is not None and growth_interval < 1:
+            raise ValueError(f"LossScaler: growth_interval must be at least 1 step or None, got {growth_interval}")
+        self.factor, self.growth_interval, self.good_steps = float(scale), growth_interval, 0
+
+    def scale(self, loss: Any) -> Any:
+        """Return the loss times the scale, exactly where the scale is a power of two."""
+        from ..precision import use  # the scaled loss is a loss: it is not rounded
+
+        with use(None):
+            return loss * self.factor
+
+    def step(self, optimizer: Optimizer) -> bool:
+        """Divide the gradients by the scale and step; returns False if a dynamic scaler skipped the step."""
+        for p in optimizer.params:
+            p.grad = None if p.grad is None else p.grad / self.factor
+        if self.growth_interval is not None and not self._finite(optimizer):
+            self.factor, self.good_steps = self.factor / 2, 0
+            return False
+        optimizer.step()
+        self.good_steps += 1
+        if self.growth_interval is not None and self.good_steps == self.growth_interval:
+            self.factor, self.good_steps = self.factor * 2, 0
+        return True
+
+    @staticmethod
+    def _finite(optimizer: Optimizer) -> bool:
+        grads = [p.grad for p in optimizer.params if p.grad is not None]
+        return all(bool(get_array_module(g).isfinite(g).all()) for g in grads)
+
+    def state_dict(self) -> dict[str, float]:
+        """Return the scale and the number of good steps since it changed."""
+        return {"factor": self.factor, "good_steps": self.good_steps}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.factor, self.good_steps = float(state["factor"]), int(state["good_steps"])

@@ -1,0 +1,55 @@
+"""Learning-rate schedules: functions from the epoch (from 0; fractions allowed) to the learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+Schedule = Callable[[float], float]
+
+
+def constant_schedule(lr: float) -> Schedule:
+    """Return the schedule that is `lr` throughout."""
+    return lambda epoch: lr
+
+
+def swalp_schedule(lr: float, start: float, swa_lr: float | None = None) -> Schedule:
+    """Return the SWALP paper's schedule.
+
+    `lr` to half of `start`, then linear to 0.01 lr at 0.9 start, constant to `start`, and `swa_lr` from there, where
+    averaging begins (None: it stays at 0.01 lr). Raises ValueError unless `start` is above 0.
+    Source: Yang et al., ICML 2019, and its public code.
+    """
+    if not start > 0:
+        raise ValueError(f"swalp_schedule: start must be above 0 epochs, got {start}")
+
+    def schedule(epoch: float) -> float:
+        t = epoch / start
+        if t >= 1 and swa_lr is not None:
+            return swa_lr
+        return lr * (1 - 0.99 * min(max(t - 0.5, 0) / 0.4, 1))
+
+    return schedule
+
+
+def cosine_schedule(lr: float, epochs: float, warmup: float = 0.0) -> Schedule:
+    """Return the schedule that rises linearly for `warmup` epochs, then falls to 0 at `epochs` along a cosine.
+
+    Source: Loshchilov and Hutter, "SGDR", ICLR 2017. Raises ValueError unless 0 <= warmup < epochs.
+    """
+    if not 0 <= warmup < epochs:
+        raise ValueError(f"cosine_schedule: warmup must be in [0, epochs), got {warmup} of {epochs}")
+
+    def schedule(epoch: float) -> float:
+        if epoch < warmup:
+            return lr * epoch / warmup
+        return lr * 0.5 * (1 + math.cos(math.pi * min(1, (epoch - warmup) / (epochs - warmup))))
+
+    return schedule
+
+
+def step_schedule(lr: float, every: float, factor: float = 0.1) -> Schedule:
+    """Return the schedule that multiplies `lr` by `factor` after every `every` epochs."""
+    if not every > 0:
+        raise ValueError(f"step_schedule: every must be above 0 epochs, got {every}")
+    return lambda epoch: lr * factor ** (epoch // every)

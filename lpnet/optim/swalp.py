@@ -1,0 +1,150 @@
+"""Stochastic weight averaging in low-precision training, and the BatchNorm statistics of the averaged model.
+
+Source: Yang et al., "SWALP: Stochastic Weight Averaging in Low-Precision Training", ICML 2019, Algorithms 1 and 2.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from ..backend import get_array_module
+from ..formats import Format
+from ..nn import Dropout, Module, lower
+from ..nn.layers import _BatchNorm
+from ..precision import Quantizer, use
+from ..random import aside
+from ..tensor import Tensor, no_grad
+from .optimizer import Optimizer
+
+
+class SWALP:
+    """Keeps the mean of a model's weights over every `cycle`-th step after step `start`.
+
+    Call `step()` after each `optimizer.step()`. Training itself never sees the average.
+
+    Parameters: model and optimizer, in training; start, the step after which averaging begins; cycle, steps from one
+    average to the next; lr, the learning rate from `start` on (None: whatever the optimizer has); average, a format,
+    its name or a function on arrays that rounds the average itself (None: full precision). Raises ValueError for
+    numbers out of range.
+    """
+
+    def __init__(self, model: Module, optimizer: Optimizer, start: int, cycle: int, lr: float | None = None,
+                 average: Format | str | Callable[[Any], Any] | None = None) -> None:  # fmt: skip
+        if start < 0 or cycle < 1:
+            raise ValueError(f"SWALP: start must be at least 0 and cycle at least 1 step, got {start} and {cycle}")
+        if lr is not None and not 0 <= lr < float("inf"):
+            raise ValueError(f"SWALP: lr must be a finite number of at least 0, got {lr}")
+        self.model, self.optimizer = model, optimizer
+        self.start, self.cycle, self.lr = start, cycle, lr
+        self.round = Quantizer(average) if isinstance(average, str | Format) else average
+        self.t = self.n_averaged = 0
+        self.mean: dict[str, Any] = {}  # of each parameter, by name
+        self._switch()
+
+    def step(self) -> None:
+        """Count one step of the optimizer; average if it is one of those, and switch the learning rate at `start`."""
+        self.t += 1
+        if self.t > self.start and (self.t - self.start) % self.cycle == 0:
+            self._average()
+        self._switch()
+
+    def _switch(self) -> None:
+        if self.t == self.start and self.lr is not None:
+            self.optimizer.lr = self.lr
+
+    def _average(self) -> None:
+        # mean <- (mean n + w) / (n + 1), in the form that cannot overflow
+        for name, p in self.model.named_parameters():
+            mean = self.mean.get(name, p.data)
+            mean = mean + (p.data - mean) / (self.n_averaged + 1)
+            self.mean[name] = mean if self.round is None else self.round(mean)
+        self.n_averaged += 1
+
+    @property
+    def averaged(self) -> Module:
+        """A copy of the model with averaged weights and exact activations; run `update_bn` on it if it has BatchNorm.
+
+        Before the first average its weights are the model's own.
+        """
+        model = copy.deepcopy(self.model)
+        lower(model, None)
+        for name, p in model.named_parameters():
+            p.grad = None
+            if name in self.mean:
+                p.data = self.mean[name].copy()
+        return model
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counts and copies of the averaged weights, by name."""
+        mean = {name: np.array(Tensor(a).numpy()) for name, a in self.mean.items()}
+        return {"t": self.t, "n_averaged": self.n_averaged, "mean": mean}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned; raises ValueError if it is of another model."""
+        own = dict(self.model.named_parameters())
+        for name, array in state["mean"].items():
+            if name not in own or own[name].shape != np.shape(array):
+                raise ValueError(f"SWALP: the saved average of {name!r} {np.shape(array)} does not fit the model")
+        self.t, self.n_averaged = int(state["t"]), int(state["n_averaged"])
+        self.mean = {
+            name: get_array_module(own[name].data).array(array, dtype=own[name].dtype)
+            for name, array in state["mean"].items()
+        }
+
+
+class _Moments:
+    """Mean and variance over all values seen, from those of batches of any size.
+
+    Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
+    """
+
+    def __init__(self) -> None:
+        self.count, self.mean, self.square = 0, 0.0, 0.0  # square: sum of squared distances from the mean
+
+    def __call__(self, mean: Any, var: Any, count: int) -> None:
+        mean, square = mean.astype(np.float64), var.astype(np.float64) * count
+        total = self.count + count
+        shift = mean - self.mean
+        self.square = self.square + square + shift * shift * (self.count * count / total)
+        self.mean = self.mean + shift * (count / total)
+        self.count = total
+
+
+def update_bn(model: Module, loader: Iterable[tuple[Any, Any]]) -> None:
+    """Set every BatchNorm's running statistics to those of one pass over `loader`.
+
+    Batches count by their size, and variance within and between them is merged exactly. Dropout is off, no training
+    stream is drawn from, activations are rounded only where `lower` marked the model, and the modes of all layers are
+    left as they were; if interrupted, the statistics too. Raises ValueError if `loader` is empty.
+    """
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    if not norms:
+        return
+    moments = [_Moments() for _ in norms]
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        for norm, collect in zip(norms, moments, strict=True):
+            norm.observe = collect  # in place of moving the running statistics
+        for module in model.modules():
+            module.training = not isinstance(module, Dropout)
+        with no_grad(), aside(), use(None):
+            for x, _ in loader:
+                model(x if isinstance(x, Tensor) else Tensor(x))
+    finally:
+        for norm in norms:
+            del norm.observe
+        for module, mode in modes:
+            module.training = mode
+    _take(norms, moments)
+
+
+def _take(norms: list[_BatchNorm], moments: list[_Moments]) -> None:
+    if any(m.count < 2 for m in moments):
+        raise ValueError("update_bn: the loader gave no data to estimate BatchNorm's statistics from")
+    for norm, m in zip(norms, moments, strict=True):
+        norm.running_mean.data = m.mean.astype(norm.running_mean.dtype)
+        norm.running_var.data = (m.square / (m.count - 1)).astype(norm.running_var.dtype)

@@ -1,0 +1,216 @@
+"""Automatic differentiation: a Tensor remembers the Function that made it, and `backward` walks those functions back.
+
+A Function computes with plain arrays and knows nothing of number formats. Its `__call__` rounds what `forward`
+returned and the reverse sweep rounds what `backward` returned: there is no other rounding of activations and errors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from . import precision as _precision
+from .backend import get_array_module, to_device
+
+Array = Any  # numpy.ndarray or cupy.ndarray
+_grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
+
+
+@contextlib.contextmanager
+def no_grad() -> Iterator[None]:
+    """Within this block nothing is remembered for `backward`."""
+    token = _grad_enabled.set(False)
+    try:
+        yield
+    finally:
+        _grad_enabled.reset(token)
+
+
+def as_array(data: Any) -> Array:
+    """Return `data` as an array of floats: float64 stays, everything else becomes float32."""
+    if isinstance(data, Tensor):
+        return data.data
+    xp = get_array_module(data)
+    array = data if isinstance(data, np.ndarray | np.generic) or xp is not np else np.asarray(data)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"Tensor: expected real numbers, got an array of dtype {array.dtype}")
+    wide = array.dtype == np.float64 and isinstance(data, xp.ndarray | np.generic)  # Python's floats are float32 here
+    return xp.asarray(array, dtype=np.float64 if wide else np.float32)
+
+
+class Tensor:
+    """An array of any shape, and how it came about.
+
+    Parameters: data, an array or nested sequence of real numbers; requires_grad, whether `backward` shall leave the
+    gradient in `.grad` (an array of the same shape). Raises TypeError for data that is not real numbers.
+    """
+
+    role = "error"  # how its gradient is rounded while it flows; a Parameter's is left to the optimizer
+    __array_ufunc__ = None  # numpy_array + tensor asks the tensor
+
+    def __init__(self, data: Any, requires_grad: bool = False) -> None:
+        self.data: Array = as_array(data)
+        self.grad: Array | None = None
+        self.requires_grad = requires_grad
+        self.creator: Function | None = None  # None: a leaf, made by the user
+        self.keeps_grad = False
+
+    shape = property(lambda self: self.data.shape)
+    dtype = property(lambda self: self.data.dtype)
+    ndim = property(lambda self: self.data.ndim)
+    size = property(lambda self: self.data.size)
+
+    def numpy(self) -> np.ndarray:
+        """Return the data as a NumPy array, without copying on the CPU."""
+        return to_device(self.data, "cpu")
+
+    def item(self) -> float:
+        """Return the only element as a Python float."""
+        return self.data.item()
+
+    def detach(self) -> Tensor:
+        """Return a tensor of the same data that no gradient flows through."""
+        return Tensor(self.data)
+
+    def retain_grad(self) -> Tensor:
+        """Have `backward` leave the gradient of this intermediate result in `.grad` too; returns self."""
+        self.keeps_grad = True
+        return self
+
+    def backward(self, grad: Array | None = None) -> None:
+        """Add to the `.grad` of every leaf the derivative of this tensor, weighted by `grad`.
+
+        grad has this tensor's shape; None stands for 1 and needs a tensor of one element. The graph is freed on the
+        way. Raises ValueError if `grad` does not fit, RuntimeError if nothing requires a gradient.
+        """
+        if not self.requires_grad:
+            raise RuntimeError("backward: no gradient is required of this tensor or anything it was made from")
+        if grad is None and self.size != 1:
+            raise ValueError(f"backward: a tensor of shape {self.shape} needs `grad`, an array of that shape")
+        xp = get_array_module(self.data)
+        seed = xp.ones_like(self.data) if grad is None else xp.asarray(as_array(grad), dtype=self.dtype)
+        if seed.shape != self.shape:
+            raise ValueError(f"backward: grad has shape {seed.shape}, the tensor {self.shape}")
+        _sweep(self, seed)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __repr__(self) -> str:
+        by = f", creator={type(self.creator).__name__}" if self.creator else ""
+        return f"{type(self).__name__}({self.data}{by})"
+
+
+class Parameter(Tensor):
+    """A leaf that an optimizer trains. Its gradient arrives exact: the optimizer rounds it once, as a gradient."""
+
+    role = "gradient"
+
+    def __init__(self, data: Any) -> None:
+        super().__init__(data, requires_grad=True)
+
+
+class Function:
+    """One operation. A subclass gives `forward` and `backward` on arrays and keeps on itself what backward needs."""
+
+    rounds = True  # False where values only move or are selected: what was representable still is
+
+    def forward(self, *arrays: Array) -> Array:
+        """Return the result for the inputs' arrays."""
+        raise NotImplementedError
+
+    def backward(self, gy: Array) -> Array | tuple[Array | None, ...]:
+        """Return the gradient of each input, or None, given the result's. Broadcasting is undone by the engine."""
+        raise NotImplementedError
+
+    def __call__(self, *inputs: Any) -> Tensor:
+        """Run `forward`, round with the active precision, and link the graph, which keeps that precision."""
+        tensors = _as_tensors(inputs)
+        self.needs = tuple(x.requires_grad for x in tensors)  # lets backward skip what nobody asks for
+        precision = _precision.active()
+        y = as_array(self.forward(*(x.data for x in tensors)))  # NumPy's 0-d results are scalars, not arrays
+        out = Tensor(precision.round("activation", y) if self.rounds else y)
+        if _grad_enabled.get() and any(self.needs):
+            self.inputs, self.precision = tensors, precision
+            out.creator, out.requires_grad = self, True
+        return out
+
+
+def _as_tensors(inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    """Return the inputs as tensors; Python's numbers and lists take the dtype and device of the tensors beside them."""
+    like = next((x.data for x in inputs if isinstance(x, Tensor)), None)
+    if like is None:
+        return tuple(Tensor(x) for x in inputs)
+    xp = get_array_module(like)
+
+    def convert(x: Any) -> Tensor:
+        if isinstance(x, Tensor):
+            return x
+        return Tensor(xp.asarray(x, dtype=like.dtype) if isinstance(x, bool | int | float | list | tuple) else x)
+
+    return tuple(convert(x) for x in inputs)
+
+
+def _sweep(root: Tensor, seed: Array) -> None:
+    """Walk the graph from `root` back to its leaves, each function after all that use its result."""
+    grads = {id(root): seed}  # of tensors still to be visited
+    for tensor in _users_first(root):
+        gy = grads.pop(id(tensor), None)  # None: every user's backward gave None
+        if gy is not None and (tensor.creator is None or tensor.keeps_grad):
+            # A copy: gy may be a read-only view, or what another tensor gets too.
+            tensor.grad = gy.copy() if tensor.grad is None else as_array(tensor.grad + gy)
+        if tensor.creator is not None:
+            if gy is not None:
+                _step(tensor.creator, gy, grads)
+            tensor.creator.__dict__.clear()  # frees what backward had kept
+
+
+def _step(function: Function, gy: Array, grads: dict[int, Array]) -> None:
+    """Add to `grads` what one function gives back to its inputs."""
+    gxs = function.backward(gy)
+    for x, gx in zip(function.inputs, gxs if isinstance(gxs, tuple) else (gxs,), strict=True):
+        if gx is None or not x.requires_grad:
+            continue
+        gx = _unbroadcast(gx, x.data)
+        rounds = x.role == "error"
+        if rounds and function.rounds:
+            gx = function.precision.round("error", gx)
+        if id(x) in grads:  # a value used more than once: the sum is an operation too
+            gx = as_array(grads[id(x)] + gx)
+            gx = function.precision.round("error", gx) if rounds else gx
+        grads[id(x)] = gx
+
+
+def _users_first(root: Tensor) -> list[Tensor]:
+    """Return the tensors behind `root` that need a gradient, each before those it was made from."""
+    order, seen, stack = [], set(), [(root, False)]
+    while stack:
+        tensor, done = stack.pop()
+        if done:
+            order.append(tensor)
+        elif id(tensor) not in seen:
+            seen.add(id(tensor))
+            stack.append((tensor, True))
+            stack += [(x, False) for x in _inputs(tensor) if x.requires_grad]
+    return order[::-1]
+
+
+def _inputs(tensor: Tensor) -> tuple[Tensor, ...]:
+    if tensor.creator is None:
+        return ()
+    if not tensor.creator.__dict__:
+        raise RuntimeError("backward: this graph was walked before and is freed; run the forward pass again")
+    return tensor.creator.inputs
+
+
+def _unbroadcast(gx: Array, x: Array) -> Array:
+    """Return `gx` summed over the axes along which `x` was broadcast, as an array of x's dtype."""
+    if gx.shape != x.shape:
+        lead = gx.ndim - x.ndim
+        stretched = tuple(i for i, n in enumerate(x.shape, lead) if n == 1 and gx.shape[i] != 1)
+        gx = gx.sum(axis=tuple(range(lead)) + stretched).reshape(x.shape)
+    return get_array_module(x).asarray(gx, dtype=x.dtype)

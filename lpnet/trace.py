@@ -1,0 +1,96 @@
+"""What rounding does to a network: the error, saturation and underflow of every number that is rounded."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .nn import Module
+from .optim import Optimizer
+from .precision import ROLES, Precision
+from .tensor import Tensor
+
+
+@dataclasses.dataclass
+class Site:
+    """Totals over everything rounded at one place in one role."""
+
+    count: int = 0
+    squared: float = 0.0  # sum of x^2
+    squared_error: float = 0.0  # sum of (rounded - x)^2
+    saturated: int = 0  # moved by a whole gap of the grid or more: clipped
+    underflowed: int = 0  # not 0 before, 0 after
+
+    @property
+    def noise(self) -> float:
+        """Root of the error's energy over the signal's, in per cent."""
+        return 100 * (self.squared_error / self.squared) ** 0.5 if self.squared else 0.0
+
+    def add(self, x: np.ndarray, y: np.ndarray, fmt: Any) -> None:
+        """Count one rounding of x to y."""
+        error = (y - x).astype(np.float64)
+        self.count += x.size
+        self.squared += float((x.astype(np.float64) ** 2).sum())
+        self.squared_error += float((error**2).sum())
+        self.underflowed += int(((x != 0) & (y == 0)).sum())
+        if hasattr(fmt, "spacing"):
+            self.saturated += int((abs(error) >= fmt.spacing(x)).sum())
+
+
+class Trace:
+    """Sites by (place, role); `print` it for a table."""
+
+    def __init__(self) -> None:
+        self.sites: dict[tuple[str, str], Site] = {}
+
+    def wrap(self, place: str, precision: Precision) -> Precision:
+        """Return `precision` with quantizers that record what they do under `place`."""
+        wrapped = {}
+        for role in ROLES:
+            quantizer = getattr(precision, role)
+            wrapped[role] = quantizer and self._recorder(place, role, quantizer)
+        return Precision(**wrapped)
+
+    def _recorder(self, place: str, role: str, quantizer: Any) -> Any:
+        def record(x: Any) -> Any:
+            y = quantizer(x)
+            site = self.sites.setdefault((place, role), Site())
+            site.add(Tensor(x).numpy(), Tensor(y).numpy(), getattr(quantizer, "format", None))
+            return y
+
+        return record
+
+    def __str__(self) -> str:
+        lines = [f"{'place':28} {'role':11} {'numbers':>10} {'noise':>8} {'saturated':>9} {'to zero':>8}"]
+        for (place, role), s in self.sites.items():
+            share = 100 / max(1, s.count)
+            lines.append(f"{place[-28:]:28} {role:11} {s.count:10d} {s.noise:6.2f} % {s.saturated * share:7.2f} % "
+                         f"{s.underflowed * share:6.2f} %")  # fmt: skip
+        return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def trace(model: Module, optimizer: Optimizer | None = None) -> Iterator[Trace]:
+    """Record within this block what rounding does at every layer that `nn.lower` marked, and in the optimizer.
+
+    noise is the root-mean-square error over the root-mean-square value; saturated counts numbers beyond the format's
+    range, "to zero" those too small for it.
+    """
+    result = Trace()
+    marked = [(name, m, m.precision) for name, m in model.named_modules() if m.precision is not None]
+    exact = optimizer.precision if optimizer is not None else None
+    try:
+        for name, module, precision in marked:
+            module.precision = result.wrap(name, precision)
+        if optimizer is not None:
+            optimizer.precision = result.wrap("optimizer", exact)
+        yield result
+    finally:
+        for _, module, precision in marked:
+            module.precision = precision
+        if optimizer is not None:
+            optimizer.precision = exact

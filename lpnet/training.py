@@ -1,0 +1,407 @@
+"""Training and evaluation: `fit` with progress, a log, checkpoints and exact resume; `evaluate`.
+
+A run killed at any moment and resumed ends with the same bits as one that was not: the checkpoint holds everything that
+the next step depends on, and all random choices are functions of the position they are made at.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import functions as F
+from . import random
+from .backend import get_array_module
+from .checkpoint import atomic, load, save
+from .data import DataLoader
+from .nn import Module, module
+from .optim import SWALP, Optimizer, update_bn
+from .optim.schedules import Schedule
+from .precision import Precision, use
+from .tensor import Tensor, no_grad
+
+Loss = Callable[[Tensor, Any], Tensor]
+Row = dict[str, Any]
+
+
+def evaluate(model: Module, loader: Iterable[tuple[Any, Any]], loss: Loss = F.cross_entropy) -> dict[str, float]:
+    """Return {"loss", "error"} of a model in evaluation mode: mean loss, and per cent of labels it gets wrong.
+
+    Activations are rounded where `lower` marked the model. Nothing is drawn from a training stream and the modes are
+    left as they were. Without integer labels there is no "error". Raises ValueError for an empty loader.
+    """
+    modes = [(m, m.training) for m in model.modules()]
+    tally = _Tally()
+    try:
+        model.eval()
+        with no_grad(), random.aside():
+            for x, y in loader:
+                logits = model(Tensor(x))
+                tally.add(logits, loss(logits, y), y)
+    finally:
+        for m, training in modes:
+            m.training = training
+    if not tally.seen:
+        raise ValueError("evaluate: the loader gave no data")
+    return tally.result()
+
+
+class _Tally:
+    """Sums over the samples seen."""
+
+    def __init__(self) -> None:
+        self.loss, self.wrong, self.seen, self.classified = 0.0, 0, 0, True
+
+    def add(self, logits: Tensor, loss: Tensor, labels: Any) -> None:
+        self.seen += len(labels)
+        self.loss += float(loss.data) * len(labels)
+        self.classified = np.asarray(labels).dtype.kind in "iu"
+        if self.classified:
+            self.wrong += int((logits.data.argmax(axis=1) != labels).sum())
+
+    def result(self) -> dict[str, float]:
+        error = {"error": 100 * self.wrong / self.seen} if self.classified else {}
+        return {"loss": self.loss / self.seen, **error}
+
+    def state_dict(self) -> dict[str, Any]:
+        return vars(self).copy()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+
+
+def fit(
+    model: Module,
+    train: DataLoader,
+    test: DataLoader | None = None,
+    *,
+    epochs: int,
+    optimizer: Optimizer,
+    loss: Loss = F.cross_entropy,
+    schedule: Schedule | None = None,
+    swalp: SWALP | None = None,
+    precision: Precision | None = None,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    config: dict[str, Any] | None = None,
+    evaluate_every: int = 1,
+    checkpoint_every: float = 30.0,
+    progress: bool | Callable[[Row], None] = True,
+) -> list[Row]:
+    """Train `model` and return the log: one dictionary an epoch.
+
+    Parameters
+    ----------
+    train, test: loaders of (x, y) batches; the test set is only measured on.
+    epochs: how many passes over `train`.
+    optimizer: holds the model's parameters; `schedule`, a function from the epoch to the learning rate, drives it.
+    swalp: the running average; once it has a rate of its own and has started, the schedule no longer counts.
+    precision: rounds every operation; None leaves it to the layers that `nn.lower` marked.
+    out: the run folder: config.json, log.jsonl, checkpoint.npz, model.npz, averaged.npz, curves.png. None: no files.
+    resume: go on from the folder's checkpoint, if there is one.
+    config: what to write to config.json; a folder with another configuration is refused.
+    evaluate_every: epochs between measurements on the test set; the last epoch is always measured.
+    checkpoint_every: seconds between checkpoints; one is also written at the end.
+    progress: show a progress bar and a line an epoch; or a function to call with each epoch's row.
+
+    Raises
+    ------
+    FloatingPointError: the loss or a weight is no longer finite; says at which step, and in which layer it first
+        happened. The folder keeps its last checkpoint, which is good.
+    ValueError: the folder holds another run, or its checkpoint does not fit.
+    """
+    if not checkpoint_every >= 0:
+        raise ValueError(f"fit: checkpoint_every must be at least 0 seconds, got {checkpoint_every}")
+    run = _Run(model, train, test, epochs, optimizer, loss, schedule, swalp, precision, evaluate_every)
+    folder = _Folder(out, config, resume) if out is not None else None
+    if folder is not None:
+        folder.restore(run)
+    with _Progress(epochs * len(train), run.step, progress) as bar:
+        while run.epoch < epochs:
+            _epoch(run, folder, checkpoint_every, bar)
+    if folder is not None:
+        folder.finish(run)
+    return run.log
+
+
+def _epoch(run: _Run, folder: _Folder | None, checkpoint_every: float, bar: _Progress) -> None:
+    """Train from wherever the run stands to the end of its epoch."""
+    run.begin_epoch()
+    for x, y in run.train:
+        value = run.train_step(x, y)
+        bar.step(f"epoch {run.epoch + 1}/{run.epochs}", loss=value)
+        if folder is not None and time.monotonic() - folder.saved >= checkpoint_every:
+            folder.checkpoint(run)
+    row = run.end_epoch()
+    bar.line(row)
+    if folder is not None:
+        folder.write_log(run)
+
+
+class _Run:
+    """The state of a training run, and its steps."""
+
+    def __init__(self, model: Module, train: DataLoader, test: DataLoader | None, epochs: int, optimizer: Optimizer,
+                 loss: Loss, schedule: Schedule | None, swalp: SWALP | None, precision: Precision | None,
+                 evaluate_every: int) -> None:  # fmt: skip
+        if epochs < 1 or evaluate_every < 1:
+            raise ValueError(f"fit: epochs and evaluate_every must be at least 1, got {epochs} and {evaluate_every}")
+        self.model, self.train, self.test, self.epochs = model, train, test, epochs
+        self.optimizer, self.loss, self.schedule, self.swalp = optimizer, loss, schedule, swalp
+        self.precision, self.evaluate_every = precision, evaluate_every
+        self.epoch = self.step = 0
+        self.lr = optimizer.lr  # of the last step: SWALP may already have switched the optimizer's
+        self.tally, self.log = _Tally(), []
+
+    def begin_epoch(self) -> None:
+        averaging = self.swalp is not None and self.swalp.lr is not None and self.swalp.t >= self.swalp.start
+        if self.schedule is not None and not averaging:
+            self.optimizer.lr = self.schedule(self.epoch)
+
+    @np.errstate(all="ignore")  # numbers that are not finite are looked for, and reported with their place
+    def train_step(self, x: Any, y: Any) -> float:
+        """Take one step and return the loss; raises FloatingPointError if it or a weight is not finite."""
+        streams = self._streams()
+        sites = [s.site for s in streams]
+        self.model.train()
+        with use(self.precision):
+            logits = self.model(Tensor(x))
+            loss = self.loss(logits, y)
+        value = float(loss.data)
+        if not math.isfinite(value):
+            for stream, site in zip(streams, sites, strict=True):
+                stream.site = site  # the search below runs into the same random bits
+            raise FloatingPointError(self._where(f"the loss is {value}", x))
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.lr = self.optimizer.lr
+        self.optimizer.step()
+        self._check_weights()
+        if self.swalp is not None:
+            self.swalp.step()
+        self.tally.add(logits, loss, y)
+        self.step += 1
+        return value
+
+    def end_epoch(self) -> Row:
+        self.epoch += 1
+        row: Row = {"epoch": self.epoch, "step": self.step, "lr": self.lr}
+        row |= {f"train_{k}": v for k, v in self.tally.result().items()}
+        if self.test is not None and (self.epoch % self.evaluate_every == 0 or self.epoch == self.epochs):
+            with use(self.precision):
+                row |= {f"test_{k}": v for k, v in evaluate(self.model, self.test, self.loss).items()}
+            if self.swalp is not None and self.swalp.n_averaged:
+                row |= {f"swalp_{k}": v for k, v in evaluate(self.averaged(), self.test, self.loss).items()}
+        self.tally = _Tally()
+        self.log.append(row)
+        return row
+
+    def averaged(self) -> Module:
+        """Return the averaged model with its BatchNorm statistics estimated anew, without augmentation."""
+        averaged = self.swalp.averaged
+        update_bn(averaged, DataLoader(self.train.dataset, self.train.batch_size, drop_last=self.train.drop_last))
+        return averaged
+
+    def _check_weights(self) -> None:
+        """Raise FloatingPointError if a weight is not finite: such a state must not replace a good checkpoint."""
+        if any(not bool(get_array_module(p.data).isfinite(p.data).all()) for p in self.model.parameters()):
+            raise FloatingPointError(self._where("a weight is not finite", None))
+
+    def _where(self, problem: str, x: Any) -> str:
+        place = first_nonfinite(self.model, x, self.precision) or "only the loss itself"
+        return (f"training stopped at step {self.step + 1} (epoch {self.epoch + 1}): {problem}; "
+                f"the first numbers that are not finite: {place}")  # fmt: skip
+
+    def _streams(self) -> list[random.Stream]:
+        return [random.default, *self._held_streams().values()]
+
+    def _held_streams(self) -> dict[str, random.Stream]:
+        """Return the streams that quantizers hold themselves, by where they are held."""
+        lowered = {name: m.precision for name, m in self.model.named_modules() if m.precision is not None}
+        precisions = {"fit": self.precision, "optimizer": self.optimizer.precision, **lowered}
+        found: dict[int, tuple[str, random.Stream]] = {}
+        for where, precision in precisions.items():
+            for role, stream in precision.streams().items() if precision is not None else ():
+                found.setdefault(id(stream), (f"{where}.{role}", stream))
+        if isinstance(stream := getattr(self.swalp and self.swalp.round, "stream", None), random.Stream):
+            found.setdefault(id(stream), ("swalp", stream))
+        return dict(found.values())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the next step depends on."""
+        return {
+            "epoch": self.epoch, "step": self.step, "lr": self.lr, "log": self.log, "tally": self.tally,
+            "model": self.model,
+            "optimizer": self.optimizer, "swalp": self.swalp, "loader": self.train,
+            "stream": random.default, "streams": self._held_streams(),
+        }  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if (state["swalp"] is None) != (self.swalp is None) or state["streams"].keys() != self._held_streams().keys():
+            raise ValueError("the checkpoint was written by a run with other settings")
+        self.epoch, self.step, self.lr, self.log = state["epoch"], state["step"], state["lr"], state["log"]
+        for part, name in ((self.tally, "tally"), (self.model, "model"), (self.optimizer, "optimizer"),
+                           (self.swalp, "swalp"), (self.train, "loader"), (random.default, "stream")):  # fmt: skip
+            if part is not None:
+                part.load_state_dict(state[name])
+        for name, stream in self._held_streams().items():
+            stream.load_state_dict(state["streams"][name])
+
+
+def first_nonfinite(model: Module, x: Any = None, precision: Precision | None = None) -> str | None:
+    """Return where numbers that are not finite first appear: in the data, a parameter, or a layer's output."""
+    if x is not None and not np.isfinite(Tensor(x).numpy()).all():
+        return "in the data"
+    for name, p in model.named_parameters():
+        if not np.isfinite(p.numpy()).all():
+            return f"in parameter {name!r}"
+    if x is None:
+        return None
+    names, places = {id(m): name for name, m in model.named_modules()}, []
+
+    def look(m: Module, y: Tensor) -> None:
+        if not places and not np.isfinite(y.numpy()).all():
+            name = names.get(id(m))
+            places.append(f"in the output of {f'layer {name!r}' if name else 'the model'} ({type(m).__name__})")
+
+    module.observers.append(look)
+    try:
+        with no_grad(), use(precision):
+            model(Tensor(x))
+    finally:
+        module.observers.remove(look)
+    return places[0] if places else None
+
+
+class _Folder:
+    """The files of a run."""
+
+    def __init__(self, path: str | os.PathLike[str], config: dict[str, Any] | None, resume: bool) -> None:
+        self.path, self.saved = Path(path), time.monotonic()
+        self.path.mkdir(parents=True, exist_ok=True)
+        config = json.loads(json.dumps(config or {}))  # as it will be read again
+        if any((self.path / name).exists() for name in ("config.json", "checkpoint.npz")):
+            self._check_config(config, resume)
+        for left in self.path.glob(".*.tmp"):  # by a process that was killed while it wrote
+            left.unlink()
+        with atomic(self.path / "config.json", "w") as file:
+            json.dump(config, file, indent=2)
+
+    def _check_config(self, config: dict[str, Any], resume: bool) -> None:
+        """Raise ValueError unless the run that the folder holds is to be resumed and has this configuration."""
+        if not resume:
+            raise ValueError(f"{self.path} holds a run already: resume it, or choose another folder")
+        old = read_config(self.path)
+        if differing := [k for k in {**old, **config} if old.get(k) != config.get(k)]:
+            k = differing[0]
+            raise ValueError(f"{self.path} holds a run with {k}={old.get(k)!r}, not {config.get(k)!r}: "
+                             "choose another folder, or resume with the same settings")  # fmt: skip
+
+    def restore(self, run: _Run) -> None:
+        """Bring `run` to where the checkpoint was written, and the log with it."""
+        file = self.path / "checkpoint.npz"
+        if file.exists():
+            state = load(file)
+            try:
+                run.load_state_dict(state["run"])
+            except (KeyError, TypeError, AttributeError, ValueError) as error:
+                raise ValueError(f"{file} does not fit this run: {error}") from error
+        self.write_log(run)  # lines from after the checkpoint will be written again
+
+    def write_log(self, run: _Run) -> None:
+        with atomic(self.path / "log.jsonl", "w") as file:
+            file.writelines(json.dumps(row) + "\n" for row in run.log)
+
+    def checkpoint(self, run: _Run) -> None:
+        save(self.path / "checkpoint.npz", run=run)
+        self.saved = time.monotonic()
+
+    def finish(self, run: _Run) -> None:
+        """Write the last checkpoint, the final models and the curves."""
+        self.checkpoint(run)
+        save(self.path / "model.npz", model=run.model)
+        if run.swalp is not None and run.swalp.n_averaged:
+            save(self.path / "averaged.npz", model=run.averaged())
+        plot_curves(run.log, self.path / "curves.png")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the configuration of the run in `folder`.
+
+    Raises FileNotFoundError if the folder holds no run, ValueError if its config.json is damaged.
+    """
+    file = folder / "config.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} is no run folder: it has no config.json")
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file}: damaged ({error})") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{file}: expected a dictionary, got a {type(config).__name__}")
+    return config
+
+
+def plot_curves(log: list[Row], path: str | os.PathLike[str]) -> None:
+    """Draw the loss and the error of every epoch to a picture; does nothing where matplotlib is missing."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    for axes, measure, unit in zip(figure.subplots(1, 2), ("loss", "error"), ("nats", "%"), strict=True):
+        for kind, label in (("train", "training"), ("test", "test"), ("swalp", "test, SWALP average")):
+            points = [(r["epoch"], r[f"{kind}_{measure}"]) for r in log if f"{kind}_{measure}" in r]
+            if points:
+                axes.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 30 else None)
+        axes.set(xlabel="epoch", ylabel=f"{measure} ({unit})", yscale="log" if measure == "loss" else "linear")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    with atomic(path) as file:
+        figure.savefig(file, format="png", dpi=120)
+
+
+class _Progress:
+    """A bar over all steps and a line an epoch, with tqdm where it is installed."""
+
+    def __init__(self, total: int, done: int, progress: bool | Callable[[Row], None]) -> None:
+        self.report, self.bar = progress if callable(progress) else None, None
+        if progress is True:
+            self.report = lambda row: print(format_row(row))
+            try:
+                from tqdm import tqdm
+            except ImportError:
+                return
+            self.bar = tqdm(total=total, initial=done, unit="step", ncols=79, leave=False)
+            self.report = lambda row: self.bar.write(format_row(row))
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def step(self, text: str, loss: float) -> None:
+        if self.bar is not None:
+            self.bar.set_description(f"{text} loss {loss:.3f}", refresh=False)
+            self.bar.update()
+
+    def line(self, row: Row) -> None:
+        if self.report is not None:
+            self.report(row)
+
+
+def format_row(row: Row) -> str:
+    """Return an epoch's log entry as a line of text."""
+    parts = [f"epoch {row['epoch']:3d}", f"lr {row['lr']:.4f}", f"loss {row['train_loss']:.4f}"]
+    errors = {"train": "train_error", "test": "test_error", "average": "swalp_error"}
+    parts += [f"{name} {row[key]:5.2f} %" for name, key in errors.items() if key in row]
+    return "  ".join(parts)

@@ -1,0 +1,99 @@
+"""What a Dataset is: labelled images with the numbers that normalise them."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from lpnet.data import Dataset, load, statistics
+
+
+def images(n=6, c=3, dtype=np.uint8):
+    return np.random.default_rng(0).integers(0, 256, (n, c, 4, 5)).astype(dtype)
+
+
+def test_statistics_are_those_of_all_pixels_of_a_channel():
+    x = images(2500)
+    mean, std = statistics(x, 255)
+    np.testing.assert_allclose(mean, (x / 255).mean((0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(std, (x / 255).std((0, 2, 3)), rtol=1e-12)
+
+
+def test_a_constant_channel_can_be_divided_by():
+    assert statistics(np.full((3, 1, 2, 2), 7, np.uint8), 16) == ((7 / 16,), (1.0,))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("scale", [None, 16.0])
+def test_normalised_training_images_have_mean_0_and_std_1(dtype, scale):
+    x = images(50, dtype=dtype)
+    unit = scale or (255 if dtype == np.uint8 else 1)
+    data = Dataset(x, np.zeros(50, int), "some", 10, *statistics(x, unit), scale)
+    z = data.normalize(data.scaled())
+    assert z.dtype == np.float32
+    np.testing.assert_allclose(z.mean((0, 2, 3)), 0, atol=1e-5)
+    np.testing.assert_allclose(z.std((0, 2, 3)), 1, rtol=1e-5)
+    mean, std = (np.reshape(v, (3, 1, 1)) for v in (data.mean, data.std))
+    np.testing.assert_allclose(z, (x / unit - mean) / std, atol=1e-5)
+
+
+@pytest.mark.parametrize("index", [slice(1, 5), slice(None, None, 2), np.array([4, 0]), np.arange(6) > 3])
+def test_a_subset_keeps_samples_and_normalisation(index):
+    data = Dataset(images(), np.arange(6, dtype=np.int32), "some", 6, (0.1, 0.2, 0.3), (1, 2, 3))
+    part = data[index]
+    np.testing.assert_array_equal(part.images, data.images[index])
+    np.testing.assert_array_equal(part.labels, data.labels[index])
+    assert (part.mean, part.std, part.scale, part.classes) == (data.mean, data.std, data.scale, data.classes)
+    assert len(part) == len(part.labels) and part.labels.dtype == np.int64
+
+
+def test_one_index_gives_image_and_label():
+    data = Dataset(images(), np.arange(6))
+    x, y = data[-1]
+    assert x.shape == (3, 4, 5) and y == 5
+    assert len(list(data)) == 6
+    assert repr(data) == "Dataset(data: 6 x 3 x 4 x 5 uint8, 10 classes)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"labels": np.array([0, 1, 2, 3, 4, 10])}, "label 10 of sample 5 is outside of 0..9"),
+        ({"labels": np.array([0, -1, 2, 3, 4, 5])}, "label -1 of sample 1 is outside of 0..9"),
+        ({"labels": np.zeros(6)}, "labels must be integers, got float64"),
+        ({"labels": np.zeros(5, int)}, r"labels have shape \(5,\), 6 images need \(6,\)"),
+        ({"images": np.zeros((6, 4, 5), np.uint8)}, r"images must be \(N, C, H, W\) uint8 or float32, got \(6, 4, 5\)"),
+        ({"images": np.zeros((6, 3, 4, 5))}, "got .* float64"),
+        ({"mean": (0.5,)}, "mean must be 3 numbers"),
+        ({"std": (1, 0, 1)}, "std above 0"),
+    ],
+)
+def test_what_does_not_fit_is_one_clear_error(arguments, message):
+    with pytest.raises(ValueError, match=message) as error:
+        Dataset(**{"images": images(), "labels": np.arange(6), **arguments})
+    assert "\n" not in str(error.value)
+
+
+# digits
+
+
+def test_digits_are_the_published_ones():
+    train, test = load("digits")
+    assert (len(train), len(test), len(train.classes)) == (1297, 500, 10)
+    order = np.argsort(np.random.Philox(key=0).random_raw(1797), kind="stable")
+    whole = np.empty((1797, 65), np.uint8)
+    for part, where in ((train, order[:1297]), (test, order[1297:])):
+        whole[where] = np.hstack([part.images.reshape(len(part), 64), part.labels[:, None]])  # (n, 1, 8, 8) -> (n, 64)
+    digest = "6ebb3d2fee246a4e99363262ddf8a00a3c41bee6014c373ed9d9216ba7f651b8"
+    # The text form of UCI's optdigits.tes: 64 pixels and the label a line.
+    lines = "".join(",".join(map(str, row)) + "\n" for row in whole.tolist())
+    assert hashlib.sha256(lines.encode()).hexdigest() == digest
+    sklearn = pytest.importorskip("sklearn.datasets")
+    np.testing.assert_array_equal(whole[:, :64], sklearn.load_digits().data)
+    np.testing.assert_array_equal(whole[:, 64], sklearn.load_digits().target)
+
+
+def test_digits_are_normalised_by_the_training_set():
+    train, test = load("digits")
+    assert train.scale == 16 and train.scaled().max() == 1
+    assert (train.mean, train.std) == (test.mean, test.std) == statistics(train.images, 16)

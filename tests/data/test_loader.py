@@ -1,0 +1,197 @@
+"""Batches are a function of (seed, epoch, batch): a loader resumed anywhere goes on as if never stopped."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lpnet.data import DataLoader, Dataset, compose, random_crop, random_flip, statistics
+
+N = 23
+IMAGES = np.random.default_rng(0).integers(0, 256, (N, 2, 4, 4)).astype(np.uint8)
+DATA = Dataset(IMAGES, np.arange(N), "some", N, *statistics(IMAGES))
+
+
+def make(seed=3, **options):
+    usual = {"batch_size": 4, "shuffle": True, "transform": (random_crop(1), random_flip())}
+    return DataLoader(DATA, seed=seed, **{**usual, **options})
+
+
+def same(some, others):
+    some, others = list(some), list(others)
+    return len(some) == len(others) and all(
+        np.array_equal(x, u) and np.array_equal(y, v) for (x, y), (u, v) in zip(some, others, strict=True)
+    )
+
+
+def test_an_unshuffled_epoch_is_the_data_set_in_order_normalised():
+    batches = list(DataLoader(DATA, 5))
+    assert [len(y) for _, y in batches] == [5, 5, 5, 5, 3] and len(DataLoader(DATA, 5)) == 5
+    x, y = (np.concatenate(part) for part in zip(*batches, strict=True))
+    assert (x.dtype, y.dtype) == (np.float32, np.int64)
+    np.testing.assert_array_equal(y, DATA.labels)
+    np.testing.assert_array_equal(x, DATA.normalize(DATA.scaled()))
+
+
+@settings(deadline=None)
+@given(st.integers(1, 30), st.booleans(), st.integers(0, 2**64 - 1))
+def test_a_shuffled_epoch_has_every_sample_once(batch_size, drop_last, seed):
+    if drop_last and batch_size > N:
+        return
+    loader = DataLoader(DATA, batch_size, shuffle=True, drop_last=drop_last, seed=seed)
+    labels = np.concatenate([y for _, y in loader])
+    assert len(np.unique(labels)) == len(labels) == (N // batch_size * batch_size if drop_last else N)
+    assert sorted(loader.order(1)) == list(range(N))
+
+
+def test_images_and_labels_stay_together():
+    for x, y in DataLoader(DATA, 4, shuffle=True):
+        np.testing.assert_array_equal(x, DATA.normalize(DATA.scaled(y)))
+
+
+def test_epochs_and_seeds_differ_and_repeat():
+    first, second = list(make()), make()
+    assert same(first, second)
+    assert not same(first, second)  # its second epoch
+    assert not same(first, make(seed=4))
+    assert not same(first, make(transform=None))
+
+
+def test_augmentation_differs_from_batch_to_batch_and_epoch_to_epoch():
+    """One sample repeated, in one fixed order: only the draws can differ."""
+    one = DATA[np.zeros(12, int)]
+    loader = DataLoader(one, 6, transform=random_crop(2))
+    (a, _), (b, _) = loader
+    (c, _), _ = loader
+    assert (a != b).any() and (a != c).any()
+
+
+def test_augmentation_happens_before_normalisation():
+    """Zeros that a crop brings in are black, not the mean."""
+    black = DATA.normalize(np.zeros((1, 2, 1, 1), np.float32))
+    x, _ = next(iter(DataLoader(DATA, transform=lambda x, rng: np.zeros_like(x))))
+    np.testing.assert_array_equal(x, np.broadcast_to(black, x.shape))
+
+
+def test_order_and_augmentation_read_streams_of_their_own():
+    """Philox keys (seed, 2) and (seed, 3), counters (0, epoch, 0, 0) and (0, epoch, batch, 0)."""
+    words = np.random.Philox(key=[3, 2], counter=[0, 7, 0, 0]).random_raw(N)
+    np.testing.assert_array_equal(make().order(7), np.argsort(words))
+    drawn = []
+    loader = make(transform=lambda x, rng: drawn.append(rng.bit_generator.random_raw()) or x)
+    loader.epoch = 7
+    list(loader)
+    assert drawn == [np.random.Philox(key=[3, 3], counter=[0, 7, b, 0]).random_raw() for b in range(6)]
+
+
+def run(loader, batches):
+    """Take that many batches, over as many epochs as it needs; return them with the state after each."""
+    out = []
+    while True:
+        for xy in loader:
+            out.append((xy, loader.state_dict()))
+            if len(out) == batches:
+                return out
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("stop", range(1, 16))
+def test_a_resumed_loader_goes_on_as_if_never_stopped(stop, shuffle):
+    whole = run(make(shuffle=shuffle), 20)
+    fresh = make(seed=99, shuffle=shuffle)
+    fresh.load_state_dict(whole[stop - 1][1])
+    rest = run(fresh, 20 - stop)
+    assert same([xy for xy, _ in rest], [xy for xy, _ in whole[stop:]])
+    assert [state for _, state in rest] == [state for _, state in whole[stop:]]
+
+
+def test_the_state_counts_the_batch_just_received():
+    loader = make()
+    states = [loader.state_dict() for _ in loader]
+    assert states == [{"seed": 3, "epoch": 0, "batch": b + 1} for b in range(6)]
+    assert loader.state_dict() == {"seed": 3, "epoch": 1, "batch": 0}
+
+
+def test_resumed_after_the_last_batch_the_epoch_only_ends():
+    loader = make()
+    loader.load_state_dict({"seed": 3, "epoch": 4, "batch": 6})
+    assert list(loader) == []
+    assert loader.state_dict() == {"seed": 3, "epoch": 5, "batch": 0}
+
+
+def test_left_by_break_the_next_loop_starts_the_epoch_again():
+    loader, whole = make(), list(make())
+    for _ in range(2):
+        for _ in loader:
+            break
+    assert loader.state_dict() == {"seed": 3, "epoch": 0, "batch": 1}
+    assert same(loader, whole)
+
+
+def test_a_batch_that_failed_is_not_counted():
+    def fail(x, rng):
+        raise RuntimeError("no")
+
+    loader = make(transform=fail)
+    with pytest.raises(RuntimeError):
+        list(loader)
+    assert loader.state_dict()["batch"] == 0
+
+
+def test_loading_a_state_continues_only_once():
+    loader = make()
+    loader.load_state_dict({"seed": 3, "epoch": 0, "batch": 4})
+    for _ in loader:
+        break
+    assert same(loader, make())
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({"seed": 1, "epoch": 0}, "has no batch"),
+        ({"seed": 1, "epoch": 0, "batch": 7}, r"batch must be an integer in \[0, 6\], got 7"),
+        ({"seed": -1, "epoch": 0, "batch": 0}, "seed must be"),
+        ({"seed": 1, "epoch": 0.5, "batch": 0}, "epoch must be"),
+    ],
+)
+def test_a_foreign_state_is_refused_and_changes_nothing(state, message):
+    loader = make()
+    with pytest.raises(ValueError, match=message):
+        loader.load_state_dict(state)
+    assert same(loader, make())
+
+
+def test_a_pair_of_arrays_comes_as_it_is():
+    x, y = np.random.default_rng(0).normal(size=(10, 3)), np.arange(10, dtype=np.uint8)
+    out = list(DataLoader((x, y), 4))
+    assert all(u.dtype == np.float32 and v.dtype == np.int64 for u, v in out)
+    np.testing.assert_array_equal(np.concatenate([u for u, _ in out]), x.astype(np.float32))
+    [(_, targets)] = DataLoader((x, x[:, 0]), 10)
+    assert targets.dtype == np.float32
+
+
+def test_a_transform_reaches_a_pair_too():
+    x = np.random.default_rng(0).random((8, 1, 4, 4))
+    [(out, _)] = DataLoader([x, np.zeros(8, int)], 8, transform=compose(random_flip(1)))
+    np.testing.assert_array_equal(out, x.astype(np.float32)[..., ::-1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dataset": (np.zeros((3, 2)), np.zeros(4, int))}, r"x \(3, 2\) and y \(4,\) must have the same length"),
+        ({"dataset": (np.zeros(3), np.zeros(3), np.zeros(3))}, "must be a Dataset or a pair"),
+        ({"dataset": "digits"}, "must be a Dataset or a pair .* got str"),
+        ({"dataset": (np.array(["a"]), np.zeros(1))}, "must be numbers"),
+        ({"dataset": (np.zeros((0, 2)), np.zeros(0, int))}, "0 samples give no batch"),
+        ({"drop_last": True}, "23 samples give no batch, batch_size 128 with drop_last=True"),
+        ({"batch_size": 0}, r"batch_size must be an integer in \[1, inf\], got 0"),
+        ({"batch_size": 2.0}, "batch_size must be an integer"),
+        ({"seed": 2**64}, "seed must be an integer"),
+    ],
+)
+def test_what_does_not_fit_is_one_clear_error(arguments, message):
+    with pytest.raises(ValueError, match=message) as error:
+        DataLoader(**{"dataset": DATA, **arguments})
+    assert "\n" not in str(error.value)

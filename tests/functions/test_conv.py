@@ -1,0 +1,91 @@
+"""conv2d against the loop of its definition, for any geometry that hypothesis draws."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+import lpnet as lp
+from lpnet import functions as F
+from lpnet.functions import conv
+
+from . import windows
+from .cases import normal
+
+SMALL = st.integers(1, 3)
+
+
+@st.composite
+def convolutions(draw):
+    """Draw x, W, b and a geometry that fits: strides, paddings, dilations, groups up to depthwise, any window."""
+    groups, kernel = draw(SMALL), (draw(SMALL), draw(SMALL))
+    per_in, per_out = draw(st.integers(1, 2)), draw(st.integers(1, 2))
+    geometry = {"stride": draw(windows.pairs(1, 3)), "padding": draw(windows.pairs(0, 2)),
+                "dilation": draw(windows.pairs(1, 2)), "groups": groups}  # fmt: skip
+    x = normal(draw(st.integers(1, 2)), groups * per_in, draw(st.integers(1, 5)), draw(st.integers(1, 5)))
+    both = [windows.both(geometry[k]) for k in ("stride", "padding", "dilation")]
+    assume(min(windows.out_shape(x.shape[2:], kernel, *both)) > 0)
+    return x, normal(groups * per_out, per_in, *kernel, seed=1), normal(groups * per_out), geometry
+
+
+@given(convolutions())
+def test_forward_is_the_definition(drawn):
+    """Every output is the sum over channels and window of weight times input."""
+    x, W, b, geometry = drawn
+    y = F.conv2d(*map(lp.Tensor, (x, W, b)), **geometry)
+    np.testing.assert_allclose(y.data, windows.conv2d(x, W, b, **geometry), rtol=1e-10, atol=1e-13, strict=True)
+
+
+@settings(max_examples=15)
+@given(convolutions())
+def test_gradients(drawn):
+    """Input, weight and bias get exact gradients for any geometry."""
+    *inputs, geometry = drawn
+    assert lp.gradcheck(lambda x, W, b: F.conv2d(x, W, b, **geometry), inputs)
+
+
+@pytest.mark.parametrize("columns", [1, 40, 100, 1 << 19])
+def test_the_batch_is_cut_without_a_trace(columns, monkeypatch):
+    """However many samples are unfolded at a time, ragged rests included, the numbers agree."""
+    inputs = normal(5, 2, 4, 4), normal(4, 1, 3, 3), normal(4)
+    whole = windows.conv2d(*inputs, padding=1, groups=2)
+    monkeypatch.setattr(conv, "_COLUMNS", columns)
+    np.testing.assert_allclose(F.conv2d(*map(lp.Tensor, inputs), padding=1, groups=2).data, whole, rtol=1e-12)
+    assert lp.gradcheck(lambda *xs: F.conv2d(*xs, padding=1, groups=2), inputs)
+
+
+@pytest.mark.parametrize("frozen", [(0,), (1,), (2,), (0, 1), (1, 2)])
+def test_only_what_is_asked_for_gets_a_gradient(frozen):
+    """Inputs that need no gradient get none, and the others' do not change."""
+    arrays = normal(2, 2, 4, 4), normal(3, 2, 3, 3), normal(3)
+    every = [lp.Tensor(a, requires_grad=True) for a in arrays]
+    some = [lp.Tensor(a, requires_grad=i not in frozen) for i, a in enumerate(arrays)]
+    F.conv2d(*every).sum().backward()
+    F.conv2d(*some).sum().backward()
+    for i, (a, b) in enumerate(zip(every, some, strict=True)):
+        assert b.grad is None if i in frozen else np.array_equal(a.grad, b.grad)
+
+
+def test_an_empty_batch_gives_an_empty_result():
+    """No samples in, none out."""
+    assert F.conv2d(lp.Tensor(np.empty((0, 2, 4, 4))), lp.Tensor(normal(3, 2, 3, 3))).shape == (0, 3, 2, 2)
+
+
+@pytest.mark.parametrize(("x", "W", "b", "geometry", "words"), [
+    ((1, 3, 4, 4), (2, 16, 3, 3), 2, {}, "conv2d: input has 3 channels, the weight expects 16"),
+    ((3, 4, 4), (2, 3, 3, 3), 2, {}, r"conv2d: expected input \(N, C, H, W\)"),
+    ((1, 3, 4, 4), (2, 3, 3), 2, {}, r"got \(1, 3, 4, 4\), \(2, 3, 3\)"),
+    ((1, 3, 2, 2), (2, 3, 3, 3), 2, {}, r"window of \(3, 3\) does not fit into an input of \(2, 2\)"),
+    ((1, 3, 4, 4), (2, 3, 3, 3), 3, {}, r"bias of shape \(3,\)"),
+    ((1, 3, 4, 4), (4, 1, 3, 3), 4, {"groups": 2}, "groups=2 must divide 3 channels into 4"),
+    ((1, 3, 4, 4), (4, 1, 3, 3), 4, {"groups": 0}, "groups=0 must divide"),
+    ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"stride": 0}, "conv2d: stride must be an integer of at least 1"),
+    ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"stride": (1, 1, 1)}, "or two of them"),
+    ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"padding": -1}, "conv2d: padding must be an integer of at least 0"),
+    ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"padding": 0.5}, "conv2d: padding"),
+    ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"dilation": 0}, "conv2d: dilation"),
+])  # fmt: skip
+def test_shapes_that_do_not_fit_are_refused(x, W, b, geometry, words):
+    """The error names the argument, what came and what would do."""
+    with pytest.raises(ValueError, match=words):
+        F.conv2d(*(lp.Tensor(normal(*s)) for s in (x, W, (b,))), **geometry)

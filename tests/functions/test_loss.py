@@ -1,0 +1,70 @@
+"""Losses against math, stability at the ends of the range, and the sentences for bad labels."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lpnet as lp
+from lpnet import functions as F
+
+from .cases import normal
+
+
+@given(n=st.integers(1, 4), k=st.integers(1, 4), data=st.data())
+def test_cross_entropy(n, k, data):
+    """The mean over samples of -log of the softmax at the label; gradients are exact."""
+    labels = np.array(data.draw(st.lists(st.integers(0, k - 1), min_size=n, max_size=n)))
+    x = normal(n, k)
+    losses = [math.log(sum(math.exp(v) for v in row)) - row[label] for row, label in zip(x, labels, strict=True)]
+    assert F.cross_entropy(lp.Tensor(x), labels).item() == pytest.approx(sum(losses) / n, rel=1e-12, abs=1e-15)
+    assert lp.gradcheck(lambda t: F.cross_entropy(t, labels), [x])
+
+
+@given(shape=st.sampled_from([(), (1,), (3, 2)]))
+def test_mse(shape):
+    """The mean of squared differences; both sides get exact gradients."""
+    x, t = normal(*shape), normal(*shape, seed=1)
+    assert F.mse_loss(lp.Tensor(x), lp.Tensor(t)).item() == pytest.approx(np.mean((x - t) ** 2), rel=1e-14)
+    assert lp.gradcheck(F.mse_loss, [x, t])
+
+
+@pytest.mark.parametrize("logit", [1e4, -1e4, 3e38])
+def test_cross_entropy_of_huge_logits_is_finite(logit):
+    """Logits at the end of float32 give finite losses (or the plain difference of logits) and gradients."""
+    x = lp.Tensor(np.float32([[logit, 0.0]]), requires_grad=True)
+    loss = F.cross_entropy(x, [1])
+    loss.backward()
+    assert loss.item() == pytest.approx(max(logit, 0.0), rel=1e-6)
+    np.testing.assert_allclose(x.grad, [[1, -1]] if logit > 0 else [[0, 0]])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64])
+def test_any_integers_are_labels(dtype):
+    """The labels' integer type changes nothing."""
+    x = lp.Tensor(normal(3, 4))
+    assert F.cross_entropy(x, np.array([0, 3, 1], dtype)).item() == F.cross_entropy(x, [0, 3, 1]).item()
+
+
+@pytest.mark.parametrize(("shape", "labels", "error", "words"), [
+    ((2, 3), [0, 3], ValueError, r"labels must be in 0\.\.2, got 0\.\.3"),
+    ((2, 3), [-1, 2], ValueError, r"labels must be in 0\.\.2, got -1\.\.2"),
+    ((2, 3), [0.0, 1.0], TypeError, "labels must be integers, got dtype float64"),
+    ((2, 3), [True, False], TypeError, "labels must be integers, got dtype bool"),
+    ((2, 3), [0], ValueError, r"labels of shape \(1,\) do not fit logits of shape \(2, 3\)"),
+    ((2, 3), [[0], [1]], ValueError, r"labels of shape \(2, 1\)"),
+    ((3,), [0, 1, 2], ValueError, r"expected logits \(N, classes\), got shape \(3,\)"),
+    ((0, 3), np.zeros(0, int), ValueError, "the batch is empty"),
+])  # fmt: skip
+def test_bad_labels_are_refused(shape, labels, error, words):
+    """Labels out of range, not integers or not one a sample are one clear sentence."""
+    with pytest.raises(error, match=f"cross_entropy: {words}"):
+        F.cross_entropy(lp.Tensor(normal(*shape)), labels)
+
+
+def test_mse_refuses_to_broadcast():
+    """A column against a row would silently be a table of differences."""
+    with pytest.raises(ValueError, match=r"mse_loss: prediction \(3, 1\) and target \(3,\) must have one shape"):
+        F.mse_loss(lp.Tensor(normal(3, 1)), lp.Tensor(normal(3)))

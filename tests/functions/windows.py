@@ -1,0 +1,61 @@
+"""Convolution and pooling one window at a time: the plain twins of the fast ones."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from hypothesis import strategies as st
+
+
+def both(value):
+    """Return a number or pair as a pair."""
+    return tuple(value) if isinstance(value, tuple) else (value, value)
+
+
+def window(x, kernel, at, stride, padding, dilation):
+    """Return what the window at output place `at` sees of an image (C, H, W): {(i, j): (C,)}, without the border."""
+    seen = {}
+    for i, j in itertools.product(*map(range, kernel)):
+        h, w = (a * s - p + d * k for a, s, p, d, k in zip(at, stride, padding, dilation, (i, j), strict=True))
+        if 0 <= h < x.shape[1] and 0 <= w < x.shape[2]:
+            seen[i, j] = x[:, h, w]
+    return seen
+
+
+def out_shape(size, kernel, stride, padding, dilation):
+    """Count the places where the window lies within the padded image, by trying them."""
+    def fits(a, n, k, s, p, d):
+        return a * s + d * (k - 1) <= n + 2 * p - 1
+
+    return tuple(sum(fits(a, *g) for a in range(99)) for g in zip(size, kernel, stride, padding, dilation, strict=True))
+
+
+def conv2d(x, W, b, stride=1, padding=0, dilation=1, groups=1):
+    """Return the cross-correlation, by its definition."""
+    stride, padding, dilation = both(stride), both(padding), both(dilation)
+    out = out_shape(x.shape[2:], W.shape[2:], stride, padding, dilation)
+    y = np.empty((len(x), len(W), *out))
+    for n, o, *at in np.ndindex(y.shape):
+        g = o // (len(W) // groups)
+        channels = x[n, g * W.shape[1] : (g + 1) * W.shape[1]]
+        seen = window(channels, W.shape[2:], at, stride, padding, dilation)
+        y[n, o, *at] = b[o] + sum((W[o, :, i, j] * v).sum() for (i, j), v in seen.items())
+    return y
+
+
+def pool2d(x, reduce, size, stride=None, padding=0):
+    """Return `reduce` of the list of values that each window sees."""
+    size, padding = both(size), both(padding)
+    stride = size if stride is None else both(stride)
+    y = np.empty((*x.shape[:2], *out_shape(x.shape[2:], size, stride, padding, (1, 1))))
+    for n, c, *at in np.ndindex(y.shape):
+        seen = window(x[n], size, at, stride, padding, (1, 1))
+        y[n, c, *at] = reduce([v[c] for v in seen.values()])
+    return y
+
+
+def pairs(low, high):
+    """Draw a number or a pair of them."""
+    numbers = st.integers(low, high)
+    return numbers | st.tuples(numbers, numbers)

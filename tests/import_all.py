@@ -1,0 +1,11 @@
+"""Import every module of the installed package: `python tests/import_all.py`. Prints how many there are."""
+
+import importlib
+import pkgutil
+
+import lpnet
+
+names = [m.name for m in pkgutil.walk_packages(lpnet.__path__, "lpnet.") if not m.name.endswith("__main__")]
+for name in names:
+    importlib.import_module(name)
+print(f"lpnet {lpnet.__version__}: {len(names)} modules import")

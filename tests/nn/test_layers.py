@@ -1,0 +1,142 @@
+"""Layers: gradients against finite differences, values against plain NumPy."""
+
+import numpy as np
+import pytest
+
+import lpnet as lp
+from lpnet import nn
+
+
+def numbers(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+# Distinct values, no two in a window within the difference quotient's reach: where max and ReLU are smooth.
+def apart(*shape):
+    n = int(np.prod(shape))
+    return (np.random.default_rng(1).permutation(n).reshape(shape) - n // 2 + 0.5) / n
+
+
+LAYERS = {
+    "linear": (lambda: nn.Linear(5, 3), (4, 5)),
+    "linear without bias": (lambda: nn.Linear(5, 3, bias=False), (4, 5)),
+    "conv": (lambda: nn.Conv2d(3, 4, 3), (2, 3, 5, 5)),
+    "conv, strided, padded, grouped": (lambda: nn.Conv2d(4, 6, 3, 2, 1, groups=2), (2, 4, 5, 6)),
+    "conv, dilated, no bias": (lambda: nn.Conv2d(2, 2, (3, 2), dilation=2, padding=(2, 1), bias=False), (1, 2, 6, 5)),
+    "batch norm 1d": (lambda: nn.BatchNorm1d(4), (6, 4)),
+    "batch norm 2d": (lambda: nn.BatchNorm2d(3), (3, 3, 2, 4)),
+    "batch norm in evaluation": (lambda: nn.BatchNorm2d(3).eval(), (3, 3, 2, 2)),
+    "layer norm": (lambda: nn.LayerNorm(6), (4, 6)),
+    "layer norm over two axes": (lambda: nn.LayerNorm((2, 3)), (4, 2, 3)),
+    "dropout": (lambda: nn.Dropout(0.4), (5, 7)),
+    "relu": (nn.ReLU, (3, 5)),
+    "sigmoid": (nn.Sigmoid, (3, 5)),
+    "tanh": (nn.Tanh, (3, 5)),
+    "gelu": (nn.GELU, (3, 5)),
+    "max pool": (lambda: nn.MaxPool2d(2), (2, 2, 4, 6)),
+    "max pool, overlapping, padded": (lambda: nn.MaxPool2d(3, 2, 1), (1, 2, 5, 5)),
+    "mean pool": (lambda: nn.AvgPool2d(2), (2, 2, 4, 6)),
+    "flatten": (nn.Flatten, (3, 2, 2)),
+    "network": (lambda: nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.BatchNorm2d(2), nn.Tanh(), nn.AvgPool2d(2),
+                                      nn.Flatten(), nn.Linear(8, 3)), (3, 1, 4, 4)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_backward_is_the_derivative_of_forward_by_the_input_and_every_parameter(name):
+    make, shape = LAYERS[name]
+    layer = make().astype("float64")
+    for i, p in enumerate(layer.parameters()):
+        p.data = p.data + 0.1 * numbers(*p.shape, seed=i)  # so that a BatchNorm's 1 and 0 hide nothing
+    assert lp.gradcheck(lambda x, *_: layer(x), [apart(*shape), *layer.parameters()])
+
+
+@pytest.mark.parametrize("loss, target", [(nn.CrossEntropyLoss(), np.array([1, 0, 3])), (nn.MSELoss(), numbers(3, 4))])
+def test_gradient_of_a_loss(loss, target):
+    assert lp.gradcheck(lambda x: loss(x, target), [numbers(3, 4)])
+
+
+def test_batch_norm_normalizes_by_the_batch_in_training_and_by_the_running_statistics_in_evaluation():
+    x, norm = 3 * numbers(8, 3, 4, 4).astype(np.float32) + 2, nn.BatchNorm2d(3)
+    column = (1, 3, 1, 1)
+    mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3))
+    y = norm(x).numpy()
+    np.testing.assert_allclose(y, (x - mean.reshape(column)) / np.sqrt(var.reshape(column) + 1e-5), atol=1e-5)
+    running = norm.running_mean.numpy().reshape(column), norm.running_var.numpy().reshape(column)
+    np.testing.assert_allclose(norm.eval()(x).numpy(), (x - running[0]) / np.sqrt(running[1] + 1e-5), atol=1e-5)
+
+
+def test_running_statistics_are_the_exponential_mean_with_the_unbiased_variance():
+    norm, mean, var = nn.BatchNorm1d(3, momentum=0.3), np.zeros(3), np.ones(3)
+    for i in range(4):
+        x = numbers(5, 3, seed=i) * (i + 1) + i
+        norm(x.astype(np.float32))
+        mean, var = 0.7 * mean + 0.3 * x.mean(0), 0.7 * var + 0.3 * x.var(0, ddof=1)
+    np.testing.assert_allclose(norm.running_mean.numpy(), mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(norm.running_var.numpy(), var, rtol=1e-5)
+
+
+def test_evaluation_moves_no_running_statistics():
+    norm = nn.BatchNorm1d(3).eval()
+    before = norm.state_dict()
+    norm(numbers(5, 3).astype(np.float32))
+    assert all(np.array_equal(before[k], v) for k, v in norm.state_dict().items())
+
+
+def test_dropout_is_off_in_evaluation_and_keeps_the_mean_in_training():
+    x, layer = np.ones((200, 200), np.float32), nn.Dropout(0.25)
+    y = layer(x).numpy()
+    assert set(np.unique(y)) == {0, np.float32(1 / 0.75)}
+    assert abs(y.mean() - 1) < 5 * np.sqrt(0.25 / 0.75 / y.size)  # five standard deviations of the mean
+    assert np.array_equal(layer.eval()(x).numpy() if layer.eval()(x) is not x else x, x)
+
+
+def test_dropout_repeats_with_the_seed_and_changes_with_the_site():
+    x, layer = np.ones((50, 50), np.float32), nn.Dropout(0.5)
+    lp.manual_seed(3)
+    first, second = layer(x).numpy(), layer(x).numpy()
+    lp.manual_seed(3)
+    assert np.array_equal(layer(x).numpy(), first) and not np.array_equal(first, second)
+
+
+def test_average_pooling_of_padding_counts_it():
+    y = nn.AvgPool2d(2, 2, 1)(np.ones((1, 1, 2, 2), np.float32))
+    assert np.array_equal(y.numpy(), np.full((1, 1, 2, 2), 0.25))
+
+
+@pytest.mark.parametrize("layer, x, words", [
+    (lambda: nn.Conv2d(16, 4, 3), (2, 3, 8, 8), ["3 channels", "16"]),
+    (lambda: nn.Linear(5, 3), (2, 4), ["4", "5"]),
+    (lambda: nn.BatchNorm2d(3), (2, 3), ["BatchNorm2d", "4 axes"]),
+    (lambda: nn.BatchNorm1d(3), (1, 3), ["one value a channel"]),
+    (lambda: nn.MaxPool2d(9), (2, 3, 8, 8), ["window"]),
+])  # fmt: skip
+def test_an_input_that_does_not_fit_is_refused_by_name(layer, x, words):
+    with pytest.raises(ValueError) as refused:
+        layer()(np.ones(x, np.float32))
+    assert all(word in str(refused.value) for word in words), str(refused.value)
+
+
+@pytest.mark.parametrize("make, word", [
+    (lambda: nn.Linear(0, 3), "in_features"), (lambda: nn.Linear(3, 1.5), "out_features"),
+    (lambda: nn.Conv2d(3, -1, 3), "out_channels"), (lambda: nn.Conv2d(3, 4, 0), "kernel_size"),
+    (lambda: nn.Conv2d(4, 6, 3, groups=4), "groups"), (lambda: nn.Conv2d(3, 4, 3, stride=0), "stride"),
+    (lambda: nn.Conv2d(3, 4, 3, padding=-1), "padding"), (lambda: nn.Conv2d(3, 4, 3, dilation=0), "dilation"),
+    (lambda: nn.BatchNorm2d(0), "num_features"), (lambda: nn.LayerNorm((3, 0)), "normalized_shape"),
+    (lambda: nn.Dropout(1.0), "p must be"), (lambda: nn.Dropout(float("nan")), "p must be"),
+    (lambda: nn.MaxPool2d(0), "kernel_size"), (lambda: nn.AvgPool2d(2, 0), "stride"),
+    (lambda: nn.MaxPool2d(2, padding=-1), "padding"),
+])  # fmt: skip
+def test_a_bad_argument_is_refused_when_the_layer_is_made(make, word):
+    with pytest.raises(ValueError, match=word):
+        make()
+
+
+@pytest.mark.parametrize("layer, parts", [
+    (nn.Linear(3, 2, bias=False), ["Linear", "3", "2", "bias=False"]),
+    (nn.Conv2d(4, 6, (3, 5), 2, 1, groups=2), ["Conv2d", "4", "6", "(3, 5)", "stride=(2, 2)", "groups=2"]),
+    (nn.BatchNorm2d(7), ["BatchNorm2d", "7"]), (nn.Dropout(0.2), ["0.2"]), (nn.MaxPool2d(2), ["MaxPool2d", "2"]),
+    (nn.LayerNorm((2, 3)), ["LayerNorm", "2", "3"]),
+])  # fmt: skip
+def test_repr_shows_what_the_layer_was_made_with(layer, parts):
+    assert all(part in repr(layer) for part in parts), repr(layer)

@@ -1,0 +1,108 @@
+"""`lower`: which layers are marked, and that a marked layer rounds once each way and nowhere else."""
+
+import numpy as np
+import pytest
+
+import lpnet as lp
+from lpnet import nn
+
+
+class Recorder:
+    """A quantizer that rounds to multiples of `step` and counts."""
+
+    def __init__(self, step=0.25):
+        self.step, self.seen = step, []
+
+    def __call__(self, x):
+        self.seen.append(np.array(x))
+        return np.round(x / self.step) * x.dtype.type(self.step)
+
+
+def network():
+    return nn.Sequential(
+        nn.Conv2d(1, 2, 3, padding=1), nn.BatchNorm2d(2), nn.ReLU(),
+        nn.Conv2d(2, 2, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(8, 4), nn.Tanh(), nn.Linear(4, 3),
+    )  # fmt: skip
+
+
+def marked(model):
+    return [name for name, m in model.named_modules() if m.precision is not None]
+
+
+def test_the_default_is_the_papers_choice():
+    model = network()
+    changed = nn.lower(model, "bfp8")
+    assert changed == {"0": "Conv2d", "2": "ReLU", "4": "ReLU", "8": "Tanh"}  # "3" is left to the ReLU after it
+    assert marked(model) == list(changed)
+
+
+@pytest.mark.parametrize("layers, expected", [
+    ((nn.Conv2d,), ["0", "3"]),  # no activation chosen: nothing to leave it to
+    ((nn.Conv2d, nn.ReLU), ["0", "2", "4"]),
+    ((nn.Conv2d, nn.Tanh), ["0", "3", "8"]),  # the ReLU after "3" is not chosen
+    ((nn.Linear, nn.Tanh), ["8", "9"]),
+    (("3", nn.ReLU), ["2", "3", "4"]),  # named itself
+    ((nn.Linear, "1"), ["1", "7", "9"]),
+    ("9", ["9"]), ([], []),
+])  # fmt: skip
+def test_layers_are_chosen_by_type_and_by_name(layers, expected):
+    model = network()
+    assert list(nn.lower(model, "bfp8", layers)) == expected == marked(model)
+
+
+def test_lowering_again_replaces_earlier_marks_and_none_removes_all():
+    model = network()
+    nn.lower(model, "bfp8")
+    nn.lower(model, "bfp8", ["9"])
+    assert marked(model) == ["9"]
+    assert nn.lower(model, None) == {} and marked(model) == []
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_and_changes_nothing():
+    model = nn.Sequential(nn.Sequential(nn.Linear(2, 2)), nn.ReLU())
+    nn.lower(model, "bfp8")
+    before = marked(model)
+    with pytest.raises(ValueError, match=r"'0\.00'.*nearest.*0\.0"):
+        nn.lower(model, "bfp8", ["0.00"])
+    with pytest.raises(TypeError, match="types or names"):
+        nn.lower(model, "bfp8", [model[0]])
+    assert marked(model) == before
+
+
+def test_parameter_names_and_values_stay():
+    model = network()
+    before = model.state_dict()
+    nn.lower(model, "bfp8")
+    after = model.state_dict()
+    assert list(before) == list(after) and all(np.array_equal(before[k], after[k]) for k in before)
+
+
+def test_a_shared_layer_stays_marked():
+    relu = nn.ReLU()
+    model = nn.Sequential(relu, nn.Linear(2, 2), relu)
+    nn.lower(model, "bfp8", ["0"])
+    assert relu.precision is not None
+
+
+@pytest.mark.parametrize("layer, shape", [
+    (nn.Conv2d(2, 3, 3), (2, 2, 5, 5)), (nn.Linear(4, 3), (2, 4)), (nn.GELU(), (3, 3)), (nn.BatchNorm1d(4), (6, 4)),
+])  # fmt: skip
+def test_a_marked_layer_computes_exactly_and_rounds_once_each_way(layer, shape):
+    rng = np.random.default_rng(0)
+    x, weights = rng.standard_normal(shape).astype(np.float32), None
+    exact_x = lp.Tensor(x, requires_grad=True)
+    exact = layer(exact_x)
+    weights = rng.standard_normal(exact.shape).astype(np.float32)
+    q = Recorder()
+    rounded_weights = q(weights)
+    exact.backward(rounded_weights)  # what an exact layer gives back for the rounded error
+    activation, error = Recorder(), Recorder()
+    nn.lower(layer, lp.Precision(activation=activation, error=error), [type(layer)])
+    low_x = lp.Tensor(x, requires_grad=True)
+    with lp.use(lp.Precision(activation=lambda _: 1 / 0)):  # the active precision does not reach inside
+        low = layer(low_x)
+    assert np.array_equal(low.numpy(), q(exact.numpy())) and len(activation.seen) == 1
+    low.backward(weights)
+    assert np.array_equal(low_x.grad, exact_x.grad) and len(error.seen) == 1
+    assert np.array_equal(error.seen[0], weights)

@@ -1,0 +1,121 @@
+"""Modules: names, order, state, modes."""
+
+import numpy as np
+import pytest
+
+from lpnet import nn
+
+
+class Shared(nn.Module):
+    """Two names for one layer, and a list of layers."""
+
+    def __init__(self):
+        self.first = nn.Linear(2, 2)
+        self.again = self.first
+        self.rest = [nn.Linear(2, 3), nn.BatchNorm1d(3)]
+        self.offset = nn.Buffer(np.arange(3, dtype=np.float32))
+
+    def forward(self, x):
+        for layer in (self.first, self.again, *self.rest):
+            x = layer(x)
+        return x + self.offset
+
+
+def small():
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
+
+
+def test_names_are_pytorchs_in_definition_order():
+    names = ["0.weight", "0.bias", "1.weight", "1.bias", "4.weight", "4.bias"]
+    assert [name for name, _ in small().named_parameters()] == names
+    assert [name for name, _ in small().named_buffers()] == ["1.running_mean", "1.running_var"]
+    assert [name for name, _ in small().named_modules()] == ["", "0", "1", "2", "3", "4"]
+
+
+def test_what_is_shared_counts_once():
+    model = Shared()
+    names = [name for name, _ in model.named_parameters()]
+    assert names == ["first.weight", "first.bias", "rest.0.weight", "rest.0.bias", "rest.1.weight", "rest.1.bias"]
+    assert [name for name, _ in model.named_modules()] == ["", "first", "rest.0", "rest.1"]
+    assert model.n_parameters() == 6 + 9 + 6
+    assert [name for name, _ in model.named_buffers()] == ["offset", "rest.1.running_mean", "rest.1.running_var"]
+
+
+def test_sequential_runs_its_layers_in_turn():
+    model, x = small(), np.random.default_rng(0).standard_normal((2, 1, 4, 4)).astype(np.float32)
+    model.eval()
+    y = x
+    for layer in model:
+        y = layer(y)
+    assert np.array_equal(model(x).numpy(), y.numpy())
+    assert len(model) == 5 and isinstance(model[-1], nn.Linear)
+    with pytest.raises(TypeError, match="item 1"):
+        nn.Sequential(nn.ReLU(), np.tanh)
+
+
+def test_train_and_eval_reach_every_module():
+    model = Shared()
+    assert model.eval() is model and not any(m.training for m in model.modules())
+    assert all(m.training for m in model.train().modules())
+
+
+def test_state_dict_gives_copies_and_loads_back():
+    a, b = small(), small()
+    a(np.random.default_rng(0).standard_normal((3, 1, 4, 4)).astype(np.float32))
+    state = a.state_dict()
+    b.load_state_dict(state)
+    state["0.weight"][:] = 0
+    assert a[0].weight.numpy().any()
+    assert all(np.array_equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
+
+
+def test_pytorchs_batch_counter_is_passed_over():
+    model = small()
+    model.load_state_dict({**model.state_dict(), "1.num_batches_tracked": np.array(7)})
+
+
+@pytest.mark.parametrize("spoil, words", [
+    (lambda s: s.pop("4.bias"), ["'4.bias'", "missing"]),
+    (lambda s: s.update({"5.weight": np.ones(3)}), ["'5.weight'", "no"]),
+    (lambda s: s.update({"4.bias": np.ones(4)}), ["'4.bias'", "(4,)", "(3,)"]),
+    (lambda s: s.update({"4.bais": s.pop("4.bias")}), ["'4.bias'", "'4.bais'"]),
+])  # fmt: skip
+def test_a_state_that_does_not_fit_changes_nothing_and_is_refused_by_name(spoil, words):
+    model = small()
+    before, state = model.state_dict(), {k: v + 1 for k, v in model.state_dict().items()}
+    spoil(state)
+    with pytest.raises(ValueError) as refused:
+        model.load_state_dict(state)
+    assert all(word in str(refused.value) for word in words), str(refused.value)
+    assert all(np.array_equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_astype_converts_parameters_and_buffers_and_forgets_gradients():
+    model = small()
+    model(np.ones((2, 1, 4, 4), np.float32)).sum().backward()
+    model.astype("float64")
+    assert all(t.dtype == np.float64 and t.grad is None for t in [*model.parameters(), *model.buffers()])
+    assert model.to("cpu") is model
+
+
+def test_repr_indents_what_is_inside():
+    text = repr(nn.Sequential(nn.Sequential(nn.ReLU()), nn.Flatten()))
+    assert text == "Sequential(\n  (0): Sequential(\n    (0): ReLU()\n  )\n  (1): Flatten()\n)"
+
+
+def test_initial_weights_come_from_the_seed_and_lie_in_pytorchs_bounds():
+    import lpnet as lp
+
+    def weights(seed):
+        lp.manual_seed(seed)
+        return nn.Conv2d(8, 16, 3).weight.numpy()
+
+    assert np.array_equal(weights(1), weights(1)) and not np.array_equal(weights(1), weights(2))
+    bound = 1 / np.sqrt(8 * 9)
+    w = weights(0)
+    assert abs(w).max() <= bound and abs(w.std() - bound / np.sqrt(3)) < 0.1 * bound
+
+
+def test_he_initialization_has_variance_two_over_fan_out():
+    w = nn.init.he_normal((64, 32, 3, 3)).numpy()
+    assert abs(w.var() / (2 / (64 * 9)) - 1) < 5 * np.sqrt(2 / w.size)

@@ -1,0 +1,223 @@
+"""Optimizers against twins in plain NumPy, written from the papers, with recorded deterministic quantizers."""
+
+import numpy as np
+import pytest
+
+import lpnet as lp
+from lpnet.nn import Parameter
+from lpnet.optim import SGD, Adam, AdamW, LossScaler
+
+
+def grid(step):
+    return lambda x: np.floor(x / step + 0.5) * step
+
+
+QUANTIZERS = {"gradient": grid(2**-7), "momentum": grid(2**-6), "weight": grid(2**-5), "accumulator": grid(2**-9)}
+
+
+def recorded(roles, calls):
+    """Return a Precision that rounds `roles` and notes each rounding in `calls`."""
+
+    def quantizer(role):
+        def q(x):
+            calls.append((role, x.copy()))
+            return QUANTIZERS[role](x)
+
+        return q
+
+    return lp.Precision(**{role: quantizer(role) for role in roles})
+
+
+def gradients(steps=12, shape=(3, 4)):
+    return np.random.default_rng(0).standard_normal((steps, *shape))
+
+
+def train(make, roles=(), calls=None):
+    """Return the weights after every step of an optimizer on recorded gradients, and its final state."""
+    p = Parameter(np.random.default_rng(1).standard_normal((3, 4)))
+    optimizer = make([p], recorded(roles, [] if calls is None else calls))
+    trajectory = [p.data]
+    for g in gradients():
+        p.grad = g.copy()
+        optimizer.step()
+        trajectory.append(p.data)
+    return np.array(trajectory), optimizer.state[0]
+
+
+def algorithm_2(roles, lr, rho=0.0, decay=0.0, nesterov=False):
+    """Yang et al., Algorithm 2, element by element as it is printed: v_t = rho Q_M(v) + g, w = Q_W(w - lr v)."""
+    q = {role: QUANTIZERS[role] if role in roles else (lambda x: x) for role in QUANTIZERS}
+    acc = np.random.default_rng(1).standard_normal((3, 4))
+    acc = q["accumulator"](acc)
+    w, v, trajectory = q["weight"](acc), np.zeros((3, 4)), []
+    trajectory.append(w)
+    for g in gradients():
+        wide = acc if "accumulator" in roles else w
+        g = q["gradient"](g) + decay * wide
+        v = rho * q["momentum"](v) + g
+        acc = q["accumulator"](wide - lr * (g + rho * v if nesterov else v))
+        w = q["weight"](acc)
+        trajectory.append(w)
+    return np.array(trajectory)
+
+
+ROLES = [(), ("weight",), ("gradient", "momentum", "weight"), ("gradient", "momentum", "weight", "accumulator"),
+         ("accumulator", "weight")]  # fmt: skip
+
+
+@pytest.mark.parametrize("roles", ROLES)
+@pytest.mark.parametrize("rho, decay, nesterov", [(0, 0, False), (0.9, 0, False), (0.9, 0.1, False), (0.9, 0.1, True)])
+def test_sgd_is_algorithm_2(roles, rho, decay, nesterov):
+    weights, _ = train(lambda p, q: SGD(p, 0.1, rho, decay, nesterov, q), roles)
+    np.testing.assert_allclose(weights, algorithm_2(roles, 0.1, rho, decay, nesterov), rtol=0, atol=1e-12)
+
+
+def test_sgd_rounds_gradient_then_momentum_then_accumulator_then_weight():
+    calls = []
+    train(lambda p, q: SGD(p, 0.1, 0.9, precision=q), ["gradient", "momentum", "weight", "accumulator"], calls)
+    start, step = ["accumulator", "weight"], ["gradient", "momentum", "accumulator", "weight"]
+    assert [role for role, _ in calls] == start + step * 12
+    assert np.array_equal(calls[2][1], gradients()[0])  # the exact gradient comes in
+
+
+def test_weights_are_on_the_grid_before_the_first_step():
+    p = Parameter(np.array([0.3, -0.71]))
+    SGD([p], 0.1, precision=lp.Precision(weight=grid(0.25)))
+    assert np.array_equal(p.data, [0.25, -0.75])
+
+
+def adam_twin(lr, b1, b2, eps, decay, decoupled, roles=()):
+    """Kingma and Ba, Algorithm 1; Loshchilov and Hutter, Algorithm 2: one number at a time."""
+    round_state = QUANTIZERS["momentum"] if "momentum" in roles else lambda x: x
+    w = np.random.default_rng(1).standard_normal((3, 4))
+    trajectory = [w.copy()]
+    m, v = np.zeros_like(w), np.zeros_like(w)
+    for t, gs in enumerate(gradients(), 1):
+        for i in np.ndindex(w.shape):
+            g = gs[i] + (0 if decoupled else decay * w[i])
+            m[i], v[i] = b1 * m[i] + (1 - b1) * g, b2 * v[i] + (1 - b2) * g**2
+            step = lr * (m[i] / (1 - b1**t)) / (np.sqrt(v[i] / (1 - b2**t)) + eps)
+            w[i] -= step + (lr * decay * w[i] if decoupled else 0)
+        m, v = round_state(m), round_state(v)
+        trajectory.append(w.copy())
+    return np.array(trajectory)
+
+
+@pytest.mark.parametrize("kind, decoupled", [(Adam, False), (AdamW, True)])
+@pytest.mark.parametrize("decay", [0, 0.1])
+@pytest.mark.parametrize("roles", [(), ("momentum",)])
+def test_adam_is_the_papers(kind, decoupled, decay, roles):
+    weights, state = train(lambda p, q: kind(p, 0.01, (0.8, 0.95), 1e-4, decay, q), roles)
+    np.testing.assert_allclose(weights, adam_twin(0.01, 0.8, 0.95, 1e-4, decay, decoupled, roles), atol=1e-12)
+    if roles:
+        assert all(np.array_equal(QUANTIZERS["momentum"](s), s) for s in state.values())
+
+
+def test_adam_rounds_its_states_in_the_order_of_their_definition():
+    # Random bits are taken in this order: were it a set's, it would change from process to process.
+    calls = []
+    _, state = train(lambda p, q: Adam(p, 0.01, precision=q), ["momentum"], calls)
+    assert list(state) == ["mean", "square"]
+    assert all((x >= 0).all() for _, x in calls[1::2]) and any((x < 0).any() for _, x in calls[::2])
+
+
+def test_a_parameter_without_gradient_stays():
+    a, b = Parameter(np.ones(2)), Parameter(np.ones(2))
+    optimizer = SGD([a, b], 0.5, 0.9)
+    a.grad = np.ones(2)
+    optimizer.step()
+    assert np.array_equal(b.data, np.ones(2)) and np.array_equal(a.data, [0.5, 0.5])
+    optimizer.zero_grad()
+    assert a.grad is None
+
+
+@pytest.mark.parametrize("make", [
+    lambda p: SGD(p, 0.1, 0.9, precision=lp.Precision(accumulator=grid(2**-9), weight=grid(2**-4))),
+    lambda p: Adam(p, 0.1), lambda p: AdamW(p, 0.1, weight_decay=0.1),
+])  # fmt: skip
+def test_a_loaded_state_goes_on_to_the_same_bits(make):
+    def steps(p, optimizer, gs):
+        for g in gs:
+            p.grad = g.copy()
+            optimizer.step()
+
+    a = Parameter(np.ones((3, 4)))
+    first = make([a])
+    steps(a, first, gradients()[:5])
+    b = Parameter(a.data.copy())
+    second = make([b])
+    first.lr = 0.03
+    second.load_state_dict(first.state_dict())
+    for p, optimizer in ((a, first), (b, second)):
+        steps(p, optimizer, gradients()[5:])
+    assert np.array_equal(a.data, b.data) and second.lr == 0.03
+
+
+def test_a_state_of_other_parameters_is_refused():
+    one, two = SGD([Parameter(np.ones(3))], 1), SGD([Parameter(np.ones(3)), Parameter(np.ones(2))], 1, 0.9)
+    with pytest.raises(ValueError, match=r"1 parameters.*2"):
+        two.load_state_dict(one.state_dict())
+    wide = SGD([Parameter(np.ones(3))], 1, precision=lp.Precision(accumulator=grid(0.1)))
+    with pytest.raises(ValueError, match="accumulator"):
+        one.load_state_dict(wide.state_dict())
+    with pytest.raises(ValueError, match=r"momentum of parameter 0.*\(2,\).*\(3,\)"):
+        one.load_state_dict({"lr": 1, "state": {"0": {"momentum": np.ones(2)}}})
+
+
+@pytest.mark.parametrize("make, word", [
+    (lambda p: SGD(p, -1), "lr"), (lambda p: SGD(p, float("nan")), "lr"), (lambda p: SGD(p, "0.1"), "lr"),
+    (lambda p: SGD(p, 1, momentum=-0.1), "momentum"), (lambda p: SGD(p, 1, weight_decay=-1), "weight_decay"),
+    (lambda p: SGD(p, 1, nesterov=True), "nesterov"), (lambda p: SGD([], 1), "params"),
+    (lambda p: SGD([lp.Tensor(1.0)], 1), "params"), (lambda p: Adam(p, betas=(0.9, 1.0)), "betas"),
+    (lambda p: AdamW(p, eps=-1), "AdamW: eps"), (lambda p: LossScaler(0), "scale"),
+    (lambda p: LossScaler(growth_interval=0), "growth_interval"),
+])  # fmt: skip
+def test_a_bad_argument_is_refused_by_name(make, word):
+    with pytest.raises(ValueError, match=word):
+        make([Parameter(np.ones(2))])
+
+
+class TestLossScaler:
+    """Scaling and unscaling together."""
+
+    @staticmethod
+    def loss(p):
+        return (p * p).sum()
+
+    def test_scaling_by_a_power_of_two_and_back_changes_nothing(self):
+        a, b = Parameter(np.array([0.3, 0.7])), Parameter(np.array([0.3, 0.7]))
+        plain, scaled, scaler = SGD([a], 0.1), SGD([b], 0.1), LossScaler(2.0**10)
+        self.loss(a).backward()
+        plain.step()
+        scaler.scale(self.loss(b)).backward()
+        assert np.array_equal(b.grad, 1024 * a.grad)
+        assert scaler.step(scaled) and np.array_equal(a.data, b.data) and scaler.factor == 1024
+
+    def test_errors_too_small_for_the_format_survive(self):
+        def gradient(scaler):
+            p = Parameter(np.float32([1e-4]))
+            with lp.use(lp.Precision(error=grid(2**-8))):
+                y = lp.Tensor(np.float32([1e-3])) * (p * 1.0)
+                loss = scaler.scale(y.sum())
+            loss.backward()
+            return p.grad[0] / scaler.factor
+
+        assert gradient(LossScaler(1.0)) == 0 and gradient(LossScaler(2.0**16)) == pytest.approx(1e-3, rel=1e-3)
+
+    def test_the_dynamic_scaler_halves_on_overflow_skips_the_step_and_doubles_after_good_ones(self):
+        p, scaler = Parameter(np.ones(2)), LossScaler(8.0, growth_interval=2)
+        optimizer = SGD([p], 0.1)
+        p.grad = np.array([np.inf, 1.0])
+        assert not scaler.step(optimizer) and scaler.factor == 4 and np.array_equal(p.data, np.ones(2))
+        factors = []
+        for _ in range(4):
+            p.grad = np.ones(2)
+            assert scaler.step(optimizer)
+            factors.append(scaler.factor)
+        assert factors == [4, 8, 8, 16]
+
+    def test_its_state_round_trips(self):
+        a, b = LossScaler(8.0, 3), LossScaler(1.0, 3)
+        a.good_steps = 2
+        b.load_state_dict(a.state_dict())
+        assert (b.factor, b.good_steps) == (8.0, 2)

@@ -1,0 +1,197 @@
+"""SWALP's average against NumPy's mean of the iterates; `update_bn` against statistics of all the data at once."""
+
+import numpy as np
+import pytest
+
+import lpnet as lp
+from lpnet import nn, random
+from lpnet.optim import SGD, SWALP, update_bn
+
+
+class Walk:
+    """A model of one layer that takes random steps; remembers its weights after each."""
+
+    def __init__(self, start, cycle, **options):
+        lp.manual_seed(0)
+        self.rng, self.model = np.random.default_rng(0), nn.Linear(3, 2).astype("float64")
+        self.optimizer = SGD(self.model.parameters(), 0.1)
+        self.swalp, self.seen = SWALP(self.model, self.optimizer, start, cycle, **options), []
+
+    def go(self, steps):
+        for _ in range(steps):
+            for p in self.model.parameters():
+                p.grad = self.rng.standard_normal(p.shape)
+            self.optimizer.step()
+            self.swalp.step()
+            self.seen.append(self.model.weight.data.copy())
+        return self
+
+
+@pytest.mark.parametrize("start, cycle, steps", [(0, 1, 20), (5, 1, 20), (4, 3, 20), (7, 5, 12), (3, 2, 4)])
+def test_the_average_is_the_mean_of_every_cycle_th_iterate_after_start(start, cycle, steps):
+    walk = Walk(start, cycle).go(steps)
+    taken = [w for t, w in enumerate(walk.seen, 1) if t > start and (t - start) % cycle == 0]
+    assert walk.swalp.n_averaged == len(taken)
+    mean = np.mean(taken, axis=0) if taken else walk.seen[-1]  # before the first average: the weights themselves
+    np.testing.assert_allclose(walk.swalp.averaged.weight.data, mean, rtol=1e-13)
+
+
+def test_training_never_sees_the_average():
+    plain, averaging = Walk(1000, 1).go(10), Walk(2, 1).go(10)
+    assert np.array_equal(plain.seen, averaging.seen)
+    averaging.swalp.averaged.weight.data[:] = 0  # a copy
+    assert averaging.swalp.averaged.weight.data.all() and averaging.model.weight.data.all()
+
+
+def test_the_rate_switches_after_step_start():
+    walk, rates = Walk(3, 1, lr=0.7), []
+    for _ in range(5):
+        rates.append(walk.optimizer.lr)
+        walk.go(1)
+    assert rates == [0.1, 0.1, 0.1, 0.7, 0.7]
+    assert Walk(0, 1, lr=0.7).optimizer.lr == 0.7
+    assert Walk(2, 1).go(5).optimizer.lr == 0.1
+
+
+def test_the_average_is_rounded_to_its_own_format_after_every_step():
+    def grid(x):
+        return np.floor(x * 16 + 0.5) / 16
+
+    walk, twin = Walk(0, 1, average=grid), None
+    for n in range(10):
+        walk.go(1)
+        w = walk.seen[-1]
+        twin = grid(w) if twin is None else grid(twin + (w - twin) / (n + 1))
+    assert np.array_equal(walk.swalp.averaged.weight.data, twin)
+
+
+def test_a_format_by_name_rounds_the_average():
+    mean = Walk(0, 1, average="bfp4").go(5).swalp.averaged.weight.data
+    scale = 2.0 ** (np.floor(np.log2(abs(mean).max(axis=1, keepdims=True))) - 2)  # one exponent a row, 3 bits and sign
+    assert np.array_equal(mean / scale, np.round(mean / scale))
+
+
+def test_the_averaged_model_is_exact_free_of_gradients_and_keeps_the_modes():
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    nn.lower(model, "bfp8")
+    model(np.ones((1, 2), np.float32)).sum().backward()
+    averaged = SWALP(model, SGD(model.parameters(), 0.1), 0, 1).averaged
+    assert all(m.precision is None for m in averaged.modules()) and model[1].precision is not None
+    assert all(p.grad is None for p in averaged.parameters()) and model[0].weight.grad is not None
+
+
+def test_a_loaded_average_goes_on_to_the_same_bits():
+    whole, half = Walk(2, 2, lr=0.5).go(11), Walk(2, 2, lr=0.5).go(6)
+    again = Walk(2, 2, lr=0.5)
+    again.model.load_state_dict(half.model.state_dict())
+    again.optimizer.load_state_dict(half.optimizer.state_dict())
+    again.swalp.load_state_dict(half.swalp.state_dict())
+    again.rng = half.rng
+    again.go(5)
+    assert np.array_equal(whole.swalp.averaged.weight.data, again.swalp.averaged.weight.data)
+    assert again.optimizer.lr == 0.5 and again.swalp.n_averaged == whole.swalp.n_averaged
+
+
+def test_an_average_of_another_model_is_refused_and_changes_nothing():
+    walk = Walk(0, 1).go(3)
+    state = {**walk.swalp.state_dict(), "mean": {"weight": np.ones((9, 9))}, "t": 99}
+    with pytest.raises(ValueError, match=r"'weight' \(9, 9\)"):
+        walk.swalp.load_state_dict(state)
+    assert walk.swalp.t == 3
+
+
+@pytest.mark.parametrize("arguments, word", [
+    ((-1, 1), "start"), ((0, 0), "cycle"), ((0, 1, -0.1), "lr"), ((0, 1, float("nan")), "lr"),
+    ((0, 1, None, "bfq8"), "bfq8"),
+])  # fmt: skip
+def test_bad_numbers_are_refused_by_name(arguments, word):
+    model = nn.Linear(1, 1)
+    with pytest.raises(ValueError, match=word):
+        SWALP(model, SGD(model.parameters(), 1), *arguments)
+
+
+# BatchNorm statistics
+
+
+def data(n=37):
+    drift = np.arange(n).reshape(-1, 1, 1, 1) / 9  # so that batches differ
+    return (np.random.default_rng(0).standard_normal((n, 3, 4, 4)) * 2 + drift).astype(np.float32)
+
+
+def batches(x, *sizes):
+    return [(part, None) for part in np.split(x, np.cumsum(sizes))]
+
+
+def norms(model):
+    return [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+
+
+@pytest.mark.parametrize("sizes", [(), (16, 16), (1, 2, 30), (36,)])
+def test_batches_count_by_their_size_and_variance_is_merged_within_and_between(sizes):
+    model, x = nn.Sequential(nn.BatchNorm2d(3)), data()
+    update_bn(model, batches(x, *sizes))
+    wide = x.astype(np.float64)
+    np.testing.assert_allclose(model[0].running_mean.data, wide.mean((0, 2, 3)), rtol=1e-6)
+    np.testing.assert_allclose(model[0].running_var.data, wide.var((0, 2, 3), ddof=1), rtol=1e-6)
+
+
+def deep():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Conv2d(4, 2, 2), nn.BatchNorm2d(2))
+
+
+def test_dropout_is_off_and_later_layers_see_batch_statistics():
+    model, x = deep(), data()
+    update_bn(model, batches(x))
+    first = model[1]
+    y = model[0](x).numpy()
+    hidden = (y - y.mean((0, 2, 3), keepdims=True)) / np.sqrt(y.var((0, 2, 3), keepdims=True) + first.eps)
+    np.testing.assert_allclose(norms(model)[1].running_mean.data, model[3](hidden).numpy().mean((0, 2, 3)), atol=1e-5)
+
+
+def test_nothing_is_drawn_from_the_training_stream_and_nothing_else_changes():
+    model = deep()
+    model[2].eval()
+    before, modes, site = model.state_dict(), [m.training for m in model.modules()], random.default.site
+    with lp.use(lp.Precision(activation=lambda _: 1 / 0)):  # an active precision is not used
+        update_bn(model, batches(data()))
+    assert random.default.site == site and [m.training for m in model.modules()] == modes
+    kept = [name for name in before if "running" not in name]
+    assert all(np.array_equal(before[k], model.state_dict()[k]) for k in kept)
+    assert all("observe" not in vars(norm) for norm in norms(model))
+
+
+def broken(x):
+    yield x[:8], None
+    raise RuntimeError("the disk is gone")
+
+
+@pytest.mark.parametrize("loader, error", [(lambda x: broken(x), RuntimeError), (lambda x: [], ValueError)])
+def test_an_interrupted_or_empty_pass_leaves_everything_as_it_was(loader, error):
+    model = deep()
+    model[2].eval()
+    before, modes = model.state_dict(), [m.training for m in model.modules()]
+    with pytest.raises(error):
+        update_bn(model, loader(data()))
+    assert [m.training for m in model.modules()] == modes
+    assert all(np.array_equal(v, before[k]) for k, v in model.state_dict().items())
+    model(data())  # moves the statistics again
+    assert not np.array_equal(before["1.running_mean"], model.state_dict()["1.running_mean"])
+
+
+def test_a_shared_batch_norm_collects_from_all_its_uses():
+    norm = nn.BatchNorm2d(3)
+    model, x = nn.Sequential(norm, norm), data()
+    update_bn(model, batches(x))
+    once = (x - x.mean((0, 2, 3), keepdims=True)) / np.sqrt(x.var((0, 2, 3), keepdims=True) + norm.eps)
+    np.testing.assert_allclose(norm.running_mean.data, np.concatenate([x, once]).mean((0, 2, 3)), rtol=1e-4)
+
+
+def test_without_batch_norm_the_loader_is_not_read():
+    update_bn(nn.Linear(1, 1), broken(data()))
+
+
+def test_marked_layers_round():
+    model = nn.Sequential(nn.ReLU(), nn.BatchNorm2d(3))
+    nn.lower(model, lp.Precision(activation=np.ceil))
+    update_bn(model, batches(data()))
+    np.testing.assert_allclose(model[1].running_mean.data, np.ceil(np.maximum(data(), 0)).mean((0, 2, 3)), rtol=1e-5)
