@@ -2,7 +2,7 @@
 
     import lpnet as lp
 
-Start with `lp.quantize(x, "bfp8")`, go on with `lp.nn`, `lp.optim.SWALP` and `lp.fit`; the walkthroughs are in examples/.
+Start with `lp.quantize(x, "bfp8")`, go on with `lp.nn`, `lp.optim.SWALP` and `lp.fit`; examples/ has walkthroughs.
 """
 
 from . import data, formats, functions, models, nn, optim, precision, random, rounding

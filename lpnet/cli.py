@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from . import data, demo, models, nn, optim, random
 from .checkpoint import load
 from .formats import show
 from .precision import Precision
+from .rounding import MODES
 from .training import evaluate, fit, read_config
 from .version import __version__
 
@@ -25,6 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.run(arguments)
     except SystemExit as stop:  # argparse's way to end after --help or a usage error
         return int(stop.code or 0)
+    except BrokenPipeError:  # whoever read the output has gone; nothing more can be told, at exit neither
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ValueError, TypeError, OSError, FloatingPointError, MemoryError, RuntimeError, ImportError) as error:
         print(f"lpnet: error: {_sentence(error)}", file=sys.stderr)
         return 2
@@ -110,7 +115,8 @@ def _add_train(commands: Any) -> None:
     p.add_argument("--precision", default="fp32", help="a format for everything, such as bfp8, fixed8.6 or e4m3 "
                    "(see 'lpnet formats'), or role by role: weight=bfp8,activation=e4m3,error=e5m2; roles: weight, "
                    "activation, error, gradient, momentum, accumulator; fp32 is exact")  # fmt: skip
-    p.add_argument("--rounding", default="stochastic", help="how numbers are rounded")
+    p.add_argument("--rounding", default="stochastic", choices=list(MODES), metavar="MODE",
+                   help=f"how numbers are rounded: {', '.join(MODES)}")  # fmt: skip
     p.add_argument("--epochs", type=_number(int, 1), default=10, help="passes over the training set")
     p.add_argument("--batch-size", type=_number(int, 1), default=128, help="samples a step")
     p.add_argument("--lr", type=_number(float, 0), default=0.05,

@@ -1,8 +1,7 @@
-"""The demonstration: a small CNN on the bundled digits, in float, 8 and 4 bits, with and without SWALP, over several seeds."""
+"""The demonstration: a small CNN on the bundled digits in float, 8 and 4 bits, with and without SWALP, several seeds."""
 
 from __future__ import annotations
 
-import copy
 import itertools
 import multiprocessing
 import os
@@ -22,6 +21,7 @@ from .precision import Precision
 from .training import Row, evaluate, fit
 
 EPOCHS, AVERAGED = 60, 1 / 3  # SWALP averages over the last third
+CURVE = 3  # epochs between the points of the curves
 LR, SWA_LR, MOMENTUM, WEIGHT_DECAY, BATCH = 0.1, 0.05, 0.9, 5e-4, 128
 
 
@@ -45,15 +45,15 @@ METHODS = (
 
 @dataclass(frozen=True)
 class Result:
-    """Final test errors in per cent, and the run's log."""
+    """Test errors in per cent with float activations and with those of the training, and the run's log."""
 
-    float_activations: float
-    low_activations: float
+    errors: tuple[float, float]
+    last_errors: tuple[float, float]  # of the weights after the last step, averaged or not
     log: list[Row]
 
 
 def train_one(method: Method, seed: int, epochs: int, report: Callable[[Row], None] | bool = False) -> Result:
-    """Train from one seed and measure the final (or averaged) weights, with BatchNorm statistics estimated anew."""
+    """Train from one seed and measure the final weights and their average."""
     random.manual_seed(seed)
     train, test = data.load("digits")
     loader, test_loader = data.DataLoader(train, BATCH, shuffle=True, seed=seed), data.DataLoader(test, len(test))
@@ -63,13 +63,20 @@ def train_one(method: Method, seed: int, epochs: int, report: Callable[[Row], No
     start = round(epochs * (1 - AVERAGED)) if method.swalp else epochs
     swalp = optim.SWALP(model, optimizer, start * len(loader), len(loader), SWA_LR) if method.swalp else None
     log = fit(model, loader, test_loader, epochs=epochs, optimizer=optimizer, swalp=swalp, progress=report,
-              schedule=optim.swalp_schedule(LR, start))  # fmt: skip
-    final = swalp.averaged if swalp is not None else copy.deepcopy(model)
-    nn.lower(final, None)
-    optim.update_bn(final, data.DataLoader(train, BATCH))
-    exact = evaluate(final, test_loader)["error"]
-    nn.lower(final, precision)
-    return Result(exact, evaluate(final, test_loader)["error"], log)
+              schedule=optim.swalp_schedule(LR, start), evaluate_every=CURVE)  # fmt: skip
+
+    def errors(final: nn.Module) -> tuple[float, float]:
+        return tuple(_error(final, p, train, test_loader) for p in (None, precision))
+
+    last = errors(model)
+    return Result(errors(swalp.averaged) if swalp is not None else last, last, log)
+
+
+def _error(model: nn.Module, precision: Precision | None, train: data.Dataset, test: data.DataLoader) -> float:
+    """Return the test error with activations of that precision, BatchNorm's statistics estimated anew under it."""
+    nn.lower(model, precision)
+    optim.update_bn(model, data.DataLoader(train, BATCH))
+    return evaluate(model, test)["error"]
 
 
 def run(out: str | os.PathLike[str], seeds: int = 3, epochs: int = EPOCHS, progress: bool = True) -> str:
@@ -143,17 +150,19 @@ def table(results: dict[Method, list[Result]], seeds: int, epochs: int) -> str:
         "Low precision: block floating point, stochastic rounding; weights, activations,",
         "errors, gradients and momentum. At evaluation the activations are:",
         "",
-        "| method         | float activations | training's activations |",
-        "|----------------|------------------:|-----------------------:|",
+        "| method             | float activations | training's activations |",
+        "|--------------------|------------------:|-----------------------:|",
     ]
     for method, runs in results.items():
-        cells = [_mean([getattr(r, kind) for r in runs]) for kind in ("float_activations", "low_activations")]
-        lines.append(f"| {method.name:14} | {cells[0]:>17} | {cells[1]:>22} |")
+        lines.append(_row(method.name, [r.errors for r in runs]))
+        if method.swalp:
+            lines.append(_row("- its last weights", [r.last_errors for r in runs]))
     return "\n".join(lines) + "\n"
 
 
-def _mean(values: list[float]) -> str:
-    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
+def _row(name: str, errors: list[tuple[float, float]]) -> str:
+    exact, low = (f"{statistics.mean(e):.2f} ± {statistics.stdev(e):.2f}" for e in zip(*errors, strict=True))
+    return f"| {name:18} | {exact:>17} | {low:>22} |"
 
 
 def plot(results: dict[Method, list[Result]], path: Path) -> None:

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from typing import Any
 
-from . import formats
+from . import formats, kernels
 from .backend import get_array_module
 from .random import Stream
 from .rounding import Stochastic
@@ -31,7 +31,7 @@ class Quantizer:
 
     def __call__(self, x: Any) -> Any:
         """Return `x` rounded to the format: same shape, same dtype."""
-        return self.format.quantize(x, self.rounding, self.stream)
+        return kernels.quantize(self.format, x, self.rounding, self.stream)
 
     def __repr__(self) -> str:
         return f"Quantizer({str(self.format)!r}, {self.rounding!r})"
@@ -80,6 +80,8 @@ class Precision:
         pairs = [[part.strip() for part in item.partition("=")[::2]] for item in text.split(",")]
         if unknown := [role for role, _ in pairs if role not in ROLES]:
             raise ValueError(f"precision: unknown role {unknown[0]!r}, the roles are {', '.join(ROLES)}")
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError(f"precision: a role is given twice in {text!r}")
         return cls(**{role: Quantizer(name, rounding) for role, name in pairs})
 
     def round(self, role: str, x: Any) -> Any:

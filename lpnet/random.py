@@ -20,23 +20,19 @@ _local = threading.local()
 
 
 def bits(seed: int, site: int, start: int, stop: int) -> np.ndarray:
-    """Return the 16-bit random numbers of elements `start` to `stop` at one site, (stop - start,) uint16.
-
-    `start` must be a multiple of 16, so that chunks begin on a Philox block.
-    """
-    if start % LANES:
-        raise ValueError(f"bits: start must be a multiple of {LANES}, got {start}")
+    """Return the 16-bit random numbers of elements `start` to `stop` at one site, (stop - start,) uint16."""
     # Making a Philox costs 30 µs, setting the state of one 1 µs: keep one a thread. The counter is bumped before the
     # first output, hence i // 16 here and i // 16 + 1 in the definition; buffer_pos 4 says that nothing is buffered.
     if not hasattr(_local, "philox"):
         _local.philox = np.random.Philox(key=0)
         _local.state = _local.philox.state
+    first = start // LANES
     _local.state["state"]["key"][:] = seed, _ROUNDING
-    _local.state["state"]["counter"][:] = start // LANES, site, 0, 0
+    _local.state["state"]["counter"][:] = first, site, 0, 0
     _local.state["buffer_pos"] = 4
     _local.philox.state = _local.state
-    words = _local.philox.random_raw(-(-(stop - start) // LANES) * 4)
-    return words.astype("<u8", copy=False).view("<u2")[: stop - start]
+    words = _local.philox.random_raw((-(-stop // LANES) - first) * 4)
+    return words.astype("<u8", copy=False).view("<u2")[start - first * LANES : stop - first * LANES]
 
 
 class Stream:
@@ -59,6 +55,10 @@ class Stream:
         site, self.site = self.site, self.site + 1
         return self.seed, site
 
+    def draw(self, n: int) -> np.ndarray:
+        """Return `n` 16-bit random numbers of the next site."""
+        return bits(*self.take(), 0, n)
+
     def generator(self) -> np.random.Generator:
         """Return a NumPy generator keyed by the next site: for initial weights and other draws made on the host."""
         seed, site = self.take()
@@ -77,12 +77,25 @@ class Stream:
         return f"Stream(seed={self.seed}, site={self.site})"
 
 
+class Window(Stream):
+    """The numbers of one site from element `start` on: what a chunk of a larger array draws."""
+
+    def __init__(self, seed: int, site: int, start: int) -> None:
+        self.seed, self.site, self.start = seed, site, start
+
+    def draw(self, n: int) -> np.ndarray:
+        """Return the numbers of the window's first `n` elements."""
+        return bits(self.seed, self.site, self.start, self.start + n)
+
+
 default = Stream(0)
 _aside: list[Stream] = []
 
 
 def current(stream: Stream | None = None) -> Stream:
     """Return the stream to draw from: that of the innermost `aside` block, else `stream`, else the default stream."""
+    if isinstance(stream, Window):  # whoever made it has chosen already
+        return stream
     return _aside[-1] if _aside else stream if stream is not None else default
 
 

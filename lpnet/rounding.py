@@ -78,7 +78,7 @@ class Stochastic:
     def uniform(self, n: Array, stream: random.Stream | None) -> Array:
         """Return u for every element of `n`, in its dtype, where it is exact."""
         xp = get_array_module(n)
-        lanes = random.bits(*random.current(stream).take(), 0, n.size)
+        lanes = random.current(stream).draw(n.size)
         if self.bits < 16:
             lanes = lanes >> (16 - self.bits)
         u = np.add(lanes, 0.5, dtype=n.dtype)

@@ -92,7 +92,8 @@ class Tensor:
         if grad is None and self.size != 1:
             raise ValueError(f"backward: a tensor of shape {self.shape} needs `grad`, an array of that shape")
         xp = get_array_module(self.data)
-        seed = xp.ones_like(self.data) if grad is None else xp.asarray(as_array(grad), dtype=self.dtype)
+        grad = xp.ones_like(self.data) if grad is None else _as_tensors((self, grad))[1].data
+        seed = xp.asarray(grad, dtype=self.dtype)
         if seed.shape != self.shape:
             raise ValueError(f"backward: grad has shape {seed.shape}, the tensor {self.shape}")
         _sweep(self, seed)

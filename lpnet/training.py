@@ -170,10 +170,7 @@ class _Run:
         """Take one step and return the loss; raises FloatingPointError if it or a weight is not finite."""
         streams = self._streams()
         sites = [s.site for s in streams]
-        self.model.train()
-        with use(self.precision):
-            logits = self.model(Tensor(x))
-            loss = self.loss(logits, y)
+        logits, loss = self._forward(x, y)
         value = float(loss.data)
         if not math.isfinite(value):
             for stream, site in zip(streams, sites, strict=True):
@@ -189,6 +186,17 @@ class _Run:
         self.tally.add(logits, loss, y)
         self.step += 1
         return value
+
+    def _forward(self, x: Any, y: Any) -> tuple[Tensor, Tensor]:
+        self.model.train()
+        try:
+            with use(self.precision):
+                logits = self.model(Tensor(x))
+                return logits, self.loss(logits, y)
+        except ValueError as error:  # a format without NaN refuses to round one
+            if first_nonfinite(self.model, x, self.precision) is None:
+                raise
+            raise FloatingPointError(self._where(str(error), x)) from error
 
     def end_epoch(self) -> Row:
         self.epoch += 1
@@ -289,7 +297,7 @@ class _Folder:
         config = json.loads(json.dumps(config or {}))  # as it will be read again
         if any((self.path / name).exists() for name in ("config.json", "checkpoint.npz")):
             self._check_config(config, resume)
-        for left in self.path.glob(".*.tmp"):  # by a process that was killed while it wrote
+        for left in self.path.glob(".*.[0-9]*.tmp"):  # by a process that was killed while it wrote
             left.unlink()
         with atomic(self.path / "config.json", "w") as file:
             json.dump(config, file, indent=2)
@@ -355,13 +363,16 @@ def plot_curves(log: list[Row], path: str | os.PathLike[str]) -> None:
         from matplotlib.figure import Figure
     except ImportError:
         return
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    for axes, measure, unit in zip(figure.subplots(1, 2), ("loss", "error"), ("nats", "%"), strict=True):
+    units = {"loss": "nats", "error": "%"}
+    measures = [m for m in units if f"train_{m}" in log[0]]
+    figure = Figure(figsize=(4.5 * len(measures), 3.5), layout="constrained")
+    for axes, measure in zip(figure.subplots(1, len(measures), squeeze=False)[0], measures, strict=True):
         for kind, label in (("train", "training"), ("test", "test"), ("swalp", "test, SWALP average")):
             points = [(r["epoch"], r[f"{kind}_{measure}"]) for r in log if f"{kind}_{measure}" in r]
             if points:
                 axes.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 30 else None)
-        axes.set(xlabel="epoch", ylabel=f"{measure} ({unit})", yscale="log" if measure == "loss" else "linear")
+        scale = "log" if measure == "loss" else "linear"
+        axes.set(xlabel="epoch", ylabel=f"{measure} ({units[measure]})", yscale=scale)
         axes.grid(alpha=0.3)
         axes.legend()
     with atomic(path) as file:

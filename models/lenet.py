@@ -24,7 +24,7 @@ def lenet(classes: int = 10, in_channels: int = 1, size: int = 28) -> Sequential
 def small_cnn(classes: int = 10, in_channels: int = 1, size: int = 8, width: int = 16) -> Sequential:
     """Return two convolutions with BatchNorm and a linear classifier, for images as small as 8x8."""
     return Sequential(
-        Conv2d(in_channels, width, 3, padding=1, bias=False), BatchNorm2d(width), ReLU(),
-        Conv2d(width, 2 * width, 3, padding=1, bias=False), BatchNorm2d(2 * width), ReLU(), MaxPool2d(2),
+        Conv2d(in_channels, width, 3, padding=1, bias=False), BatchNorm2d(width), ReLU(), MaxPool2d(2),
+        Conv2d(width, 2 * width, 3, padding=1, bias=False), BatchNorm2d(2 * width), ReLU(),
         Flatten(), Linear(2 * width * (size // 2) ** 2, classes),
     )  # fmt: skip

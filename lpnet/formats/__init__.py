@@ -6,9 +6,12 @@ from ..random import Stream
 from ..rounding import Stochastic
 from .base import Array, Format
 from .block import BlockFloatingPoint
+from .codes import Encoded
 from .fixed import FixedPoint
 from .floating import FloatingPoint
 from .names import format, names
+from .scaled import BlockScaled
+from .tiles import Blocked, Exponent
 
 
 def quantize(
@@ -18,4 +21,7 @@ def quantize(
     return format(fmt).quantize(x, rounding, stream)
 
 
-__all__ = ["BlockFloatingPoint", "FixedPoint", "FloatingPoint", "Format", "format", "names", "quantize"]
+__all__ = [
+    "BlockFloatingPoint", "BlockScaled", "Blocked", "Encoded", "Exponent", "FixedPoint", "FloatingPoint", "Format",
+    "format", "names", "quantize",
+]  # fmt: skip

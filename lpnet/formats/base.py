@@ -7,17 +7,22 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..backend import get_array_module
+from ..backend import get_array_module, to_device
 from ..random import Stream
 from ..rounding import Stochastic, round
+from .codes import Encoded, pack, unpack
 
 Array = Any
 
 
 class Format:
-    """A number format. A new one gives `spacing` and `clip`, or overrides `quantize`."""
+    """A number format. A new one gives `spacing` and `clip`, or overrides `quantize`.
+
+    To be encoded it also gives `bits`, `to_codes` and `from_codes`; to be listed `max` and `smallest` as well.
+    """
 
     signed_zero: ClassVar[bool] = False  # whether -0.0 is a number of the format; where not, zeros are +0.0
+    has_nan: ClassVar[bool] = False  # whether a code stands for NaN
 
     def spacing(self, x: Array) -> Array:
         """Return the gap between neighbouring numbers of the format around each element: a power of two.
@@ -38,19 +43,55 @@ class Format:
         xp, x = get_array_module(x), check(x, self)
         with quiet():
             s = self.spacing(x)
-            y = round(x / s, rounding, stream)
+            y = round(divide(x, s, rounding), rounding, stream)
             y *= s
             y = self.clip(y, s)
-        return xp.copysign(y, x) if self.signed_zero else y + 0.0  # -0.0 + 0.0 is +0.0
+            y = xp.copysign(y, x) if self.signed_zero else y + 0.0  # -0.0 + 0.0 is +0.0
+        return xp.asarray(y)
+
+    def to_codes(self, y: np.ndarray) -> np.ndarray:
+        """Return the codes, integers of `bits` bits, of numbers of the format; ValueError for one that has none."""
+        raise NotImplementedError(f"{self} cannot be encoded: {type(self).__name__} defines no to_codes")
+
+    def from_codes(self, codes: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """Return the numbers that codes (uint64) stand for."""
+        raise NotImplementedError(f"{self} cannot be decoded: {type(self).__name__} defines no from_codes")
+
+    def encode(self, x: Array) -> Encoded:
+        """Return `x`, rounded to nearest, in packed codes: `fmt.encode(x).decode()` equals `fmt.quantize(x)`.
+
+        Codes live in host memory. Raises NotImplementedError for a format without codes, ValueError for a number
+        without a code (NaN where the format has none, what lies beyond the ends where it does not saturate).
+        """
+        y = self.quantize(to_device(check(x, self), "cpu"))
+        codes = pack(self.to_codes(y), self.bits)
+        return Encoded(self, y.shape, y.dtype, codes, np.empty(0, np.uint8))
+
+    def decode(self, encoded: Encoded) -> np.ndarray:
+        """Return the numbers of an array that `encode` encoded."""
+        codes = unpack(encoded.codes, self.bits, encoded.size)
+        return self.from_codes(codes, encoded.dtype).reshape(encoded.shape)
 
 
 def check(x: Array, owner: Any) -> Array:
-    """Return `x` as an array of float32 or float64; raises TypeError for other arrays."""
+    """Return `x` as an array of float32 or float64 (a Python number as float32); TypeError for other arrays."""
     xp = get_array_module(x)
-    array = xp.asarray(x, dtype=np.float32) if isinstance(x, int | float) else xp.asarray(x)
+    if isinstance(x, int | float) and not isinstance(x, bool | np.generic):
+        with quiet():
+            return np.asarray(np.float64(x).astype(np.float32))
+    array = xp.asarray(x)
     if array.dtype not in (np.float32, np.float64):
         raise TypeError(f"{owner}: x must be float32 or float64, got {array.dtype}")
     return array
+
+
+def divide(x: Array, s: Array, rounding: str | Stochastic) -> Array:
+    """Return x / s. Modes that round a tiny number away from zero still see that it is not zero."""
+    n = x / s
+    if rounding in ("floor", "ceil"):
+        xp = get_array_module(x)
+        n = xp.where((n == 0) & (x != 0), xp.copysign(n.dtype.type(tiny(n.dtype)), x), n)
+    return n
 
 
 def quiet() -> contextlib.AbstractContextManager[Any]:
@@ -66,13 +107,14 @@ def pow2floor(x: Array) -> Array:
 
 def tiny(dtype: np.dtype) -> float:
     """Return the smallest number of a dtype. All its numbers are multiples: no grid need be finer."""
-    return float(np.finfo(dtype).smallest_subnormal)
+    return 2.0**-149 if dtype.itemsize == 4 else 2.0**-1074
 
 
 def bound(value: float, dtype: np.dtype) -> float:
     """Return `value` rounded toward zero to the dtype."""
-    near = dtype.type(value)
-    return float(near if abs(float(near)) <= abs(value) else np.nextafter(near, dtype.type(0)))
+    with quiet():
+        near = dtype.type(value)
+        return float(near if abs(float(near)) <= abs(value) else np.nextafter(near, dtype.type(0)))
 
 
 def integer(owner: str, name: str, value: Any, low: int, high: int) -> None:

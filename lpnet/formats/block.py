@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..backend import get_array_module
-from .base import Array, Format, integer, tiny
+from ..random import Stream
+from ..rounding import Stochastic
+from .base import Array, integer, tiny
+from .fixed import FixedPoint
+from .tiles import Blocked, Exponent
 
 
 @dataclass(frozen=True)
-class BlockFloatingPoint(Format):
+class BlockFloatingPoint(Blocked):
     """Integers of `wl` bits times a power of two that each block has for itself.
 
     With `axis`, every index of that axis is a block: one exponent per sample for activations (N, ...), per output channel
@@ -35,49 +39,36 @@ class BlockFloatingPoint(Format):
                 raise ValueError("BlockFloatingPoint: block needs an axis to cut into tiles, got axis=None")
 
     @property
-    def bits(self) -> int:
-        """Bits of a number, the shared exponent left out."""
-        return self.wl
+    def element(self) -> FixedPoint:
+        """Numbers of magnitude below 2, to be multiplied by 2^E: the integers times 2^-(wl-2)."""
+        return FixedPoint(self.wl, self.wl - 2, self.symmetric)
+
+    @property
+    def scale(self) -> Exponent:
+        """Powers of two, 2^E."""
+        return Exponent(self.exp, has_nan=False)
+
+    def block_scales(self, x: Array) -> tuple[Array, float]:
+        """Return 2^E of each block, E = floor(log2) of its largest magnitude, and 1."""
+        xp, largest = get_array_module(x), self.block_max(x)
+        scales = self.scale.quantize(largest, "toward_zero")
+        return xp.where(xp.isfinite(largest), scales, largest.dtype.type("nan")), 1.0
 
     def spacing(self, x: Array) -> Array:
         """Return 2^(E - (wl - 2)), E = floor(log2) of the largest magnitude in each block."""
-        xp = get_array_module(x)
-        if self.block is None:
-            return self._gap(self._largest(x))
-        axis = self._positive_axis(x)
-        last = xp.moveaxis(x, axis, -1)
-        n, tiles = last.shape[-1], -(-last.shape[-1] // self.block)
-        padding = [(0, 0)] * (x.ndim - 1) + [(0, tiles * self.block - n)]
-        padded = xp.pad(abs(last), padding).reshape(*last.shape[:-1], tiles, self.block)  # (..., n) -> (..., T, block)
-        gaps = xp.repeat(self._gap(padded.max(axis=-1)), self.block, axis=-1)[..., :n]
-        return xp.moveaxis(gaps, -1, axis)
+        gap = self.scales(x) * x.dtype.type(2.0 ** (2 - self.wl))
+        return self.spread(get_array_module(x).maximum(gap, x.dtype.type(tiny(x.dtype))), x.shape)
 
     def clip(self, y: Array, s: Array) -> Array:
         """Saturate to the integers of `wl` bits."""
-        top = 2.0 ** (self.wl - 1)
-        return get_array_module(y).clip(y, (1 - top if self.symmetric else -top) * s, (top - 1) * s)
+        xp, top = get_array_module(y), 2.0 ** (self.wl - 1)
+        low = (1 - top if self.symmetric else -top) * s
+        low = xp.where(xp.isinf(low), (1 - top) * s, low)  # -2^128 is no float32
+        return xp.minimum(xp.maximum(y, low, out=y), (top - 1) * s, out=y)
 
-    def _largest(self, x: Array) -> Array:
-        """Return the largest magnitude of each block, in a shape that broadcasts to x."""
-        if x.size == 0:
-            return x
-        if self.axis is None or x.ndim < 2:
-            return abs(x).max(keepdims=True)
-        others = tuple(i for i in range(x.ndim) if i != self._positive_axis(x))
-        return abs(x).max(axis=others, keepdims=True)
-
-    def _gap(self, largest: Array) -> Array:
-        # frexp gives m 2^e with m in [1/2, 1): floor(log2) is e - 1, for subnormal numbers too
-        xp, exponent = get_array_module(largest), get_array_module(largest).frexp(largest)[1] - 1
-        exponent = exponent.clip(-(2 ** (self.exp - 1)), 2 ** (self.exp - 1) - 1) - (self.wl - 2)
-        gap = xp.ldexp(xp.ones_like(largest), exponent)
-        gap = xp.maximum(gap, largest.dtype.type(tiny(largest.dtype)))
-        return xp.where(xp.isfinite(largest), gap, largest.dtype.type("nan"))
-
-    def _positive_axis(self, x: Array) -> int:
-        if not -x.ndim <= self.axis < x.ndim:
-            raise ValueError(f"{self}: axis {self.axis} is out of range for an array of shape {x.shape}")
-        return self.axis % x.ndim
+    def elements(self, x: Array, scales: Array, rounding: str | Stochastic, stream: Stream | None) -> Array:
+        """Return the numbers of x rounded, in units of 2^E: multiples of 2^-(wl-2)."""
+        return self.quantize(x, rounding, stream) / self.spread(scales, x.shape)
 
     def __str__(self) -> str:
         plain = BlockFloatingPoint(self.wl)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..backend import get_array_module
-from .base import Array, Format, bound, integer, pow2floor, tiny
+from .base import Array, Format, bound, integer, pow2floor, quiet, tiny
 
 
 @dataclass(frozen=True)
 class FixedPoint(Format):
     """Two's complement numbers of `wl` bits, `fl` of them behind the point.
 
+    NaN stays NaN. Encoded, it has a code only in the symmetric format: that of the lowest number, which is left out.
     Raises ValueError for a word length outside 1..53 or a fraction length outside -100..140.
     """
 
@@ -24,6 +27,11 @@ class FixedPoint(Format):
     def __post_init__(self) -> None:
         integer("FixedPoint", "wl", self.wl, 1, 53)
         integer("FixedPoint", "fl", self.fl, -100, 140)
+
+    @property
+    def has_nan(self) -> bool:
+        """Whether a code stands for NaN."""
+        return self.symmetric
 
     @property
     def bits(self) -> int:
@@ -61,5 +69,25 @@ class FixedPoint(Format):
             return y
         return get_array_module(y).clip(y, bound(self.min, y.dtype), bound(self.max, y.dtype))
 
+    def to_codes(self, y: np.ndarray) -> np.ndarray:
+        """Return two's complement integers of wl bits."""
+        lowest, nan = -(2 ** (self.wl - 1)), np.isnan(y)
+        with quiet():
+            n = np.where(nan, lowest, np.asarray(y, np.float64) / self.smallest)
+        if nan.any() and not self.has_nan:
+            raise ValueError(f"{self}: x holds NaN, which has no code in this format")
+        if ((n < lowest) | (n > -lowest - 1)).any():
+            raise ValueError(f"{self}: x holds numbers beyond {self.min:g}..{self.max:g}, which have no code")
+        return n.astype(np.int64).view(np.uint64) & np.uint64(2**self.wl - 1)
+
+    def from_codes(self, codes: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """Return the numbers of two's complement integers of wl bits."""
+        n = codes.astype(np.int64)
+        n -= (n >> (self.wl - 1)) << self.wl  # the highest bit counts negative
+        y = (n * self.smallest).astype(dtype)
+        if self.symmetric:
+            y[n == -(2 ** (self.wl - 1))] = np.nan
+        return y
+
     def __str__(self) -> str:
-        return f"fixed{self.wl}.{self.fl}"
+        return f"fixed{self.wl}.{self.fl}" if self == FixedPoint(self.wl, self.fl) else repr(self)

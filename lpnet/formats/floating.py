@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from ..backend import get_array_module
 from ..random import Stream
 from ..rounding import Stochastic
@@ -39,6 +41,10 @@ class FloatingPoint(Format):
             object.__setattr__(self, "bias", 2 ** (self.exp - 1) - 1)
         if self.saturate is None:
             object.__setattr__(self, "saturate", self.bits <= 8)
+        low, high = 2**self.exp - 1024 - (self.specials == "ieee"), 1075 - self.man
+        integer("FloatingPoint", "bias", self.bias, max(low, -126), high)  # float64 has the ends, float32 the smallest
+        if not self.subnormals and self._top < 2**self.man:
+            raise ValueError("FloatingPoint: subnormals=False leaves no number but zero with exp=1 and IEEE specials")
 
     @property
     def bits(self) -> int:
@@ -46,20 +52,31 @@ class FloatingPoint(Format):
         return 1 + self.exp + self.man
 
     @property
+    def has_nan(self) -> bool:
+        """Whether a code stands for NaN: with IEEE specials it needs a mantissa to tell it from infinity."""
+        return self.specials == "nan" or (self.specials == "ieee" and self.man > 0)
+
+    @property
+    def _top(self) -> int:
+        """Code of the largest number."""
+        codes = 2 ** (self.bits - 1)  # of one sign
+        return codes - {"ieee": 2**self.man, "nan": 1, "none": 0}[self.specials] - 1
+
+    @property
     def emin(self) -> int:
-        """Exponent of the smallest normal number."""
+        """Exponent of the smallest normal number, and of all the numbers below it."""
         return 1 - self.bias
 
     @property
     def emax(self) -> int:
         """Exponent of the largest number."""
-        return 2**self.exp - (2 if self.specials == "ieee" else 1) - self.bias
+        return max(self._top >> self.man, 1) - self.bias
 
     @property
     def max(self) -> float:
         """The largest number."""
-        last = 2 if self.specials == "nan" else 1  # the mantissa of all ones is NaN
-        return (2 - last * 2.0**-self.man) * 2.0**self.emax
+        mantissa = self._top % 2**self.man + (2**self.man if self._top >> self.man else 0)
+        return mantissa * 2.0**-self.man * 2.0**self.emax
 
     @property
     def smallest(self) -> float:
@@ -75,9 +92,13 @@ class FloatingPoint(Format):
         s = xp.maximum(s, x.dtype.type(tiny(x.dtype)))
         return s if self.subnormals else xp.where(power < low, x.dtype.type(low), s)
 
+    def rows_independent(self, x: Array) -> bool:
+        """Return True: every element is rounded by itself."""
+        return True
+
     def clip(self, y: Array, s: Array) -> Array:
         """Replace what overflowed by the largest number, an infinity, or NaN."""
-        xp, top = get_array_module(y), bound(self.max, y.dtype)
+        xp, top = get_array_module(y), self._largest(y.dtype)
         if self.saturate or self.specials == "none":
             return y.clip(-top, top)
         beyond = y.dtype.type("inf" if self.specials == "ieee" else "nan")
@@ -86,7 +107,7 @@ class FloatingPoint(Format):
     def quantize(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
         """Return `x` rounded to the format: same shape, same dtype (float32 or float64)."""
         xp, x = get_array_module(x), check(x, self)
-        if self.specials == "none" and bool(xp.isnan(x).any()):
+        if not self.has_nan and bool(xp.isnan(x).any()):
             raise ValueError(f"{self}: x holds NaN, which this format does not have")
         y = super().quantize(x, rounding, stream)
         if self.saturate or rounding not in ("toward_zero", "floor", "ceil"):
@@ -94,7 +115,41 @@ class FloatingPoint(Format):
         with quiet():
             lost = (abs(y) > self.max) | xp.isnan(y)
             inward = {"toward_zero": True, "floor": x > 0, "ceil": x < 0}[rounding]
-            return xp.where(lost & xp.isfinite(x) & inward, xp.copysign(x.dtype.type(self.max), x), y)
+            return xp.where(lost & xp.isfinite(x) & inward, xp.copysign(x.dtype.type(self._largest(x.dtype)), x), y)
+
+    def _largest(self, dtype: np.dtype) -> float:
+        """Return the largest number that the dtype has, too."""
+        own = 127 if dtype.itemsize == 4 else 1023
+        return self.max if self.emax <= own else bound((2 - 2.0**-self.man) * 2.0**own, dtype)
+
+    def to_codes(self, y: np.ndarray) -> np.ndarray:
+        """Return sign, exponent and mantissa as one integer. NaN keeps its sign, not its payload."""
+        y = np.asarray(y, np.float64)
+        with quiet():
+            gap = np.maximum(np.frexp(y)[1] - 1, self.emin) - self.man  # its exponent; zeros have the lowest
+            n = np.ldexp(abs(y), -gap)  # in units of the gap; each binade has 2^man of them
+            codes = np.where(abs(y) <= self.max, n, 0).astype(np.uint64)
+            codes += np.where(y == 0, 0, gap - (self.emin - self.man)).astype(np.uint64) << np.uint64(self.man)
+        nan = self._top + 1 + (2 ** (self.man - 1) if self.specials == "ieee" and self.man else 0)  # a quiet one
+        codes = np.where(np.isinf(y), np.uint64(self._top + 1), np.where(np.isnan(y), np.uint64(nan), codes))
+        if self.specials != "ieee" and np.isinf(y).any():
+            raise ValueError(f"{self}: x holds an infinity, which has no code in this format")
+        return codes | np.signbit(y).astype(np.uint64) << np.uint64(self.bits - 1)
+
+    def from_codes(self, codes: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """Return the numbers of integers that hold sign, exponent and mantissa."""
+        magnitude = codes & np.uint64(2 ** (self.bits - 1) - 1)
+        field = (magnitude >> np.uint64(self.man)).astype(np.int32)
+        mantissa = (magnitude & np.uint64(2**self.man - 1)).astype(np.float64)
+        if not self.subnormals:
+            mantissa[field == 0] = 0
+        mantissa += np.where(field > 0, 2.0**self.man, 0)
+        with quiet():
+            y = np.ldexp(mantissa, np.maximum(field, 1) - 1 + self.emin - self.man)
+        if self.specials == "ieee":
+            y[magnitude == self._top + 1] = np.inf
+        y[magnitude > self._top + (self.specials == "ieee")] = np.nan
+        return np.where(codes >> np.uint64(self.bits - 1), -y, y).astype(dtype)
 
     def __str__(self) -> str:
         name = next((name for name, fmt in PRESETS.items() if fmt == self), f"e{self.exp}m{self.man}")

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from ..backend import get_array_module
 from ..tensor import Array, Function, Tensor
 
@@ -16,7 +18,7 @@ _COLUMNS = 1 << 19  # floats of unfolded windows at a time: they stay in the pro
 def pair(value: Pair, name: str, least: int = 1) -> tuple[int, int]:
     """Return `value` as (vertical, horizontal); raises ValueError unless both are integers of at least `least`."""
     both = tuple(value) if isinstance(value, tuple | list) else (value, value)
-    if len(both) != 2 or not all(isinstance(v, int) and v >= least for v in both):
+    if len(both) != 2 or not all(isinstance(v, int | np.integer) and v >= least for v in both):
         raise ValueError(f"{name} must be an integer of at least {least} or two of them, got {value!r}")
     return both
 

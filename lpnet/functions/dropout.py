@@ -15,8 +15,7 @@ class Dropout(Function):
         self.p, self.stream = p, stream
 
     def forward(self, x: Array) -> Array:
-        seed, site = random.current(self.stream).take()
-        kept = random.bits(seed, site, 0, x.size).reshape(x.shape) >= round(self.p * 65536)
+        kept = random.current(self.stream).draw(x.size).reshape(x.shape) >= round(self.p * 65536)
         self.factor = get_array_module(x).asarray(kept.astype(x.dtype) / x.dtype.type(1 - self.p))
         return x * self.factor
 

@@ -13,16 +13,14 @@ from .module import Module
 PAPER = (Conv2d, Activation)  # what the SWALP paper's networks round; not the classifier
 
 
-def lower(
-    model: Module, precision: PrecisionLike, layers: Iterable[type[Module] | str] = PAPER
-) -> dict[str, str]:
+def lower(model: Module, precision: PrecisionLike, layers: Iterable[type[Module] | str] = PAPER) -> dict[str, str]:
     """Mark layers of `model` so that each computes exactly and rounds its output, and the error reaching it, once.
 
     Parameters: precision, of which `activation` and `error` are used; a format, its name or a function
     stands for `Precision.uniform`; None removes all marks. layers, types and names of modules. A layer of a Sequential
     that is directly followed by an activation of a chosen type is left to that activation, unless it is named itself.
-    Earlier marks are replaced. Returns {name: type} of the marked layers. Raises ValueError for a name that the model does not
-    have, TypeError for layers that are neither types nor names.
+    Earlier marks are replaced. Returns {name: type} of the marked layers. Raises ValueError for a name that the model
+    does not have, TypeError for layers that are neither types nor names.
     """
     precision = None if precision is None else as_precision(precision)
     types, names = _types_and_names(layers)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import get_array_module, to_device
-from ..precision import PrecisionLike, as_precision
+from ..precision import PrecisionLike, as_precision, use
 from ..tensor import Array, Parameter
 
 State = dict[str, Array]
@@ -29,6 +29,8 @@ class Optimizer:
         self.params = list(params)
         if not self.params or not all(isinstance(p, Parameter) for p in self.params):
             raise ValueError(f"{type(self).__name__}: params must be Parameters, at least one, got {self.params!r}")
+        if len({id(p) for p in self.params}) < len(self.params):
+            raise ValueError(f"{type(self).__name__}: params holds a Parameter more than once")
         self.lr = _at_least_0(self, lr=lr)
         self.precision = as_precision(precision)
         self.state: list[State] = [{} for _ in self.params]
@@ -189,9 +191,7 @@ class LossScaler:
 
     def scale(self, loss: Any) -> Any:
         """Return the loss times the scale, exactly where the scale is a power of two."""
-        from ..precision import use  # the scaled loss is a loss: it is not rounded
-
-        with use(None):
+        with use(None):  # the scaled loss is a loss: it is not rounded
             return loss * self.factor
 
     def step(self, optimizer: Optimizer) -> bool:

@@ -84,6 +84,7 @@ def test_an_empty_batch_gives_an_empty_result():
     ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"padding": -1}, "conv2d: padding must be an integer of at least 0"),
     ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"padding": 0.5}, "conv2d: padding"),
     ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"dilation": 0}, "conv2d: dilation"),
+    ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"stride": np.float64(2)}, "conv2d: stride"),
 ])  # fmt: skip
 def test_shapes_that_do_not_fit_are_refused(x, W, b, geometry, words):
     """The error names the argument, what came and what would do."""

@@ -168,7 +168,8 @@ def test_a_state_of_other_parameters_is_refused():
     (lambda p: SGD(p, -1), "lr"), (lambda p: SGD(p, float("nan")), "lr"), (lambda p: SGD(p, "0.1"), "lr"),
     (lambda p: SGD(p, 1, momentum=-0.1), "momentum"), (lambda p: SGD(p, 1, weight_decay=-1), "weight_decay"),
     (lambda p: SGD(p, 1, nesterov=True), "nesterov"), (lambda p: SGD([], 1), "params"),
-    (lambda p: SGD([lp.Tensor(1.0)], 1), "params"), (lambda p: Adam(p, betas=(0.9, 1.0)), "betas"),
+    (lambda p: SGD([lp.Tensor(1.0)], 1), "params"), (lambda p: SGD(p + p, 1), "more than once"),
+    (lambda p: Adam(p, betas=(0.9, 1.0)), "betas"),
     (lambda p: AdamW(p, eps=-1), "AdamW: eps"), (lambda p: LossScaler(0), "scale"),
     (lambda p: LossScaler(growth_interval=0), "growth_interval"),
 ])  # fmt: skip

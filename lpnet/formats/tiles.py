@@ -1,0 +1,185 @@
+"""Blocks of numbers that share a scale: how an array falls into blocks, and what all block formats have in common."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..backend import get_array_module, to_device
+from ..random import Stream
+from ..rounding import Stochastic
+from .base import Array, Format, check, integer, quiet, tiny
+from .codes import Encoded, pack, unpack
+
+
+@dataclass(frozen=True)
+class Exponent(Format):
+    """Powers of two from 2^-bias up, stored as a biased exponent: no sign, no zero. The scale of a block.
+
+    The bias is 2^(bits-1), less 1 if the highest code is NaN. `Exponent(8)` is E8M0 of OCP MX 1.0.
+    """
+
+    bits: int = 8
+    has_nan: bool = True
+
+    def __post_init__(self) -> None:
+        integer("Exponent", "bits", self.bits, 2, 11)
+
+    @property
+    def bias(self) -> int:
+        """What is added to the exponent to give the code."""
+        return 2 ** (self.bits - 1) - self.has_nan
+
+    @property
+    def max(self) -> float:
+        """The largest number."""
+        return 2.0 ** (2 ** (self.bits - 1) - 1)
+
+    @property
+    def smallest(self) -> float:
+        """The smallest number."""
+        return 2.0**-self.bias
+
+    def spacing(self, x: Array) -> Array:
+        """Return 2^floor(log2 |x|)."""
+        xp = get_array_module(x)  # frexp gives m 2^e with m in [1/2, 1), for subnormal numbers too
+        return xp.ldexp(xp.ones_like(x), xp.frexp(x)[1] - 1)
+
+    def clip(self, y: Array, s: Array) -> Array:
+        """Saturate, within the dtype's own powers of two."""
+        highest = 2.0**127 if y.dtype.itemsize == 4 else 2.0**1023
+        return y.clip(max(self.smallest, tiny(y.dtype)), min(self.max, highest))
+
+    def to_codes(self, y: np.ndarray) -> np.ndarray:
+        """Return the biased exponents; all ones for NaN."""
+        if np.isnan(y).any() and not self.has_nan:
+            raise ValueError(f"{self}: x holds NaN, which has no code in this format")
+        codes = np.frexp(np.asarray(y, np.float64))[1] - 1 + self.bias
+        return np.where(np.isnan(y), 2**self.bits - 1, codes).astype(np.uint64)
+
+    def from_codes(self, codes: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """Return the powers of two of biased exponents."""
+        y = np.ldexp(1.0, codes.astype(np.int32) - self.bias)
+        if self.has_nan:
+            y[codes == 2**self.bits - 1] = np.nan
+        return y.astype(dtype)
+
+
+class Blocked(Format):
+    """A format whose every number is an element of the format `element` times the scale of its block.
+
+    `bits`, `max` and `smallest` are those of an element at scale 1. Formats built on this say how to find the scales.
+    """
+
+    axis: int | None
+    block: int | None
+    element: Format
+    scale: Format
+    tensor: bool = False  # whether a float32 scale of the whole array multiplies those of the blocks
+
+    def block_scales(self, x: Array) -> tuple[Array, float]:
+        """Return the scale of each block, shape `block_shape(x.shape)`, NaN for a block of NaN, and the array's."""
+        raise NotImplementedError(f"{type(self).__name__} defines no block_scales")
+
+    def elements(self, x: Array, scales: Array, rounding: str | Stochastic, stream: Stream | None) -> Array:
+        """Return the numbers of x rounded to elements, in units of the scales (as from `scales`)."""
+        raise NotImplementedError(f"{type(self).__name__} defines no elements")
+
+    def scales(self, x: Array) -> Array:
+        """Return what the elements of each block are multiplied with, in x's dtype."""
+        blocks, whole = self.block_scales(x)
+        return (blocks * whole).astype(x.dtype, copy=False)
+
+    @property
+    def signed_zero(self) -> bool:
+        """Whether -0.0 is a number of the format."""
+        return self.element.signed_zero
+
+    @property
+    def has_nan(self) -> bool:
+        """Whether a block of NaN has a code."""
+        return self.scale.has_nan or self.element.has_nan
+
+    @property
+    def bits(self) -> int:
+        """Bits of an element; the scale of its block comes on top."""
+        return self.element.bits
+
+    @property
+    def max(self) -> float:
+        """The largest element, in units of the block's scale."""
+        return self.element.max
+
+    @property
+    def smallest(self) -> float:
+        """The smallest element above zero, in units of the block's scale."""
+        return self.element.smallest
+
+    def block_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of an array that holds one number for each block of an array of `shape`."""
+        if len(shape) < (2 if self.block is None else 1) or self.axis is None:
+            return (1,) * len(shape)
+        axis = self.positive_axis(shape)
+        if self.block is None:
+            return tuple(n if i == axis else 1 for i, n in enumerate(shape))
+        return (*shape[:axis], -(-shape[axis] // self.block), *shape[axis + 1 :])
+
+    def block_max(self, x: Array) -> Array:
+        """Return the largest magnitude of every block of x: NaN if there is a NaN in it, 0 if the block is empty."""
+        xp, shape = get_array_module(x), self.block_shape(x.shape)
+        if x.size == 0:
+            return xp.zeros(shape, x.dtype)
+        magnitude = abs(x)
+        if self.block is None or x.ndim == 0:
+            return magnitude.max(axis=tuple(i for i, n in enumerate(shape) if n == 1), keepdims=True)
+        axis = self.positive_axis(x.shape)
+        if missing := -x.shape[axis] % self.block:
+            magnitude = xp.pad(magnitude, [(0, missing if i == axis else 0) for i in range(x.ndim)])
+        tiled = (*shape[: axis + 1], self.block, *shape[axis + 1 :])
+        return magnitude.reshape(tiled).max(axis=axis + 1)  # (a, T * block, b) -> (a, T, block, b) -> (a, T, b)
+
+    def spread(self, values: Array, shape: tuple[int, ...]) -> Array:
+        """Return one value a block, as from `block_max`, in a shape that broadcasts to `shape`."""
+        if self.block is None or not shape:
+            return values
+        axis = self.positive_axis(shape)
+        wide = get_array_module(values).repeat(values, self.block, axis=axis)
+        return wide[(slice(None),) * axis + (slice(shape[axis]),)]  # a ragged last tile is shorter
+
+    def positive_axis(self, shape: tuple[int, ...]) -> int:
+        """Return the axis counted from the front; raises ValueError if `shape` has no such axis."""
+        if not -len(shape) <= self.axis < len(shape):
+            raise ValueError(f"{self}: axis {self.axis} is out of range for an array of shape {shape}")
+        return self.axis % len(shape)
+
+    def encode(self, x: Array) -> Encoded:
+        """Return `x`, rounded to nearest, in packed codes, with one scale code a block.
+
+        A block of NaN has the scale's NaN, or where the scale has none an element's. See `Format.encode`.
+        """
+        x = check(to_device(check(x, self), "cpu"), self)
+        with quiet():
+            blocks, whole = self.block_scales(x)
+            elements = self.elements(x, (blocks * whole).astype(x.dtype), "nearest", None)
+        lost = np.isnan(blocks)
+        if self.scale.has_nan:
+            elements = np.where(self.spread(lost, x.shape), x.dtype.type(0), elements)
+        codes = pack(self.element.to_codes(elements), self.element.bits)
+        scales = pack(self.scale.to_codes(blocks if self.scale.has_nan else np.where(lost, 1, blocks)), self.scale.bits)
+        header = np.asarray([whole] if self.tensor else [], "<f4").view(np.uint8)
+        return Encoded(self, x.shape, x.dtype, codes, np.concatenate([header, scales]))
+
+    def decode(self, encoded: Encoded) -> np.ndarray:
+        """Return the numbers of an array that `encode` encoded."""
+        header, shape = 4 if self.tensor else 0, self.block_shape(encoded.shape)
+        scale_codes = unpack(encoded.scales[header:], self.scale.bits, math.prod(shape))
+        scales = self.scale.from_codes(scale_codes, np.dtype(np.float64)).reshape(shape)
+        if self.tensor:
+            scales *= encoded.scales[:header].copy().view("<f4")[0]
+        codes = unpack(encoded.codes, self.element.bits, encoded.size)
+        elements = self.element.from_codes(codes, encoded.dtype).reshape(encoded.shape)
+        with quiet():
+            y = elements * self.spread(scales.astype(encoded.dtype), encoded.shape)
+        return np.asarray(y if self.signed_zero else y + 0.0)

@@ -1,0 +1,253 @@
+"""The command line: help, runs from end to end, and one clear line for each mistake."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import lpnet as lp
+from lpnet import cli, data
+
+TINY = ("train", "--model", "logistic_regression", "--epochs", "2", "--quiet")
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path, monkeypatch):
+    """Run in an empty folder, with a terminal of 80 columns, no data, and no network."""
+
+    def refused(*_, **__):
+        raise OSError("no network in tests")
+
+    for name, value in {"COLUMNS": "80", "XDG_CACHE_HOME": str(tmp_path / "cache")}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("LPNET_DATA", raising=False)
+    monkeypatch.setattr("urllib.request.urlopen", refused)
+    monkeypatch.setattr("lpnet.training.plot_curves", lambda log, path: None)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path
+
+
+def run(capsys, *arguments):
+    """Return exit code, standard output and standard error of a command line."""
+    code = cli.main([str(a) for a in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def refused(capsys, *arguments):
+    """Return the one line that a refused command line writes."""
+    code, _, error = run(capsys, *arguments)
+    assert code == 2, (code, error)
+    assert error.startswith("lpnet: error: ") and error.count("\n") == 1 and error.endswith("\n"), error
+    return error
+
+
+def test_help_mentions_every_command_and_option(capsys):
+    code, out, _ = run(capsys, "--help")
+    assert code == 0 and all(command in out for command in ("demo", "train", "eval", "formats"))
+    for command in ("demo", "train", "eval", "formats"):
+        code, out, error = run(capsys, command, "--help")
+        assert code == 0 and not error
+        (sub,) = [a for a in cli.parser()._actions if a.dest == "command" or a.choices]
+        for action in sub.choices[command]._actions:
+            assert action.help, action
+            assert all(option in out for option in action.option_strings), action
+        assert "None" not in out and max(map(len, out.splitlines())) <= 80
+
+
+def test_version(capsys):
+    assert run(capsys, "--version") == (0, f"{lp.__version__}\n", "")
+
+
+def test_train_then_eval(capsys, nowhere):
+    train = (*TINY[:-1], "--precision", "bfp8", "--swa-start", "1", "--out", nowhere / "run")
+    code, out, error = run(capsys, *train)
+    assert code == 0 and "epoch   2" in out and max(map(len, out.splitlines())) <= 80
+    log = [json.loads(line) for line in (nowhere / "run" / "log.jsonl").read_text().splitlines()]
+    code, out, error = run(capsys, "eval", nowhere / "run")
+    rows = [line.split() for line in out.splitlines()[1:]]
+    assert (code, error) == (0, "") and max(map(len, out.splitlines())) <= 80
+    assert [row[:2] for row in rows] == [[w, a] for w in ("model", "averaged") for a in ("exact", "rounded")]
+    assert float(rows[1][3]) == pytest.approx(log[-1]["test_error"], abs=0.005)  # as the log measured it
+    assert float(rows[2][3]) == pytest.approx(log[-1]["swalp_error"], abs=0.005)
+
+
+def test_an_exact_run_is_measured_once(capsys, nowhere):
+    assert run(capsys, *TINY, "--out", nowhere / "run")[0] == 0
+    assert len(run(capsys, "eval", nowhere / "run")[1].splitlines()) == 2
+
+
+def test_the_defaults_train(capsys):
+    assert run(capsys, "train", "--epochs", "1", "--quiet")[0] == 0
+    assert os.listdir("runs") == ["digits-small_cnn-fp32"]
+
+
+def test_every_option_reaches_the_run(capsys, nowhere, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(cli, "fit", lambda **k: seen.update(k))
+    code, out, _ = run(
+        capsys, "train", "--model", "small_cnn", "--precision", "weight=bfp8,activation=e4m3,accumulator=bfp16",
+        "--rounding", "nearest", "--epochs", "8", "--batch-size", "100", "--lr", "0.2", "--momentum", "0.5",
+        "--weight-decay", "0.1", "--swa-start", "4", "--swa-lr", "0.3", "--swa-cycle", "7", "--swa-format", "bfp8",
+        "--augment", "--seed", "11", "--resume", "--checkpoint-every", "9", "--quiet", "--out", nowhere / "x",
+    )  # fmt: skip
+    assert code == 0 and "9,978 parameters, 4 layers rounded" in out
+    optimizer, swalp, train = seen["optimizer"], seen["swalp"], seen["train"]
+    assert (optimizer.lr, optimizer.momentum, optimizer.weight_decay) == (0.2, 0.5, 0.1)
+    assert str(optimizer.precision.accumulator.format) == "bfp16" and optimizer.precision.error is None
+    assert optimizer.precision.weight.rounding == "nearest"
+    assert (swalp.start, swalp.cycle, swalp.lr, str(swalp.round.format)) == (4 * 13, 7, 0.3, "bfp8")
+    assert (train.batch_size, train.seed, train.shuffle, train.transform is None) == (100, 11, True, False)
+    assert (seen["epochs"], seen["resume"], seen["checkpoint_every"], seen["progress"]) == (8, True, 9, False)
+    assert seen["schedule"](0) == 0.2 and seen["schedule"](3.9) == pytest.approx(0.002)
+    assert lp.random.default.seed == 11
+
+
+def test_an_interrupt_says_how_to_go_on(capsys, monkeypatch):
+    def interrupt(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "fit", interrupt)
+    code, _, error = run(capsys, *TINY)
+    assert code == 130 and "--resume" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["trian"], ["'trian'", "train"]),
+    ([], ["COMMAND"]),
+    (["train", "--modle", "mlp"], ["--modle"]),
+    (["train", "--epochs"], ["--epochs"]),
+    (["train", "--model", "smal_cnn"], ["'smal_cnn'", "small_cnn"]),
+    (["train", "--model", "lenet"], ["lenet", "16x16", "8x8"]),
+    (["train", "--data", "mnits"], ["'mnits'", "mnist"]),
+    (["train", "--data", "mnist", "--data-dir", "missing"], ["missing", "train-images-idx3-ubyte"]),
+    (["train", "--precision", "bfq8"], ["'bfq8'", "bfp8"]),
+    (["train", "--precision", ""], ["unknown format"]),
+    (["train", "--precision", "bfp99"], ["99"]),
+    (["train", "--precision", "bfp1"], ["1"]),
+    (["train", "--precision", "fixed99.3"], ["99"]),
+    (["train", "--precision", "weight=bfp8,activaton=bfp8"], ["'activaton'", "activation"]),
+    (["train", "--precision", "weight=bfq8"], ["'bfq8'"]),
+    (["train", "--precision", "bfp8", "--rounding", "stochastik"], ["'stochastik'", "stochastic"]),
+    (["train", "--rounding", "stochastik"], ["'stochastik'", "stochastic"]),
+    (["train", "--epochs", "-1"], ["--epochs", "'-1'", "at least 1"]),
+    (["train", "--epochs", "0"], ["--epochs"]),
+    (["train", "--epochs", "many"], ["--epochs", "'many'", "integer"]),
+    (["train", "--batch-size", "0"], ["--batch-size"]),
+    (["train", "--lr", "-0.1"], ["--lr", "'-0.1'"]),
+    (["train", "--lr", "nan"], ["--lr"]),
+    (["train", "--momentum", "-1"], ["--momentum"]),
+    (["train", "--weight-decay", "inf"], ["--weight-decay"]),
+    (["train", "--seed", "-3"], ["--seed"]),
+    (["train", "--seed", str(2**64)], ["seed"]),
+    (["train", "--checkpoint-every", "-1"], ["--checkpoint-every"]),
+    (["train", "--epochs", "5", "--swa-start", "5"], ["--swa-start", "below", "5"]),
+    (["train", "--swa-start", "0"], ["--swa-start"]),
+    (["train", "--swa-lr", "0.1"], ["--swa-lr", "--swa-start"]),
+    (["train", "--swa-format", "bfp8"], ["--swa-format", "--swa-start"]),
+    (["train", "--swa-start", "3", "--swa-lr", "-1"], ["--swa-lr"]),
+    (["train", "--swa-start", "3", "--swa-cycle", "0"], ["--swa-cycle"]),
+    (["train", "--swa-start", "3", "--swa-format", "bfq8"], ["'bfq8'"]),
+    (["eval"], ["RUN"]),
+    (["eval", "nothing"], ["nothing", "no run folder"]),
+    (["demo", "--seeds", "1"], ["--seeds", "at least 2"]),
+    (["demo", "--epochs", "2"], ["--epochs", "at least 3"]),
+    (["formats", "e99m3"], ["99"]),
+    (["formats", "bfq8"], ["'bfq8'", "bfp8"]),
+])  # fmt: skip
+def test_a_mistake_is_one_clear_line_and_leaves_nothing(capsys, arguments, words):
+    error = refused(capsys, *arguments)
+    assert all(word in error for word in words), error
+    assert os.listdir(".") == []
+
+
+def test_an_output_folder_under_a_file_is_refused(capsys, nowhere):
+    (nowhere / "file").write_text("")
+    for arguments in ((*TINY, "--out", nowhere / "file" / "run"), ("demo", "--out", nowhere / "file" / "demo")):
+        assert "Not a directory" in refused(capsys, *arguments)
+    assert "file" in refused(capsys, *TINY, "--out", nowhere / "file")
+
+
+@pytest.fixture
+def finished(nowhere, capsys):
+    assert run(capsys, *TINY, "--out", nowhere / "run")[0] == 0
+    return nowhere / "run"
+
+
+def files(folder):
+    return {name: (folder / name).read_bytes() for name in os.listdir(folder)}
+
+
+@pytest.mark.parametrize("more, words", [
+    ([], ["holds a run already"]), (["--resume", "--seed", "1"], ["seed=0", "not 1"]),
+    (["--resume", "--precision", "bfp8"], ["precision='fp32'", "'bfp8'"]),
+])  # fmt: skip
+def test_a_folder_with_another_run_is_refused_untouched(capsys, finished, more, words):
+    before = files(finished)
+    error = refused(capsys, *TINY, "--out", finished, *more)
+    assert all(word in error for word in words), error
+    assert files(finished) == before
+
+
+@pytest.mark.parametrize("name, content", [
+    ("checkpoint.npz", b"PK"), ("checkpoint.npz", b""), ("checkpoint.npz", None), ("config.json", b"{"),
+])  # fmt: skip
+def test_a_damaged_run_is_refused_by_the_files_name(capsys, finished, name, content):
+    if content is None:
+        np.savez(finished / name, x=np.arange(3))
+    else:
+        (finished / name).write_bytes(content)
+    assert name in refused(capsys, *TINY, "--out", finished, "--resume")
+
+
+@pytest.mark.parametrize("name, content, words", [
+    ("model.npz", b"PK", ["model.npz", "damaged"]), ("config.json", b"{}", ["config.json", "'data'"]),
+    ("config.json", b"{", ["config.json", "damaged"]), ("model.npz", None, ["model.npz", "not ended"]),
+])  # fmt: skip
+def test_eval_refuses_a_damaged_or_unfinished_run(capsys, finished, name, content, words):
+    (finished / name).unlink()
+    if content is not None:
+        (finished / name).write_bytes(content)
+    error = refused(capsys, "eval", finished)
+    assert all(word in error for word in words), error
+
+
+def test_eval_refuses_a_model_file_without_a_model(capsys, finished):
+    lp.save(finished / "model.npz", other=1)
+    assert "'model'" in refused(capsys, "eval", finished)
+
+
+def test_a_file_of_the_wrong_length_is_refused(capsys, nowhere):
+    for name in data.sources.MNIST.files:
+        (nowhere / name).write_bytes(b"\0\0\x08\x03" + b"\0" * 20)
+    assert "train-images-idx3-ubyte" in refused(capsys, "train", "--data", "mnist", "--data-dir", nowhere)
+
+
+def test_a_run_that_diverges_is_refused_with_the_step_and_keeps_its_folder(capsys, nowhere):
+    error = refused(capsys, *TINY, "--lr", "1e38", "--out", nowhere / "run")
+    assert re.search(r"step \d+ \(epoch 1\).*not finite", error), error
+    assert "config.json" in os.listdir(nowhere / "run")
+
+
+def test_formats_lists_and_describes(capsys):
+    code, out, _ = run(capsys, "formats")
+    assert code == 0 and "e4m3" in out and max(map(len, out.splitlines())) <= 80
+    code, out, _ = run(capsys, "formats", "bfp8")
+    assert code == 0 and out.strip()
+
+
+def test_the_module_runs_as_a_program():
+    command = [sys.executable, "-m", "lpnet", "train", "--model", "smal_cnn"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("lpnet: error: ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_a_reader_that_goes_away_is_no_error():
+    done = subprocess.run(f"{sys.executable} -m lpnet formats | true", shell=True, capture_output=True, text=True)
+    assert done.stderr == ""

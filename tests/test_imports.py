@@ -1,0 +1,106 @@
+"""The order of the package, read from its syntax trees: imports go one way, and few packages are needed."""
+
+import ast
+import graphlib
+import sys
+from pathlib import Path
+
+import pytest
+
+import lpnet
+from lpnet import models
+
+# Each may import from those before it only. `lpnet` itself gathers the public names from all.
+ORDER = [
+    "version", "backend", "random", "rounding", "formats", "explain", "kernels", "precision", "tensor", "functions",
+    "gradcheck", "checkpoint", "nn", "optim", "data", "trace", "training", "models", "demo", "cli", "__main__",
+]  # fmt: skip
+NEEDED = {"numpy", "threadpoolctl"}  # all else is imported where it is used, and may be missing
+FOLDERS = {"lpnet": Path(lpnet.__file__).parent, "lpnet.models": Path(models.__file__).parent}
+
+
+def modules():
+    """Return {dotted name: syntax tree} of the package."""
+    found = {}
+    for name, folder in FOLDERS.items():
+        for file in sorted(folder.rglob("*.py")):
+            parts = file.relative_to(folder).with_suffix("").parts
+            dotted = ".".join([name, *(p for p in parts if p != "__init__")])
+            found[dotted] = ast.parse(file.read_text(encoding="utf-8"))
+            found[dotted].is_package = file.name == "__init__.py"
+    return found
+
+
+TREES = modules()
+
+
+def imported(name, nodes=None):
+    """Yield the modules of the package that module `name` imports, anywhere in it or among `nodes`."""
+    for node in ast.walk(TREES[name]) if nodes is None else nodes:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            package = name.split(".") if TREES[name].is_package else name.split(".")[:-1]
+            base = ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                yield full if full in TREES else base
+
+
+def layer(name):
+    """Return the place of a module in ORDER, by its first name inside the package."""
+    return ORDER.index(name.split(".")[1])
+
+
+INNER = [name for name in TREES if name != "lpnet"]
+
+
+def test_every_module_has_a_place():
+    """A new module is given its place in the order."""
+    assert {name.split(".")[1] for name in INNER} <= set(ORDER)
+
+
+@pytest.mark.parametrize("name", INNER)
+def test_imports_go_one_way(name):
+    """A module imports only from its own package and from those before it in the order."""
+    for other in imported(name):
+        assert other != "lpnet" and layer(other) <= layer(name), f"{name} imports {other}"
+
+
+def test_no_cycles_within_a_package():
+    """Files can be loaded in some order in which each needs only those before it."""
+    graph = {name: {other for other in imported(name, TREES[name].body) if other != name} for name in INNER}
+    for package in {name for name in INNER if TREES[name].is_package}:  # its __init__ gathers its files' names
+        for name in graph:
+            if name.startswith(f"{package}."):
+                graph[name].discard(package)
+    assert list(graphlib.TopologicalSorter(graph).static_order())
+
+
+def absolute(nodes):
+    """Yield the top-level names of absolute imports among `nodes`."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_numpy_is_enough(name):
+    """What is imported at the top of a file is Python's, NumPy or threadpoolctl."""
+    assert set(absolute(TREES[name].body)) <= sys.stdlib_module_names | NEEDED
+
+
+@pytest.mark.parametrize("name", [name for name in TREES if name != "lpnet.backend"])
+def test_only_the_backend_imports_cupy(name):
+    """No other file imports cupy, by statement or by name."""
+    calls = [node for node in ast.walk(TREES[name]) if isinstance(node, ast.Call)]
+    by_name = [arg.value for call in calls for arg in call.args[:1] if isinstance(arg, ast.Constant)
+               and ast.unparse(call.func).endswith(("import_module", "__import__"))]  # fmt: skip
+    assert "cupy" not in {*absolute(ast.walk(TREES[name])), *by_name}
+
+
+def test_all_lists_what_there_is():
+    """Every public name exists, and is listed once."""
+    for package in (lpnet, lpnet.functions, lpnet.nn, lpnet.optim, lpnet.data, lpnet.formats, lpnet.models):
+        assert len(set(package.__all__)) == len(package.__all__)
+        assert all(hasattr(package, name) for name in package.__all__)

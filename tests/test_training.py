@@ -1,0 +1,378 @@
+"""`fit` and `evaluate`: learning, logs, exact resume, and what happens when numbers or files go wrong."""
+
+import errno
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+import lpnet as lp
+from lpnet import nn, optim, training
+from lpnet.data import DataLoader, random_crop, random_flip
+
+DRAW = training.plot_curves
+TRAIN, TEST = lp.data.load("digits")
+TRAIN, TEST = TRAIN[:100], TEST[:60]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def without_pictures():
+    """Drawing takes longer than these runs; one test looks at the picture."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch.setattr(training, "plot_curves", lambda log, path: None)
+
+
+class Killed(Exception):
+    """What stands for a kill in these tests."""
+
+
+def fails_at(call):
+    """Return a transform that passes batches through until its `call`-th, counted from 0."""
+    calls = iter(range(10_000))
+
+    def transform(x, rng):
+        if next(calls) == call:
+            raise Killed
+        return x
+
+    return transform
+
+
+def parts(kill_at=None, held=False, **changes):
+    """Return fit's arguments for a run in which all that is random happens, freshly made from the seed."""
+    lp.manual_seed(5)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+                          nn.Dropout(0.3), nn.Linear(36, 10))  # fmt: skip
+    precision, average = lp.Precision.uniform("bfp8", stream=lp.random.Stream(9) if held else None), None
+    if held:
+        average = lp.Quantizer("bfp8", stream=lp.random.Stream(10))
+    nn.lower(model, precision)
+    optimizer = optim.SGD(model.parameters(), 0.1, 0.9, 1e-4, precision=precision)
+    train = DataLoader(TRAIN, 32, shuffle=True, seed=3, transform=(fails_at(kill_at), random_crop(1), random_flip()))
+    start = {"swalp": optim.SWALP(model, optimizer, 6, 3, 0.02, average), "schedule": optim.swalp_schedule(0.1, 2)}
+    made = {"model": model, "train": train, "test": DataLoader(TEST, 32), "epochs": 4, "optimizer": optimizer,
+            "progress": False, **start}  # fmt: skip
+    return {**made, **changes}
+
+
+def contents(folder):
+    return {name: (folder / name).read_bytes() for name in sorted(os.listdir(folder))}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, without_pictures):
+    folders = {}
+    for held in (False, True):
+        folders[held] = tmp_path_factory.mktemp("runs") / "whole"
+        lp.fit(**parts(held=held), out=folders[held])
+    return {held: contents(folder) for held, folder in folders.items()}
+
+
+def test_the_run_folder_holds_what_the_docs_say(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "plot_curves", DRAW)
+    lp.fit(**parts(), out=tmp_path)
+    names = {"config.json", "log.jsonl", "checkpoint.npz", "model.npz", "averaged.npz", "curves.png"}
+    assert set(contents(tmp_path)) == names
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG\r\n")
+
+
+def test_a_run_repeats_to_the_byte_and_the_files_do_not_change_it(uninterrupted, tmp_path):
+    lp.fit(**parts(), out=tmp_path / "again", checkpoint_every=0)
+    assert contents(tmp_path / "again") == uninterrupted[False]
+    plain = parts()
+    lp.fit(**plain)
+    lp.save(tmp_path / "model.npz", model=plain["model"])
+    assert (tmp_path / "model.npz").read_bytes() == uninterrupted[False]["model.npz"]
+
+
+@pytest.mark.parametrize("held", [False, True])  # whether quantizers hold streams of their own
+@pytest.mark.parametrize("kill_at, every", [(k, 0) for k in (0, 1, 3, 4, 6, 7, 9, 12, 15)] + [(7, 1e9)])
+def test_a_run_interrupted_anywhere_and_resumed_ends_with_the_same_bytes(uninterrupted, tmp_path, kill_at, every, held):
+    # 4 steps an epoch; SWALP starts after 6 and averages after 9, 12 and 15
+    with pytest.raises(Killed):
+        lp.fit(**parts(kill_at, held), out=tmp_path, checkpoint_every=every)
+    lp.fit(**parts(held=held), out=tmp_path, resume=True)
+    assert contents(tmp_path) == uninterrupted[held]
+
+
+def test_a_run_interrupted_again_and_again_ends_with_the_same_bytes(uninterrupted, tmp_path):
+    # Each attempt gets a few batches further: killed before the first checkpoint, mid-epoch, and at epochs' ends.
+    for kill_at in (0, 2, 2, 2, 2, 3, 3, 1):
+        with pytest.raises(Killed):
+            lp.fit(**parts(kill_at), out=tmp_path, resume=True, checkpoint_every=0)
+    lp.fit(**parts(), out=tmp_path, resume=True)
+    assert contents(tmp_path) == uninterrupted[False]
+
+
+def test_what_a_kill_leaves_behind_is_cleared_away(uninterrupted, tmp_path):
+    with pytest.raises(Killed):
+        lp.fit(**parts(9), out=tmp_path, checkpoint_every=0)
+    (tmp_path / ".checkpoint.npz.123.tmp").write_bytes(b"half")
+    with open(tmp_path / "log.jsonl", "a") as log:
+        log.write('{"epoch": 3, "st')
+    (tmp_path / "model.npz").write_bytes(b"of an earlier time")
+    lp.fit(**parts(), out=tmp_path, resume=True)
+    assert contents(tmp_path) == uninterrupted[False]
+
+
+def test_a_lost_log_comes_back(uninterrupted, tmp_path):
+    with pytest.raises(Killed):
+        lp.fit(**parts(9), out=tmp_path, checkpoint_every=0)
+    (tmp_path / "log.jsonl").unlink()
+    lp.fit(**parts(), out=tmp_path, resume=True)
+    assert contents(tmp_path) == uninterrupted[False]
+
+
+def test_resuming_a_run_that_has_ended_changes_nothing(uninterrupted, tmp_path):
+    lp.fit(**parts(), out=tmp_path)
+    log = lp.fit(**parts(kill_at=0), out=tmp_path, resume=True)
+    assert contents(tmp_path) == uninterrupted[False] and len(log) == 4
+
+
+def test_a_full_disk_stops_the_run_and_loses_nothing(uninterrupted, tmp_path, monkeypatch):
+    real, calls = os.fsync, iter(range(10_000))
+
+    def fsync(descriptor):
+        if next(calls) == 30:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match=r"cannot write .*: No space left"):
+        lp.fit(**parts(), out=tmp_path, checkpoint_every=0)
+    monkeypatch.undo()
+    assert not [name for name in os.listdir(tmp_path) if name.endswith(".tmp")]
+    assert lp.load(tmp_path / "checkpoint.npz")["run"]["step"] > 0
+    lp.fit(**parts(), out=tmp_path, resume=True)
+    assert contents(tmp_path) == uninterrupted[False]
+
+
+# Learning and the log
+
+
+def test_training_reduces_the_loss():
+    model = lp.models.small_cnn(width=4)
+    nn.lower(model, "bfp8")
+    log = lp.fit(model, DataLoader(TRAIN, 20, shuffle=True), DataLoader(TEST, 60), epochs=10, progress=False,
+                 optimizer=optim.SGD(model.parameters(), 0.1, 0.9, precision="bfp8"))  # fmt: skip
+    assert log[-1]["train_loss"] < 0.1 * log[0]["train_loss"] and log[-1]["test_error"] < 50
+
+
+def test_the_log_has_a_row_an_epoch_with_what_was_measured(uninterrupted):
+    rows = [json.loads(line) for line in uninterrupted[False]["log.jsonl"].splitlines()]
+    assert [(r["epoch"], r["step"]) for r in rows] == [(1, 4), (2, 8), (3, 12), (4, 16)]
+    always = {"epoch", "step", "lr", "train_loss", "train_error", "test_loss", "test_error"}
+    assert set(rows[0]) == always and set(rows[3]) == always | {"swalp_loss", "swalp_error"}
+
+
+def test_the_log_gives_the_rate_the_epoch_was_trained_with():
+    run = parts(epochs=3, schedule=optim.swalp_schedule(0.1, 2))
+    run["swalp"] = optim.SWALP(run["model"], run["optimizer"], 8, 4, 0.02)
+    assert [row["lr"] for row in lp.fit(**run)] == pytest.approx([0.1, 0.1, 0.02])
+
+
+def test_the_schedule_sets_the_rate_of_each_epoch():
+    run = parts(swalp=None, epochs=3, schedule=lambda epoch: 0.1 / (1 + epoch))
+    assert [row["lr"] for row in lp.fit(**run)] == [0.1, 0.05, 0.1 / 3]
+
+
+def test_the_test_set_is_measured_every_so_often_and_at_the_end():
+    log = lp.fit(**parts(evaluate_every=3))
+    assert ["test_error" in row for row in log] == [False, False, True, True]
+
+
+def test_rows_go_to_the_function_given():
+    seen = []
+    assert lp.fit(**parts(progress=seen.append, epochs=2)) == seen
+
+
+def test_the_progress_lines_fit_a_terminal(capsys):
+    lp.fit(**parts(progress=True))
+    out = capsys.readouterr().out
+    assert out.count("epoch") == 4 and "average" in out and max(map(len, out.splitlines())) <= 80
+
+
+def test_precision_rounds_every_operation():
+    run = parts(swalp=None, schedule=None, epochs=1)
+    nn.lower(run["model"], None)
+    seen = []
+    run["precision"] = lp.Precision(activation=lambda x: seen.append(x.shape) or x)
+    lp.fit(**run)
+    assert (32, 10) in seen and (32, 4, 6, 6) in seen
+
+
+def test_a_training_set_whose_last_batch_is_dropped_can_be_averaged():
+    x, y = np.random.default_rng(0).standard_normal((17, 4)).astype(np.float32), np.arange(17) % 3
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    optimizer = optim.SGD(model.parameters(), 0.1)
+    log = lp.fit(model, DataLoader((x, y), 8, drop_last=True), DataLoader((x, y), 8), epochs=2, optimizer=optimizer,
+                 swalp=optim.SWALP(model, optimizer, 1, 1), progress=False)  # fmt: skip
+    assert "swalp_error" in log[-1]
+
+
+def test_regression_has_a_loss_and_no_error():
+    x = np.random.default_rng(0).standard_normal((64, 3)).astype(np.float32)
+    y = x @ np.float32([[1], [-2], [0.5]])
+    model = lp.models.linear_regression(3)
+    log = lp.fit(model, DataLoader((x, y), 8), DataLoader((x, y), 64), epochs=20, progress=False,
+                 optimizer=optim.SGD(model.parameters(), 0.1), loss=lp.functions.mse_loss)  # fmt: skip
+    assert set(log[-1]) == {"epoch", "step", "lr", "train_loss", "test_loss"} and log[-1]["test_loss"] < 1e-4
+
+
+# Evaluation
+
+
+def test_evaluate_gives_the_mean_over_samples_whatever_the_batches():
+    model = parts()["model"]
+    nn.lower(model, None)
+    logits = model.eval()(TEST.normalize(TEST.scaled())).numpy().astype(np.float64)
+    wide = logits - logits.max(axis=1, keepdims=True)
+    loss = (np.log(np.exp(wide).sum(1)) - wide[np.arange(60), TEST.labels]).mean()
+    for size in (60, 32, 7):
+        result = lp.evaluate(model, DataLoader(TEST, size))
+        assert result["loss"] == pytest.approx(loss, rel=1e-5)
+        assert result["error"] == pytest.approx(100 * (logits.argmax(1) != TEST.labels).mean())
+
+
+def test_evaluate_leaves_streams_and_modes_even_when_interrupted():
+    model = parts()["model"]
+    model[5].eval()
+    modes, site = [m.training for m in model.modules()], lp.random.default.site
+    lp.evaluate(model, DataLoader(TEST, 32))
+    with pytest.raises(Killed):
+        lp.evaluate(model, DataLoader(TEST, 32, transform=fails_at(1)))
+    with pytest.raises(ValueError, match="no data"):
+        lp.evaluate(model, [])
+    assert [m.training for m in model.modules()] == modes and lp.random.default.site == site
+
+
+# Numbers that are not finite
+
+
+class Overflow(nn.Module):
+    """Multiplies by a number that leaves float32's range."""
+
+    def forward(self, x):
+        return x * 1e38 * 1e38
+
+
+def plain(*layers, lr=0.1, x=None, **options):
+    x = np.random.default_rng(0).standard_normal((96, 4)).astype(np.float32) if x is None else x
+    model = nn.Sequential(*layers)
+    return {"model": model, "train": DataLoader((x, np.arange(96) % 3), 32), "epochs": 2, "progress": False,
+            "optimizer": optim.SGD(model.parameters(), lr), **options}  # fmt: skip
+
+
+def spoiled(array, index):
+    array = array.copy()
+    array[index] = np.nan
+    return array
+
+
+def test_nan_in_the_data_stops_at_its_step_and_the_last_good_checkpoint_stays(tmp_path):
+    lp.manual_seed(0)
+    x = spoiled(np.ones((96, 4), np.float32), (70, 2))
+    with pytest.raises(FloatingPointError, match=r"step 3 \(epoch 1\): the loss is nan.*in the data"):
+        lp.fit(**plain(nn.Linear(4, 3), x=x), out=tmp_path, checkpoint_every=0)
+    good = lp.load(tmp_path / "checkpoint.npz")["run"]
+    assert good["step"] == 2 and np.isfinite(good["model"]["0.weight"]).all()
+
+
+@pytest.mark.parametrize("precision", [None, "bfp8", "fixed8.6", "e4m3", "e2m1"])
+def test_nan_in_the_data_is_found_under_any_precision(precision):
+    run = parts(swalp=None, schedule=None)
+    nn.lower(run["model"], precision)
+    images = spoiled(TRAIN.images.astype(np.float32), (0, 0, 4, 4))
+    run["train"] = DataLoader((images, TRAIN.labels), 100)
+    with pytest.raises(FloatingPointError, match=r"step 1 .*in the data"):
+        lp.fit(**run)
+
+
+def test_a_mistake_that_is_no_nan_passes_as_it_is():
+    with pytest.raises(ValueError, match="label"):
+        lp.fit(**plain(nn.Linear(4, 2)))
+
+
+def test_nan_in_a_weight_is_named():
+    run = plain(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3))
+    run["model"][2].bias.data[1] = np.nan
+    with pytest.raises(FloatingPointError, match=r"step 1 .*in parameter '2\.bias'"):
+        lp.fit(**run)
+
+
+def test_the_layer_that_overflows_first_is_named():
+    with pytest.raises(FloatingPointError, match=r"step 1 .*output of layer '1' \(Overflow\)"):
+        lp.fit(**plain(nn.Linear(4, 3), Overflow(), nn.Linear(3, 3)))
+
+
+def test_a_step_that_spoils_the_weights_is_stopped_at_that_step(tmp_path):
+    with pytest.raises(FloatingPointError, match=r"step 1 .*weight is not finite.*in parameter '0\.weight'"):
+        lp.fit(**plain(nn.Linear(4, 3, bias=False), lr=1e300), out=tmp_path, checkpoint_every=0)
+    assert not (tmp_path / "checkpoint.npz").exists()
+
+
+def test_a_loss_that_is_nan_by_itself_is_told_apart():
+    def loss(logits, labels):
+        return logits.sum() * float("nan")
+
+    with pytest.raises(FloatingPointError, match="only the loss itself"):
+        lp.fit(**plain(nn.Linear(4, 3), loss=loss))
+
+
+# Folders that do not fit
+
+
+def test_a_folder_with_another_configuration_is_refused_untouched(tmp_path):
+    lp.fit(**parts(epochs=1), out=tmp_path, config={"seed": 1, "lr": 0.1})
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=r"seed=1, not 2.*choose another folder"):
+        lp.fit(**parts(epochs=1), out=tmp_path, config={"seed": 2, "lr": 0.1}, resume=True)
+    with pytest.raises(ValueError, match="holds a run already: resume it"):
+        lp.fit(**parts(epochs=1), out=tmp_path, config={"seed": 1, "lr": 0.1})
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("spoil, words", [
+    (lambda folder: (folder / "checkpoint.npz").write_bytes(b"PK"), r"checkpoint\.npz: damaged"),
+    (lambda folder: shutil.copy(folder / "model.npz", folder / "checkpoint.npz"), r"checkpoint\.npz does not fit"),
+    (lambda folder: (folder / "config.json").write_text('{"a'), r"config\.json: damaged"),
+    (lambda folder: (folder / "config.json").write_text("[]"), r"config\.json: expected a dictionary"),
+    (lambda folder: (folder / "config.json").unlink(), "no config.json"),
+])  # fmt: skip
+def test_damaged_files_are_named(tmp_path, spoil, words):
+    lp.fit(**parts(epochs=1), out=tmp_path)
+    spoil(tmp_path)
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        lp.fit(**parts(epochs=2), out=tmp_path, resume=True)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    lp.fit(**plain(nn.Linear(4, 3)), out=tmp_path)
+    with pytest.raises(ValueError, match=r"checkpoint\.npz does not fit this run: .*'1\.weight'"):
+        lp.fit(**plain(nn.Linear(4, 4), nn.Linear(4, 3)), out=tmp_path, resume=True)
+    with pytest.raises(ValueError, match="other settings"):
+        run = plain(nn.Linear(4, 3))
+        lp.fit(**run, swalp=optim.SWALP(run["model"], run["optimizer"], 1, 1), out=tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("changes, word", [
+    ({"epochs": 0}, "epochs"), ({"evaluate_every": 0}, "evaluate_every"),
+    ({"checkpoint_every": -1}, "checkpoint_every"), ({"checkpoint_every": float("nan")}, "checkpoint_every"),
+])  # fmt: skip
+def test_bad_arguments_are_refused_before_a_folder_is_made(tmp_path, changes, word):
+    with pytest.raises(ValueError, match=word):
+        lp.fit(**parts(**changes), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_of_the_system(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="Not a directory"):
+        lp.fit(**parts(), out=tmp_path / "file" / "run")
+
+
+def test_curves_of_a_short_log_are_a_picture(tmp_path):
+    DRAW([{"epoch": 1, "train_loss": 1.0}], tmp_path / "x.png")
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
