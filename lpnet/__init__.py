@@ -8,7 +8,7 @@ Start with `lp.quantize(x, "bfp8")`, go on with `lp.nn`, `lp.optim.SWALP` and `l
 from . import data, formats, functions, models, nn, optim, precision, random, rounding
 from .backend import cuda_available, get_array_module, to_device
 from .checkpoint import load, save
-from .formats import BlockFloatingPoint, FixedPoint, FloatingPoint, Format, format, quantize
+from .formats import BlockFloatingPoint, BlockScaled, FixedPoint, FloatingPoint, Format, format, quantize
 from .gradcheck import gradcheck
 from .precision import Precision, Quantizer, use
 from .random import manual_seed
@@ -19,7 +19,7 @@ from .training import evaluate, fit
 from .version import __version__
 
 __all__ = [
-    "BlockFloatingPoint", "FixedPoint", "FloatingPoint", "Format", "Function", "Parameter", "Precision",
+    "BlockFloatingPoint", "BlockScaled", "FixedPoint", "FloatingPoint", "Format", "Function", "Parameter", "Precision",
     "Quantizer", "Stochastic", "Tensor", "__version__", "cuda_available", "data", "evaluate", "fit",
     "format", "formats", "functions", "get_array_module", "gradcheck", "load", "manual_seed", "models", "nn",
     "no_grad", "optim", "precision", "quantize", "random", "rounding", "save", "to_device", "trace", "use",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import data, demo, models, nn, optim, random
+from .backend import keep_freed_memory
 from .checkpoint import load
 from .formats import show
 from .precision import Precision
@@ -22,6 +23,7 @@ from .version import __version__
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 2 for a mistake of the user's, 130 when interrupted."""
+    keep_freed_memory()
     try:
         arguments = parser().parse_args(argv)
         arguments.run(arguments)

@@ -16,6 +16,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from . import data, models, nn, optim, random
+from .backend import keep_freed_memory
 from .checkpoint import atomic
 from .precision import Precision
 from .training import Row, evaluate, fit
@@ -104,6 +105,7 @@ def _start_worker(counter: Any) -> None:
     global _epochs_done
     _epochs_done = counter
     threadpool_limits(1)  # one process a processor
+    keep_freed_memory()
 
 
 def _work(method: Method, seed: int, epochs: int) -> Result:

@@ -18,8 +18,8 @@ import pytest
 
 import lpnet as lp
 
-RUN = ("train", "--data", "digits", "--model", "small_cnn", "--precision", "bfp8", "--augment", "--epochs", "6",
-       "--batch-size", "256", "--swa-start", "3", "--swa-cycle", "2", "--swa-format", "bfp16", "--quiet")  # fmt: skip
+RUN = ("train", "--data", "digits", "--model", "small_cnn", "--precision", "bfp8", "--augment", "--epochs", "12",
+       "--batch-size", "256", "--swa-start", "6", "--swa-cycle", "2", "--swa-format", "bfp16", "--quiet")  # fmt: skip
 COMPARED = ("model.npz", "averaged.npz", "checkpoint.npz", "log.jsonl", "config.json")
 
 

@@ -35,6 +35,10 @@ class Format:
         """Return `y`, numbers on the grid of spacing `s`, with those beyond its ends replaced."""
         raise NotImplementedError(f"{type(self).__name__} defines no clip")
 
+    def rows_independent(self, x: Array) -> bool:
+        """Return whether each x[i] may be rounded without the others: a large array is then done in pieces."""
+        return False
+
     def quantize(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
         """Return `x` rounded to the format: same shape, same dtype (float32 or float64).
 
@@ -43,11 +47,11 @@ class Format:
         xp, x = get_array_module(x), check(x, self)
         with quiet():
             s = self.spacing(x)
-            y = round(divide(x, s, rounding), rounding, stream)
+            y = xp.asarray(round(divide(x, s, rounding), rounding, stream))  # 0-d arrays come back as scalars
             y *= s
-            y = self.clip(y, s)
-            y = xp.copysign(y, x) if self.signed_zero else y + 0.0  # -0.0 + 0.0 is +0.0
-        return xp.asarray(y)
+            y = xp.asarray(self.clip(y, s))
+            y = xp.copysign(y, x, out=y) if self.signed_zero else xp.add(y, 0.0, out=y)  # -0.0 + 0.0 is +0.0
+        return y
 
     def to_codes(self, y: np.ndarray) -> np.ndarray:
         """Return the codes, integers of `bits` bits, of numbers of the format; ValueError for one that has none."""

@@ -16,10 +16,12 @@ from .tiles import Blocked, Exponent
 class BlockFloatingPoint(Blocked):
     """Integers of `wl` bits times a power of two that each block has for itself.
 
-    With `axis`, every index of that axis is a block: one exponent per sample for activations (N, ...), per output channel
-    for weights (O, ...); arrays of fewer than two axes are one block. With `block` too, that axis is cut into tiles of
-    `block` neighbours, the last of which may be shorter. axis=None makes the whole array one block. A block that holds
-    an infinity or NaN becomes NaN. Raises ValueError for arguments out of range. Source: Yang et al., "SWALP", 2019.
+    With `axis`, every index of that axis is a block: one exponent per sample for activations (N, ...), per output
+    channel for weights (O, ...); arrays of fewer than two axes are one block. With `block` too, that axis is cut into
+    tiles of `block` neighbours, the last of which may be shorter. axis=None makes the whole array one block. A block
+    that holds an infinity or NaN becomes NaN. Raises ValueError for arguments out of range.
+
+    Source: Yang et al., "SWALP: Stochastic Weight Averaging in Low-Precision Training", ICML 2019, section 5.
     """
 
     wl: int  # bits of an integer, the sign among them

@@ -63,6 +63,10 @@ class FixedPoint(Format):
         xp = get_array_module(x)
         return xp.maximum(xp.where(xp.isinf(own), gap, own), gap).astype(x.dtype)
 
+    def rows_independent(self, x: Array) -> bool:
+        """Return True: every element is rounded by itself."""
+        return True
+
     def clip(self, y: Array, s: Array) -> Array:
         """Saturate."""
         if not self.saturate:

@@ -1,0 +1,199 @@
+"""A second implementation of the formats, one number at a time in exact fractions, for the tests to compare with.
+
+Written from the contract alone, as slowly and plainly as it reads; it shares no code with `lpnet`. Numbers go in and
+out as Python floats (every float32 is one); `digits` is 24 for float32 data and 53 for float64.
+"""
+
+import functools
+import math
+from fractions import Fraction
+
+import numpy as np
+
+MODES = ("nearest", "nearest_away", "nearest_up", "toward_zero", "floor", "ceil", "stochastic")
+DIGITS = {np.dtype(np.float32): 24, np.dtype(np.float64): 53}
+LOWEST = {24: -149, 53: -1074}  # exponent of the smallest number above zero
+HIGHEST = {24: 127, 53: 1023}
+
+
+def power(e):
+    """Return 2^e."""
+    return Fraction(2) ** e
+
+
+def floor_log2(q):
+    """Return the e with 2^e <= |q| < 2^(e+1)."""
+    q = abs(q)
+    e = q.numerator.bit_length() - q.denominator.bit_length()
+    return e if power(e) <= q else e - 1
+
+
+def half_even(q):
+    """Return the integer nearest to a fraction, ties to even."""
+    return round(q)  # what Python's round does for fractions
+
+
+def to_float(q, digits):
+    """Return the float32 or float64 nearest to a fraction, ties to even (as a Python float)."""
+    if q == 0:
+        return 0.0
+    gap = max(floor_log2(q) - (digits - 1), LOWEST[digits])
+    y = half_even(q / power(gap)) * power(gap)
+    return math.copysign(math.inf, y) if abs(y) >= power(HIGHEST[digits] + 1) else float(y)
+
+
+def toward_zero_float(q, digits):
+    """Return the float32 or float64 next to a fraction on the side of zero, as a fraction."""
+    if q == 0:
+        return Fraction(0)
+    q = max(-top_float(digits), min(q, top_float(digits)))
+    gap = max(floor_log2(q) - (digits - 1), LOWEST[digits])
+    return math.trunc(q / power(gap)) * power(gap)
+
+
+def top_float(digits):
+    """Return the largest finite float."""
+    return (2 - power(1 - digits)) * power(HIGHEST[digits])
+
+
+def integer(n, mode, u, digits):
+    """Return the fraction n rounded to an integer; u is the uniform random number that stochastic rounding drew."""
+    low = math.floor(n)
+    f = n - low
+    if mode == "stochastic":
+        return low + (u < Fraction(to_float(f, digits)))
+    if mode in ("floor", "ceil", "toward_zero"):
+        return {"floor": math.floor, "ceil": math.ceil, "toward_zero": math.trunc}[mode](n)
+    if f != Fraction(1, 2):
+        return low + (f > Fraction(1, 2))
+    return {"nearest": low + low % 2, "nearest_up": low + 1, "nearest_away": low + (n > 0)}[mode]
+
+
+def uniforms(count, seed=0, site=0, bits=16):
+    """Return u of `count` elements: the highest `bits` bits of 16-bit lanes of Philox4x64-10, plus a half."""
+    words = np.random.Philox(key=[seed, 0], counter=[0, site, 0, 0]).random_raw(4 * (count // 16 + 1))
+    lanes = [int(w) >> (16 * i) & 0xFFFF for w in words for i in range(4)][:count]
+    return [Fraction(2 * (lane >> (16 - bits)) + 1, 2 ** (bits + 1)) for lane in lanes]
+
+
+def fixed(x, wl, fl, symmetric=False, saturate=True, mode="nearest", u=None, digits=24):
+    """Return x in fixed point."""
+    if math.isnan(x) or (math.isinf(x) and not saturate):
+        return x
+    top = (2 ** (wl - 1) - 1) * power(-fl)
+    low = -top if symmetric else -(2 ** (wl - 1)) * power(-fl)
+    top, low = toward_zero_float(top, digits), toward_zero_float(low, digits)
+    if math.isinf(x):
+        return float(top if x > 0 else low)
+    q = Fraction(x)
+    if not saturate and q and floor_log2(q) - (digits - 1) >= -fl:
+        return x + 0.0  # the gap of x itself is coarser: it stays
+    y = integer(q / power(-fl), mode, u, digits) * power(-fl)
+    return float(max(low, min(y, top)) if saturate else y)
+
+
+@functools.cache
+def largest(exp, man, bias, specials):
+    """Return the largest number: that of the highest code which is one."""
+    codes = range(2 ** (exp + man) - 1, -1, -1)
+    return next(v for c in codes if math.isfinite(v := decode(c, exp, man, bias, specials)))
+
+
+def floating(x, exp, man, bias=None, specials="ieee", saturate=False, subnormals=True, mode="nearest", u=None,
+             digits=24):
+    """Return x in floating point; zeros keep the sign of x. ValueError for a NaN where the format has none."""
+    bias = 2 ** (exp - 1) - 1 if bias is None else bias
+    if math.isnan(x):
+        if specials == "none":
+            raise ValueError("NaN")
+        return x
+    top = max(v for v in magnitudes(exp, man, bias, specials, subnormals) if v is not None)
+    if floor_log2(top) > HIGHEST[digits]:  # numbers that the float type has not
+        top = (2 - power(-min(man, digits - 1))) * power(HIGHEST[digits])
+    beyond = {"ieee": math.inf, "nan": math.nan, "none": float(top)}[specials]
+    beyond = float(top) if saturate else beyond
+    if math.isinf(x):
+        return math.copysign(beyond, x)
+    q, emin = Fraction(x), 1 - bias
+    if q == 0:
+        return x
+    e = floor_log2(q)
+    gap = power(max(e, emin) - man) if subnormals or e >= emin else power(emin)
+    y = q if gap < power(LOWEST[digits]) else integer(q / gap, mode, u, digits) * gap
+    if abs(y) > top:
+        inward = mode == "toward_zero" or (mode == "floor" and q > 0) or (mode == "ceil" and q < 0)
+        y = float(top) if inward else beyond
+        return math.copysign(y, x)
+    return math.copysign(float(y), x)
+
+
+def magnitudes(exp, man, bias=None, specials="ieee", subnormals=True):
+    """Return what the codes without a sign stand for, as fractions: None for infinity and NaN."""
+    bias = 2 ** (exp - 1) - 1 if bias is None else bias
+    values = []
+    for field in range(2**exp):
+        for mantissa in range(2**man) if man <= 12 else (0, 2**man - 2, 2**man - 1):
+            if field == 0:
+                value = mantissa * power(1 - bias - man) if subnormals or not mantissa else None
+            else:
+                value = (2**man + mantissa) * power(field - bias - man)
+            last = field == 2**exp - 1
+            if last and (specials == "ieee" or (specials == "nan" and mantissa == 2**man - 1)):
+                value = None
+            values.append(value)
+    return values
+
+
+def block(xs, wl, exp=8, symmetric=True, mode="nearest", us=None, digits=24):
+    """Return the numbers of one block in block floating point."""
+    if not all(map(math.isfinite, xs)):
+        return [math.nan] * len(xs)
+    largest = max((abs(Fraction(x)) for x in xs), default=Fraction(0))
+    if largest == 0:
+        return [0.0] * len(xs)
+    e = min(max(floor_log2(largest), -(2 ** (exp - 1))), 2 ** (exp - 1) - 1)
+    gap, top = power(e - (wl - 2)), 2 ** (wl - 1) - 1
+    low = -top if symmetric or -(top + 1) * gap < -top_float(digits) else -(top + 1)
+    high = toward_zero_float(top * gap, digits)
+    low = toward_zero_float(low * gap, digits)
+    out = []
+    for x, u in zip(xs, us or [None] * len(xs), strict=True):
+        q = Fraction(x)
+        y = q if gap < power(LOWEST[digits]) else integer(q / gap, mode, u, digits) * gap
+        out.append(float(max(low, min(y, high))))
+    return out
+
+
+def mx(block, mode, element, emax, signed_zero, us=None):
+    """Round one block as OCP MX does. `element(n, mode, u=)` rounds to the elements, whose exponents end at emax."""
+    if not all(map(math.isfinite, block)):
+        return [math.nan] * len(block)
+    top = max(map(abs, block))
+    scale = Fraction(2) ** (min(max(exponent(top) - emax, -127), 127) if top else -127)
+    us = us or [None] * len(block)
+    y = [float(Fraction(element(Fraction(x) / scale, mode, u=u)) * scale) for x, u in zip(block, us)]
+    return [v if v else math.copysign(0.0, x) if signed_zero else 0.0 for v, x in zip(y, block)]
+
+
+def nvfp4(blocks, mode, dtype):
+    """Round a list of blocks, all of one array, to NVFP4; `dtype` (np.float32 or np.float64) rounds a fraction once."""
+
+    def to(kind, fraction):
+        return Fraction(float(kind(float(fraction))))
+
+    tops = [max(map(abs, b)) if all(map(math.isfinite, b)) else math.nan for b in blocks]
+    finite = [v for v in tops if not math.isnan(v)]
+    s_t = to(np.float32, min(max(Fraction(max(finite, default=0)) / (448 * 6), TINY), HUGE))
+    result = []
+    for block, top in zip(blocks, tops):
+        if math.isnan(top):
+            result.append([math.nan] * len(block))
+            continue
+        s_b = Fraction(floating(float(Fraction(top) / (6 * s_t)), "nearest", 4, 3, 7, True, "nan"))
+        s = to(dtype, s_b * s_t)
+        y = [
+            float(dtype(float(Fraction(floating(to(dtype, Fraction(x) / s), mode, 2, 1, 1, True, "none")) * s))) if s else 0.0
+            for x in block
+        ]
+        result.append([math.copysign(v, x) for v, x in zip(y, block)])
+    return result
