@@ -1,16 +1,23 @@
-"""The array module behind an array (NumPy or CuPy) and the devices there are. The only file that imports cupy."""
+"""The array module behind an array (NumPy or CuPy), the devices there are, and the threads. The only importer of cupy."""
 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import ctypes
 import functools
 import importlib
+import os
 import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 def get_array_module(x: Any) -> ModuleType:
@@ -51,6 +58,47 @@ def to_device(x: Any, device: str) -> Any:
     if (problem := cuda_problem()) is not None:
         raise RuntimeError(f"device cuda cannot be used: {problem}")
     return sys.modules["cupy"].asarray(x)
+
+
+_n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def set_num_threads(n: int) -> None:
+    """Set how many threads lpnet computes with; results are the same for every number. Raises ValueError below 1."""
+    global _n_threads
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise ValueError(f"set_num_threads: n must be an integer of at least 1, got {n!r}")
+    _n_threads = n
+    _pool.cache_clear()
+
+
+def get_num_threads() -> int:
+    """Return how many threads lpnet computes with: as many as there are processors, unless set otherwise."""
+    return _n_threads
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_n_threads, thread_name_prefix="lpnet")
+
+
+@functools.cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")
+
+
+def one_blas_thread() -> contextlib.AbstractContextManager[Any]:
+    """Matrix products in this block use one thread: ours do the work, and sums never depend on how many there are."""
+    return _blas().limit(limits=1)
+
+
+def parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Return [function(item) for item in items], computed on all threads. What `function` calls must not come here."""
+    with one_blas_thread():
+        if _n_threads == 1 or len(items) < 2:
+            return [function(item) for item in items]
+        contexts = [contextvars.copy_context() for _ in items]  # settings of this thread hold in the others too
+        return list(_pool().map(lambda context, item: context.run(function, item), contexts, items))
 
 
 def keep_freed_memory() -> None:

@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
 from . import data, models, nn, optim, random
-from .backend import keep_freed_memory
+from .backend import keep_freed_memory, set_num_threads
 from .checkpoint import atomic
 from .precision import Precision
 from .training import Row, evaluate, fit
@@ -104,7 +102,7 @@ _epochs_done: Any = None  # in a worker: the count it shares with the others
 def _start_worker(counter: Any) -> None:
     global _epochs_done
     _epochs_done = counter
-    threadpool_limits(1)  # one process a processor
+    set_num_threads(1)  # one process a processor
     keep_freed_memory()
 
 

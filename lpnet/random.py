@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 
 import numpy as np
 
@@ -89,24 +90,25 @@ class Window(Stream):
 
 
 default = Stream(0)
-_aside: list[Stream] = []
+_aside: ContextVar[Stream | None] = ContextVar("aside", default=None)
 
 
 def current(stream: Stream | None = None) -> Stream:
     """Return the stream to draw from: that of the innermost `aside` block, else `stream`, else the default stream."""
     if isinstance(stream, Window):  # whoever made it has chosen already
         return stream
-    return _aside[-1] if _aside else stream if stream is not None else default
+    return _aside.get() or stream or default
 
 
 @contextlib.contextmanager
 def aside(seed: int = 0) -> Iterator[Stream]:
     """Within this block all draws come from a fresh stream: evaluating a model takes nothing from a training stream."""
-    _aside.append(Stream(seed))
+    stream = Stream(seed)
+    token = _aside.set(stream)
     try:
-        yield _aside[-1]
+        yield stream
     finally:
-        _aside.pop()
+        _aside.reset(token)
 
 
 def manual_seed(seed: int) -> None:

@@ -98,6 +98,9 @@ class Tensor:
             raise ValueError(f"backward: grad has shape {seed.shape}, the tensor {self.shape}")
         _sweep(self, seed)
 
+    def __bool__(self) -> bool:
+        return bool(self.data)  # of one element, as NumPy has it
+
     def __len__(self) -> int:
         return len(self.data)
 
@@ -119,6 +122,7 @@ class Function:
     """One operation. A subclass gives `forward` and `backward` on arrays and keeps on itself what backward needs."""
 
     rounds = True  # False where values only move or are selected: what was representable still is
+    sums = False  # True where backward nevertheless adds or divides gradients, and so has to round
 
     def forward(self, *arrays: Array) -> Array:
         """Return the result for the inputs' arrays."""
@@ -176,9 +180,9 @@ def _step(function: Function, gy: Array, grads: dict[int, Array]) -> None:
     for x, gx in zip(function.inputs, gxs if isinstance(gxs, tuple) else (gxs,), strict=True):
         if gx is None or not x.requires_grad:
             continue
-        gx = _unbroadcast(gx, x.data)
+        summed, gx = gx.shape != x.shape, _unbroadcast(gx, x.data)
         rounds = x.role == "error"
-        if rounds and function.rounds:
+        if rounds and (function.rounds or function.sums or summed):
             gx = function.precision.round("error", gx)
         if id(x) in grads:  # a value used more than once: the sum is an operation too
             gx = as_array(grads[id(x)] + gx)

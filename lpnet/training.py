@@ -18,7 +18,7 @@ import numpy as np
 
 from . import functions as F
 from . import random
-from .backend import get_array_module
+from .backend import get_array_module, one_blas_thread
 from .checkpoint import atomic, load, save
 from .data import DataLoader
 from .nn import Module, module
@@ -41,7 +41,7 @@ def evaluate(model: Module, loader: Iterable[tuple[Any, Any]], loss: Loss = F.cr
     tally = _Tally()
     try:
         model.eval()
-        with no_grad(), random.aside():
+        with no_grad(), random.aside(), one_blas_thread():
             for x, y in loader:
                 logits = model(Tensor(x))
                 tally.add(logits, loss(logits, y), y)
@@ -123,7 +123,7 @@ def fit(
     folder = _Folder(out, config, resume) if out is not None else None
     if folder is not None:
         folder.restore(run)
-    with _Progress(epochs * len(train), run.step, progress) as bar:
+    with _Progress(epochs * len(train), run.step, progress) as bar, one_blas_thread():
         while run.epoch < epochs:
             _epoch(run, folder, checkpoint_every, bar)
     if folder is not None:

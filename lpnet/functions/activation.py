@@ -27,7 +27,9 @@ def relu(x: Any) -> Tensor:
 
 
 def _sigmoid(x: Array) -> Array:
-    return 0.5 * get_array_module(x).tanh(0.5 * x) + 0.5  # never overflows, unlike 1 / (1 + exp(-x))
+    xp = get_array_module(x)
+    e = xp.exp(-abs(x))  # never overflows
+    return xp.where(x < 0, e, 1) / (1 + e)
 
 
 class Sigmoid(Function):

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import get_array_module
+from ..backend import get_array_module, parallel
 from ..tensor import Array, Function, Tensor
 
 Pair = int | tuple[int, int]
-_COLUMNS = 1 << 19  # floats of unfolded windows at a time: they stay in the processor's cache
+_COLUMNS = 1 << 18  # floats of unfolded windows at a time: they stay in the processor's cache
+_LANES = 8  # sums of the weight's gradient kept apart, then added in order: the same whatever the number of threads
 
 
 def pair(value: Pair, name: str, least: int = 1) -> tuple[int, int]:
@@ -59,27 +60,39 @@ class Conv2d(Function):
         self.x, self.W = x, W
         xp, O = get_array_module(x), W.shape[0]  # noqa: E741
         y = xp.empty((x.shape[0], O, *self.out), dtype=xp.result_type(x, W))
-        for samples, columns in self._unfolded():
-            product = self._flat(W) @ columns  # (G, O/G, C/G K K) @ (G, C/G K K, N P) -> (G, O/G, N P)
+
+        def convolve(samples: slice) -> None:
+            # (G, O/G, C/G K K) @ (G, C/G K K, N P) -> (G, O/G, N P)
+            product = self._flat(W) @ self._unfolded(samples)
             # (G, O/G, N P) -> (O, N, H, W) -> (N, O, H, W)
             y[samples] = product.reshape(O, -1, *self.out).swapaxes(0, 1)
-        if b:
-            y += b[0][:, None, None]
+            if b:
+                y[samples] += b[0][:, None, None]
+
+        parallel(convolve, self._slices())
         return y
 
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
         xp, (x, W) = get_array_module(gy), (self.x, self.W)
-        gW = xp.zeros_like(self._flat(W)) if self.needs[1] else None
         gx = xp.empty_like(x) if self.needs[0] else None
-        for samples, columns in self._unfolded() if self.needs[1] else ((s, None) for s in self._slices()):
-            # (N, O, H, W) -> (O, N, H, W) -> (G, O/G, N P)
-            g = gy[samples].swapaxes(0, 1).reshape(self.groups, W.shape[0] // self.groups, -1)
-            if gW is not None:
-                gW += g @ columns.swapaxes(-1, -2)
-            if gx is not None:
-                gx[samples] = self._folded(self._flat(W).swapaxes(-1, -2) @ g)
+
+        def differentiate(lane: list[slice]) -> Array:
+            gW = xp.zeros_like(self._flat(W))
+            for samples in lane:
+                # (N, O, H, W) -> (O, N, H, W) -> (G, O/G, N P)
+                g = gy[samples].swapaxes(0, 1).reshape(self.groups, W.shape[0] // self.groups, -1)
+                if self.needs[1]:
+                    gW += g @ self._unfolded(samples).swapaxes(-1, -2)
+                if gx is not None:
+                    gx[samples] = self._folded(self._flat(W).swapaxes(-1, -2) @ g)
+            return gW
+
+        slices = self._slices()
+        each = -(-len(slices) // _LANES)
+        lanes = parallel(differentiate, [slices[i : i + each] for i in range(0, len(slices), each)])
+        gW = sum(lanes[1:], lanes[0]).reshape(W.shape)
         gb = gy.sum(axis=(0, 2, 3)) if len(self.needs) == 3 else None
-        return (gx, None if gW is None else gW.reshape(W.shape), gb)[: len(self.needs)]
+        return (gx, gW if self.needs[1] else None, gb)[: len(self.needs)]
 
     def _check(self, x: Array, W: Array, *b: Array) -> None:
         """Raise ValueError if the shapes do not fit; find the output's height and width."""
@@ -100,21 +113,20 @@ class Conv2d(Function):
         # (O, C/G, K, K) -> (G, O/G, C/G K K)
         return W.reshape(self.groups, W.shape[0] // self.groups, -1)
 
-    def _slices(self) -> Iterator[slice]:
-        """Yield slices of the batch whose unfolded windows fit into the cache."""
+    def _slices(self) -> list[slice]:
+        """Return slices of the batch whose unfolded windows fit into the cache."""
         each = self.x.shape[1] * math.prod(self.W.shape[2:]) * math.prod(self.out)
         step = max(1, _COLUMNS // max(1, each))
-        return (slice(i, i + step) for i in range(0, self.x.shape[0], step))
+        return [slice(i, i + step) for i in range(0, self.x.shape[0], step)]
 
-    def _unfolded(self) -> Iterator[tuple[slice, Array]]:
-        """Yield, slice by slice, the samples and their windows as columns (G, C/G K K, N P)."""
+    def _unfolded(self, samples: slice) -> Array:
+        """Return the windows of some samples as columns (G, C/G K K, N P)."""
         xp, kernel = get_array_module(self.x), self.W.shape[2:]
-        for samples in self._slices():
-            x = padded(self.x[samples], self.padding).swapaxes(0, 1)  # (C, N, H, W)
-            columns = xp.empty((x.shape[0], *kernel, x.shape[1], *self.out), dtype=x.dtype)
-            for i, j, index in taps(kernel, self.stride, self.dilation, self.out):
-                columns[:, i, j] = x[index]
-            yield samples, columns.reshape(self.groups, -1, math.prod(columns.shape[3:]))
+        x = padded(self.x[samples], self.padding).swapaxes(0, 1)  # (C, N, H, W)
+        columns = xp.empty((x.shape[0], *kernel, x.shape[1], *self.out), dtype=x.dtype)
+        for i, j, index in taps(kernel, self.stride, self.dilation, self.out):
+            columns[:, i, j] = x[index]
+        return columns.reshape(self.groups, -1, math.prod(columns.shape[3:]))
 
     def _folded(self, columns: Array) -> Array:
         """Return the sum of the columns' windows, each at its place: the transpose of unfolding."""

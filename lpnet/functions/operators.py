@@ -57,8 +57,9 @@ METHODS = {
     "flatten": lambda x: shape.reshape(x, -1),
     "ravel": lambda x: shape.reshape(x, -1),
     "clip": lambda x, low, high: a.minimum(a.maximum(x, low), high),
+    "__hash__": object.__hash__,  # by identity, as a mutable object's
     "T": property(shape.transpose),
-    **{f"__{name}__": _comparison(f"__{name}__") for name in ("lt", "le", "gt", "ge")},
+    **{f"__{name}__": _comparison(f"__{name}__") for name in ("lt", "le", "gt", "ge", "eq", "ne")},
 }
 
 for _name, _method in METHODS.items():

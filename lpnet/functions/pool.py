@@ -44,6 +44,10 @@ class MaxPool2d(_Pool):
     # y = max of the window; the first of equal ones gets the gradient
     name, rounds = "max_pool2d", False
 
+    def __init__(self, size: Pair, stride: Pair | None, padding: Pair) -> None:
+        super().__init__(size, stride, padding)
+        self.sums = any(s < k for s, k in zip(self.stride, self.size, strict=True))  # an input in several windows
+
     def forward(self, x: Array) -> Array:
         self._look(x)
         xp, (first, *rest) = get_array_module(x), self.taps
@@ -51,7 +55,8 @@ class MaxPool2d(_Pool):
         y = x[first].copy()
         self.place = xp.zeros(y.shape, dtype=xp.uint8 if len(rest) < 256 else xp.int32)
         for k, index in enumerate(rest, 1):
-            self.place = xp.where(x[index] > y, self.place.dtype.type(k), self.place)
+            if any(self.needs):
+                self.place = xp.where(x[index] > y, self.place.dtype.type(k), self.place)
             xp.maximum(y, x[index], out=y)
         return y
 

@@ -67,7 +67,7 @@ def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 class Max(Sum):
     # y = max of x along the axes; the gradient is shared evenly by the elements that reach it
-    rounds = False
+    rounds, sums = False, True
 
     def forward(self, x: Array) -> Array:
         y = self.extreme(x)

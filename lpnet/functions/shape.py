@@ -69,7 +69,7 @@ class GetItem(Function):
     rounds = False
 
     def __init__(self, key: Any) -> None:
-        self.key = key
+        self.key, self.sums = key, not _is_basic(key)  # an element picked twice gets both gradients
 
     def forward(self, x: Array) -> Array:
         self.like = x
@@ -81,7 +81,7 @@ class GetItem(Function):
         if _is_basic(self.key):
             gx[self.key] = gy
         else:
-            xp.add.at(gx, self.key, gy)  # an element picked twice gets both gradients
+            xp.add.at(gx, self.key, gy)
         return gx
 
 

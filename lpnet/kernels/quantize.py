@@ -1,4 +1,4 @@
-"""Rounding in pieces that stay in the processor's cache, where temporary arrays cost little."""
+"""Rounding in pieces that stay in the processor's cache, where temporary arrays cost little, on all threads."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import random
+from ..backend import parallel
 from ..formats import Format
 from ..rounding import Stochastic
 
@@ -31,6 +32,9 @@ def _by_rows(fmt: Format, x: np.ndarray, rounding: str | Stochastic, stream: ran
     width = math.prod(x.shape[1:])
     step = max(1, CHUNK // width)
     y = np.empty_like(x)
-    for i in range(0, len(x), step):
+
+    def piece(i: int) -> None:
         y[i : i + step] = fmt.quantize(x[i : i + step], rounding, random.Window(seed, site, i * width))
+
+    parallel(piece, range(0, len(x), step))
     return y

@@ -9,7 +9,7 @@ import lpnet as lp
 from lpnet.formats import FixedPoint, FloatingPoint
 from lpnet.rounding import MODES, Stochastic
 
-from . import twin
+from . import exact as twin
 
 FLOATING = [
     *map(lp.format, ("fp16", "bf16", "e5m2", "e4m3", "e3m2", "e2m3", "e2m1", "e3m4", "e1m3", "e2m0")),

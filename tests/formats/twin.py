@@ -4,7 +4,6 @@ Written from the contract alone, as slowly and plainly as it reads; it shares no
 out as Python floats (every float32 is one); `digits` is 24 for float32 data and 53 for float64.
 """
 
-import functools
 import math
 from fractions import Fraction
 
@@ -92,13 +91,6 @@ def fixed(x, wl, fl, symmetric=False, saturate=True, mode="nearest", u=None, dig
     return float(max(low, min(y, top)) if saturate else y)
 
 
-@functools.cache
-def largest(exp, man, bias, specials):
-    """Return the largest number: that of the highest code which is one."""
-    codes = range(2 ** (exp + man) - 1, -1, -1)
-    return next(v for c in codes if math.isfinite(v := decode(c, exp, man, bias, specials)))
-
-
 def floating(x, exp, man, bias=None, specials="ieee", saturate=False, subnormals=True, mode="nearest", u=None,
              digits=24):
     """Return x in floating point; zeros keep the sign of x. ValueError for a NaN where the format has none."""
@@ -162,38 +154,3 @@ def block(xs, wl, exp=8, symmetric=True, mode="nearest", us=None, digits=24):
         y = q if gap < power(LOWEST[digits]) else integer(q / gap, mode, u, digits) * gap
         out.append(float(max(low, min(y, high))))
     return out
-
-
-def mx(block, mode, element, emax, signed_zero, us=None):
-    """Round one block as OCP MX does. `element(n, mode, u=)` rounds to the elements, whose exponents end at emax."""
-    if not all(map(math.isfinite, block)):
-        return [math.nan] * len(block)
-    top = max(map(abs, block))
-    scale = Fraction(2) ** (min(max(exponent(top) - emax, -127), 127) if top else -127)
-    us = us or [None] * len(block)
-    y = [float(Fraction(element(Fraction(x) / scale, mode, u=u)) * scale) for x, u in zip(block, us)]
-    return [v if v else math.copysign(0.0, x) if signed_zero else 0.0 for v, x in zip(y, block)]
-
-
-def nvfp4(blocks, mode, dtype):
-    """Round a list of blocks, all of one array, to NVFP4; `dtype` (np.float32 or np.float64) rounds a fraction once."""
-
-    def to(kind, fraction):
-        return Fraction(float(kind(float(fraction))))
-
-    tops = [max(map(abs, b)) if all(map(math.isfinite, b)) else math.nan for b in blocks]
-    finite = [v for v in tops if not math.isnan(v)]
-    s_t = to(np.float32, min(max(Fraction(max(finite, default=0)) / (448 * 6), TINY), HUGE))
-    result = []
-    for block, top in zip(blocks, tops):
-        if math.isnan(top):
-            result.append([math.nan] * len(block))
-            continue
-        s_b = Fraction(floating(float(Fraction(top) / (6 * s_t)), "nearest", 4, 3, 7, True, "nan"))
-        s = to(dtype, s_b * s_t)
-        y = [
-            float(dtype(float(Fraction(floating(to(dtype, Fraction(x) / s), mode, 2, 1, 1, True, "none")) * s))) if s else 0.0
-            for x in block
-        ]
-        result.append([math.copysign(v, x) for v, x in zip(y, block)])
-    return result
