@@ -19,8 +19,9 @@ from .training import evaluate, fit
 from .version import __version__
 
 __all__ = [
-    "BlockFloatingPoint", "BlockScaled", "FixedPoint", "FloatingPoint", "Format", "Function", "Parameter", "Precision",
-    "Quantizer", "Stochastic", "Tensor", "__version__", "cuda_available", "data", "evaluate", "fit",
-    "format", "formats", "functions", "get_array_module", "get_num_threads", "gradcheck", "load", "manual_seed", "models", "nn",
-    "no_grad", "optim", "precision", "quantize", "random", "rounding", "save", "set_num_threads", "to_device", "trace", "use",
+    "BlockFloatingPoint", "BlockScaled", "FixedPoint", "FloatingPoint", "Format", "Function", "Parameter",
+    "Precision", "Quantizer", "Stochastic", "Tensor", "__version__", "cuda_available", "data", "evaluate", "fit",
+    "format", "formats", "functions", "get_array_module", "get_num_threads", "gradcheck", "load", "manual_seed",
+    "models", "nn", "no_grad", "optim", "precision", "quantize", "random", "rounding", "save", "set_num_threads",
+    "to_device", "trace", "use",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The array module behind an array (NumPy or CuPy), the devices there are, and the threads. The only importer of cupy."""
+"""The array module behind an array (NumPy or CuPy), devices, threads and memory. The only file that imports cupy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demonstration: a small CNN on the bundled digits in float, 8 and 4 bits, with and without SWALP, several seeds."""
+"""The demonstration: a small CNN on the bundled digits in float, 8 and 4 bits, with and without SWALP."""
 
 from __future__ import annotations
 

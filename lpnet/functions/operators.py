@@ -22,6 +22,8 @@ def _swapaxes(x: Tensor, i: int, j: int) -> Tensor:
 
 def _comparison(name: str) -> Any:
     def compare(self: Tensor, other: Any) -> Array:
+        if other is None or isinstance(other, str):
+            return NotImplemented
         other = other if isinstance(other, int | float) else as_array(other)
         return getattr(self.data, name)(other)
 
@@ -57,10 +59,10 @@ METHODS = {
     "flatten": lambda x: shape.reshape(x, -1),
     "ravel": lambda x: shape.reshape(x, -1),
     "clip": lambda x, low, high: a.minimum(a.maximum(x, low), high),
-    "__hash__": object.__hash__,  # by identity, as a mutable object's
     "T": property(shape.transpose),
     **{f"__{name}__": _comparison(f"__{name}__") for name in ("lt", "le", "gt", "ge", "eq", "ne")},
 }
 
 for _name, _method in METHODS.items():
     setattr(Tensor, _name, _method)
+Tensor.__hash__ = object.__hash__  # by identity: a tensor is no value, although == compares its numbers

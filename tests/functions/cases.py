@@ -22,6 +22,7 @@ class Case:
     call: Callable[..., Any]
     inputs: tuple[np.ndarray, ...]
     single: bool = True  # False: made of several Functions, each of which rounds
+    sums: bool = False  # an operation that moves values, but whose backward may add several gradients
 
     def __str__(self) -> str:
         return "-".join([self.name, *(str(x.shape).replace(" ", "") for x in self.inputs)])
@@ -113,7 +114,8 @@ def _moving() -> list[Case]:
     rows = np.array([0, 2, 2, 1])
     keys = [1, -1, slice(None, None, -2), (slice(1, None), 0), (..., None, 1), rows, (rows, rows % 2), [0, 0],
             np.array([True, False, True])]  # fmt: skip
-    cases = [Case("getitem", lambda x, k=k: F.getitem(x, k), (normal(3, 2),)) for k in keys]
+    cases = [Case("getitem", lambda x, k=k: F.getitem(x, k), (normal(3, 2),), sums=i >= 5)
+             for i, k in enumerate(keys)]  # fmt: skip
     cases += [Case("reshape", lambda x, s=s: F.reshape(x, s), (normal(2, 6),)) for s in ((3, 4), -1, (2, -1, 1, 2), 12)]
     orders = (None, (2, 0, 1), (-1, 0, 1))
     cases += [Case("transpose", lambda x, a=a: F.transpose(x, a), (normal(2, 3, 4),)) for a in orders]
@@ -152,7 +154,8 @@ def _windows() -> list[Case]:
     pools = [((2, 2, 4, 4), 2, None, 0), ((1, 2, 5, 4), (3, 2), (2, 1), (1, 0)), ((1, 1, 3, 3), 3, 1, 1),
              ((2, 1, 1, 1), 1, 1, 0)]  # fmt: skip
     for f, draw in ((F.max_pool2d, distinct), (F.avg_pool2d, normal)):
-        cases += [Case(f.__name__, lambda x, f=f, g=g: f(x, *g), (draw(*shape),)) for shape, *g in pools]
+        cases += [Case(f.__name__, lambda x, f=f, g=g: f(x, *g), (draw(*shape),), sums=i in (1, 2))
+                  for i, (shape, *g) in enumerate(pools)]  # fmt: skip
     return cases
 
 

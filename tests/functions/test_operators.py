@@ -22,7 +22,8 @@ CALLS = {  # method -> how to use it; the same text runs on arrays
     "transpose": lambda x: x.transpose(1, 0), "swapaxes": lambda x: x.swapaxes(0, -1), "flatten": lambda x: x.flatten(),
     "ravel": lambda x: x.ravel(), "clip": lambda x: x.clip(0.75, 1.25), "T": lambda x: x.T,
 }  # fmt: skip
-COMPARISONS = {"__lt__": operator.lt, "__le__": operator.le, "__gt__": operator.gt, "__ge__": operator.ge}
+COMPARISONS = {"__lt__": operator.lt, "__le__": operator.le, "__gt__": operator.gt, "__ge__": operator.ge,
+               "__eq__": operator.eq, "__ne__": operator.ne}
 
 
 def test_every_method_is_tested():
@@ -46,6 +47,14 @@ def test_comparisons_give_arrays_of_truth_values(name, other):
     plain = other.data if isinstance(other, lp.Tensor) else np.asarray(other)
     np.testing.assert_array_equal(compare(lp.Tensor(x), other), compare(x, plain), strict=True)
     np.testing.assert_array_equal(compare(other, lp.Tensor(x)), compare(plain, x), strict=True)
+
+
+def test_a_tensor_is_hashed_by_identity_and_is_true_as_its_number_is():
+    """Tensors are keys by identity; `if` asks for their one number; None is no number to compare with."""
+    x = lp.Tensor(positive(2))
+    assert {x: 1}[x] == 1 and not lp.Tensor([0.0]) and (x == None) is False  # noqa: E711
+    with pytest.raises(ValueError, match="more than one element"):
+        bool(x)
 
 
 def test_shapes_may_come_as_one_sequence():
