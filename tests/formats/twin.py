@@ -4,6 +4,7 @@ Written from the contract alone, as slowly and plainly as it reads; it shares no
 out as Python floats (every float32 is one); `digits` is 24 for float32 data and 53 for float64.
 """
 
+import functools
 import math
 from fractions import Fraction
 
@@ -99,7 +100,7 @@ def floating(x, exp, man, bias=None, specials="ieee", saturate=False, subnormals
         if specials == "none":
             raise ValueError("NaN")
         return x
-    top = max(v for v in magnitudes(exp, man, bias, specials, subnormals) if v is not None)
+    top = largest(exp, man, bias, specials, subnormals)
     if floor_log2(top) > HIGHEST[digits]:  # numbers that the float type has not
         top = (2 - power(-min(man, digits - 1))) * power(HIGHEST[digits])
     beyond = {"ieee": math.inf, "nan": math.nan, "none": float(top)}[specials]
@@ -119,11 +120,18 @@ def floating(x, exp, man, bias=None, specials="ieee", saturate=False, subnormals
     return math.copysign(float(y), x)
 
 
-def magnitudes(exp, man, bias=None, specials="ieee", subnormals=True):
+@functools.cache
+def largest(exp, man, bias, specials, subnormals):
+    """Return the largest number: in the last two binades at the latest."""
+    fields = range(max(2**exp - 2, 0), 2**exp)
+    return max(v for v in magnitudes(exp, man, bias, specials, subnormals, fields) if v is not None)
+
+
+def magnitudes(exp, man, bias=None, specials="ieee", subnormals=True, fields=None):
     """Return what the codes without a sign stand for, as fractions: None for infinity and NaN."""
     bias = 2 ** (exp - 1) - 1 if bias is None else bias
     values = []
-    for field in range(2**exp):
+    for field in fields or range(2**exp):
         for mantissa in range(2**man) if man <= 12 else (0, 2**man - 2, 2**man - 1):
             if field == 0:
                 value = mantissa * power(1 - bias - man) if subnormals or not mantissa else None
