@@ -37,9 +37,9 @@ for rounding, copies in (("nearest", 1), ("stochastic", 200)):
 
 print(f"\n{steps} updates of {update} on a grid of 1/16: the exact sum is {exact[-1]:.2f}")
 print(f"  nearest:    {paths['nearest'][-1, 0]:.2f}, every single update was rounded away")
-print(f"  stochastic: {paths['stochastic'][-1].mean():.2f} on average over 200 copies; their standard deviation "
-      f"is {paths['stochastic'][-1].std():.2f}")
-print("\nThe mean survives, the noise stays. Averaging weights removes the noise: 03_train_in_8_bits.py")
+last = paths["stochastic"][-1]
+print(f"  stochastic: {last.mean():.2f}, the mean of 200 copies; their deviation is {last.std():.2f}")
+print("\nThe mean survives, the noise stays. Averaging removes it: 03_train_in_8_bits.py")
 
 try:
     import matplotlib.pyplot as plt

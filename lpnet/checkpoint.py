@@ -1,7 +1,7 @@
 """Saving and loading: nested dictionaries of arrays, numbers and text in one .npz file, atomically, without pickle.
 
 The file is a zip archive of .npy arrays, readable with `numpy.load`, plus one entry `lpnet.json` with everything that
-is no array; the archive's checksums tell a damaged file.
+is no array; the archive's checksums tell a damaged file. Arrays on the grid of a format can lie there in its codes.
 """
 
 from __future__ import annotations
@@ -17,20 +17,24 @@ from typing import IO, Any
 
 import numpy as np
 
+from . import formats
+from .formats import Encoded, Format
 from .tensor import Tensor
 
 _INDEX, _VERSION = "lpnet.json", 1
 
 
-def save(path: str | os.PathLike[str], **objects: Any) -> None:
+def save(path: str | os.PathLike[str], *, packed: Format | str | None = None, **objects: Any) -> None:
     """Write objects to `path` so that either the whole new file is there afterwards or the old one, whatever happens.
 
     Objects are what has a `state_dict()` (models, optimizers, SWALP, streams), arrays, tensors, numbers, text, None,
-    and dictionaries and lists of these. Raises TypeError for anything else, OSError naming the file if the disk is
-    full or the folder cannot be written.
+    and dictionaries and lists of these. packed, a format or its name: arrays whose numbers all are numbers of it are
+    stored in its codes, at a quarter of the size for 8 bits, and load as they were; the others are stored as ever.
+    Raises TypeError for anything else, OSError naming the file if the disk is full or the folder cannot be written.
     """
     arrays: dict[str, np.ndarray] = {}
-    index = json.dumps({"version": _VERSION, "objects": _flatten(objects, "", arrays)})
+    tree = _flatten(objects, "", arrays, None if packed is None else formats.format(packed))
+    index = json.dumps({"version": _VERSION, "objects": tree})
     with atomic(path) as file, zipfile.ZipFile(file, "w") as archive:
         archive.writestr(zipfile.ZipInfo(_INDEX), index)  # without a date: equal contents are equal bytes
         for name, array in arrays.items():
@@ -83,17 +87,20 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _flatten(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
+def _flatten(value: Any, name: str, arrays: dict[str, np.ndarray], fmt: Format | None) -> Any:
     """Return `value` as JSON takes it, with arrays moved to `arrays` and {"array": name} in their place."""
     value = value.state_dict() if hasattr(value, "state_dict") else value
     value = value.numpy() if isinstance(value, Tensor) else value
     if isinstance(value, dict):
-        return {"dict": {str(k): _flatten(v, f"{name}/{k}" if name else str(k), arrays) for k, v in value.items()}}
+        return {"dict": {str(k): _flatten(v, f"{name}/{k}" if name else str(k), arrays, fmt) for k, v in value.items()}}
     if isinstance(value, list | tuple):
-        return [_flatten(v, f"{name}/{i}", arrays) for i, v in enumerate(value)]
+        return [_flatten(v, f"{name}/{i}", arrays, fmt) for i, v in enumerate(value)]
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        while name in arrays:  # {"a/b": x, "a": {"b": y}}
+        while {name, f"{name}.codes", f"{name}.scales"} & arrays.keys():  # {"a/b": x, "a": {"b": y}}
             name += "'"
+        if (encoded := _encode(value, fmt)) is not None:
+            arrays[f"{name}.codes"], arrays[f"{name}.scales"] = encoded.codes, encoded.scales
+            return {"codes": name, "format": str(fmt), "shape": list(value.shape), "dtype": str(value.dtype)}
         arrays[name] = value
         return {"array": name}
     if isinstance(value, np.generic):
@@ -103,6 +110,18 @@ def _flatten(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
     raise TypeError(f"save: {name} is a {type(value).__name__}, which cannot be saved")
 
 
+def _encode(array: np.ndarray, fmt: Format | None) -> Encoded | None:
+    """Return the array in the codes of a format if that takes less room and nothing is lost, else None."""
+    if fmt is None or array.dtype not in (np.float32, np.float64):
+        return None
+    try:
+        encoded = fmt.encode(array)
+    except (ValueError, NotImplementedError):  # a number, or a format, without codes
+        return None
+    exact = encoded.decode().tobytes() == np.ascontiguousarray(array).tobytes()
+    return encoded if exact and encoded.nbytes < array.nbytes else None
+
+
 def _unflatten(value: Any, read: Callable[[str], np.ndarray]) -> Any:
     if isinstance(value, list):
         return [_unflatten(v, read) for v in value]
@@ -110,6 +129,10 @@ def _unflatten(value: Any, read: Callable[[str], np.ndarray]) -> Any:
         return value
     if "array" in value:
         return read(value["array"])
+    if "codes" in value:
+        codes, scales = read(f"{value['codes']}.codes"), read(f"{value['codes']}.scales")
+        dtype, shape = np.dtype(value["dtype"]), tuple(value["shape"])
+        return Encoded(formats.format(value["format"]), shape, dtype, codes, scales).decode()
     return {k: _unflatten(v, read) for k, v in value["dict"].items()}
 
 

@@ -334,7 +334,8 @@ class _Folder:
     def finish(self, run: _Run) -> None:
         """Write the last checkpoint, the final models and the curves."""
         self.checkpoint(run)
-        save(self.path / "model.npz", model=run.model)
+        fmt = getattr(run.optimizer.precision.weight, "format", None)
+        save(self.path / "model.npz", packed=fmt, model=run.model)
         if run.swalp is not None and run.swalp.n_averaged:
             save(self.path / "averaged.npz", model=run.averaged())
         plot_curves(run.log, self.path / "curves.png")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..backend import get_array_module
 from ..random import Stream
 from ..rounding import Stochastic
-from .base import Array, integer, tiny
+from .base import Array, bound, integer, tiny
 from .fixed import FixedPoint
 from .tiles import Blocked, Exponent
 
@@ -63,10 +63,11 @@ class BlockFloatingPoint(Blocked):
 
     def clip(self, y: Array, s: Array) -> Array:
         """Saturate to the integers of `wl` bits."""
-        xp, top = get_array_module(y), 2.0 ** (self.wl - 1)
-        low = (1 - top if self.symmetric else -top) * s
-        low = xp.where(xp.isinf(low), (1 - top) * s, low)  # -2^128 is no float32
-        return xp.minimum(xp.maximum(y, low, out=y), (top - 1) * s, out=y)
+        xp, top = get_array_module(y), bound(2.0 ** (self.wl - 1) - 1, y.dtype)
+        high = top * s
+        low = -high if self.symmetric else -(2.0 ** (self.wl - 1)) * s
+        low = xp.where(xp.isinf(low), -high, low)  # -2^128 is no float32
+        return xp.minimum(xp.maximum(y, low, out=y), high, out=y)
 
     def elements(self, x: Array, scales: Array, rounding: str | Stochastic, stream: Stream | None) -> Array:
         """Return the numbers of x rounded, in units of 2^E: multiples of 2^-(wl-2)."""

@@ -10,7 +10,7 @@ import numpy as np
 from ..backend import get_array_module
 from ..random import Stream
 from ..rounding import Stochastic
-from .base import Array, Format, bound, check, integer, pow2floor, quiet, tiny
+from .base import Array, Format, bound, check, exact_pow2floor, integer, pow2floor, pow2floor_all, quiet, tiny
 
 SPECIALS = ("ieee", "nan", "none")
 
@@ -85,7 +85,8 @@ class FloatingPoint(Format):
 
     def spacing(self, x: Array) -> Array:
         """Return 2^(floor(log2 |x|) - man), with the exponent held within the format's."""
-        xp, power = get_array_module(x), pow2floor(x)
+        xp, reach = get_array_module(x), -126 if x.dtype.itemsize == 4 else -1022  # below, x itself is subnormal
+        power = pow2floor(x) if self.emin >= reach else exact_pow2floor(x)
         low, high = bound(2.0**self.emin, x.dtype), bound(2.0**self.emax, x.dtype)
         s = power.clip(low, high)  # an infinity has the gap of the highest numbers
         s *= x.dtype.type(bound(2.0**-self.man, x.dtype))

@@ -10,7 +10,7 @@ import numpy as np
 from ..backend import get_array_module, to_device
 from ..random import Stream
 from ..rounding import Stochastic
-from .base import Array, Format, check, integer, quiet, tiny
+from .base import Array, Format, check, exact_pow2floor, integer, quiet, tiny
 from .codes import Encoded, pack, unpack
 
 
@@ -44,8 +44,7 @@ class Exponent(Format):
 
     def spacing(self, x: Array) -> Array:
         """Return 2^floor(log2 |x|)."""
-        xp = get_array_module(x)  # frexp gives m 2^e with m in [1/2, 1), for subnormal numbers too
-        return xp.ldexp(xp.ones_like(x), xp.frexp(x)[1] - 1)
+        return exact_pow2floor(x)
 
     def clip(self, y: Array, s: Array) -> Array:
         """Saturate, within the dtype's own powers of two."""

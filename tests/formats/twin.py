@@ -100,7 +100,7 @@ def floating(x, exp, man, bias=None, specials="ieee", saturate=False, subnormals
         if specials == "none":
             raise ValueError("NaN")
         return x
-    top = largest(exp, man, bias, specials, subnormals)
+    top = largest(exp, man, bias, specials)
     if floor_log2(top) > HIGHEST[digits]:  # numbers that the float type has not
         top = (2 - power(-min(man, digits - 1))) * power(HIGHEST[digits])
     beyond = {"ieee": math.inf, "nan": math.nan, "none": float(top)}[specials]
@@ -120,28 +120,26 @@ def floating(x, exp, man, bias=None, specials="ieee", saturate=False, subnormals
     return math.copysign(float(y), x)
 
 
-@functools.cache
-def largest(exp, man, bias, specials, subnormals):
-    """Return the largest number: in the last two binades at the latest."""
-    fields = range(max(2**exp - 2, 0), 2**exp)
-    return max(v for v in magnitudes(exp, man, bias, specials, subnormals, fields) if v is not None)
-
-
-def magnitudes(exp, man, bias=None, specials="ieee", subnormals=True, fields=None):
-    """Return what the codes without a sign stand for, as fractions: None for infinity and NaN."""
+def decode(code, exp, man, bias=None, specials="ieee", subnormals=True):
+    """Return the number, a float, that a code of a floating-point format means."""
     bias = 2 ** (exp - 1) - 1 if bias is None else bias
-    values = []
-    for field in fields or range(2**exp):
-        for mantissa in range(2**man) if man <= 12 else (0, 2**man - 2, 2**man - 1):
-            if field == 0:
-                value = mantissa * power(1 - bias - man) if subnormals or not mantissa else None
-            else:
-                value = (2**man + mantissa) * power(field - bias - man)
-            last = field == 2**exp - 1
-            if last and (specials == "ieee" or (specials == "nan" and mantissa == 2**man - 1)):
-                value = None
-            values.append(value)
-    return values
+    sign = -1.0 if code >> (exp + man) else 1.0
+    field, mantissa = code >> man & (2**exp - 1), code & (2**man - 1)
+    last = field == 2**exp - 1
+    if last and specials == "ieee":
+        return sign * math.inf if mantissa == 0 else math.nan
+    if last and specials == "nan" and mantissa == 2**man - 1:
+        return math.nan
+    if field == 0:
+        return sign * mantissa * 2.0 ** (1 - bias - man) * subnormals
+    return sign * (2**man + mantissa) * 2.0**-man * 2.0 ** (field - bias)
+
+
+@functools.cache
+def largest(exp, man, bias, specials):
+    """Return the largest number: that of the highest code which is a finite one."""
+    codes = range(2 ** (exp + man) - 1, -1, -1)
+    return next(Fraction(v) for c in codes if math.isfinite(v := decode(c, exp, man, bias, specials)))
 
 
 def block(xs, wl, exp=8, symmetric=True, mode="nearest", us=None, digits=24):
@@ -162,3 +160,25 @@ def block(xs, wl, exp=8, symmetric=True, mode="nearest", us=None, digits=24):
         y = q if gap < power(LOWEST[digits]) else integer(q / gap, mode, u, digits) * gap
         out.append(float(max(low, min(y, high))))
     return out
+
+
+def nvfp4(blocks, mode="nearest", digits=24):
+    """Return the blocks of one array in NVFP4, each multiplication and division rounded once to the data's float type."""
+    finite = [max(map(abs, b), default=0.0) if all(map(math.isfinite, b)) else math.nan for b in blocks]
+    highest = max((Fraction(v) for v in finite if not math.isnan(v)), default=Fraction(0))
+    s_t = Fraction(to_float(max(highest / (448 * 6), power(-149)), 24))
+    out = []
+    for xs, amax in zip(blocks, finite, strict=True):
+        if math.isnan(amax):
+            out.append([math.nan] * len(xs))
+            continue
+        s_b = Fraction(floating(min(Fraction(amax) / 6 / s_t, Fraction(448)), 4, 3, specials="nan", saturate=True))
+        s = Fraction(to_float(s_b * s_t, digits))
+        out.append([_scaled(x, s, s_b, s_t, mode, digits) for x in xs])
+    return out
+
+
+def _scaled(x, s, s_b, s_t, mode, digits):
+    n = Fraction(to_float(Fraction(x) / s, digits)) if s else Fraction(0)
+    y = floating(n, 2, 1, specials="none", mode=mode, digits=digits)
+    return math.copysign(to_float(Fraction(y) * s_b * s_t, digits), x)

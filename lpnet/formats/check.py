@@ -1,0 +1,221 @@
+"""What every number format must do, tried on any format, a user's own too: `check(fmt)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..random import Stream
+from ..rounding import MODES
+from .base import Format, quiet
+from .names import format
+
+SYMMETRIC = ("nearest", "nearest_away", "toward_zero")  # modes in which Q(-x) = -Q(x)
+REPEATS = 400  # stochastic roundings of a number; their mean is off by 0.025 gaps (one standard deviation) at most
+
+
+@dataclass
+class Report:
+    """What `check` found right, as text."""
+
+    format: Format
+    lines: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.format}: all properties hold", *(f"  {line}" for line in self.lines)])
+
+
+def check(fmt: Format | str, seed: int = 0) -> Report:
+    """Try the properties that make a number format on numbers near its own, near its ties and beyond its ends.
+
+    Returns a Report of what was tried; raises AssertionError that names a property, the format and a counterexample.
+    """
+    fmt = format(fmt)
+    report = Report(fmt)
+    for name, prove in PROPERTIES.items():
+        told = ""
+        for dtype in (np.float32, np.float64):
+            for x in samples(fmt, dtype, seed):
+                told = prove(fmt, x) or told
+        report.lines.append(f"{name}: {told or 'yes'}")
+    return report
+
+
+def samples(fmt: Format, dtype: Any, seed: int = 0) -> Iterator[np.ndarray]:
+    """Yield arrays of one block each: numbers over the whole range and beyond, the format's own, ties, tiny numbers."""
+    rng, length = np.random.default_rng(seed), min(getattr(fmt, "block", None) or 64, 256)
+    limits = np.finfo(dtype)
+    with quiet():
+        ends = [getattr(fmt, "smallest", 1e-3) / 8, getattr(fmt, "max", 1e3) * 2]
+        low, high = np.log2(np.clip(ends, float(limits.smallest_subnormal), float(limits.max)))
+        for top in (high, low + (high - low) / 2, low + 4):
+            x = in_line(fmt, (rng.choice([-1, 1], length) * 2 ** rng.uniform(low, max(top, low), length)).astype(dtype))
+            yield x
+            below, above = fmt.quantize(x, "floor"), fmt.quantize(x, "ceil")
+            ties = (below + (above - below) / 2).astype(dtype)
+            ties = np.where(np.isfinite(ties), ties, x)
+            for beside in (ties, np.nextafter(ties, dtype("-inf")), np.nextafter(ties, dtype("inf")), x * dtype(1e-3)):
+                yield beside
+    yield in_line(fmt, np.zeros(length, dtype))
+    yield in_line(fmt, -np.geomspace(limits.smallest_subnormal, limits.smallest_normal, length).astype(dtype))
+
+
+def in_line(fmt: Format, x: np.ndarray) -> np.ndarray:
+    """Return the 1-d array with its elements along the axis that the format cuts into blocks."""
+    axis = getattr(fmt, "axis", None)
+    if axis is None or getattr(fmt, "block", None) is None:
+        return x
+    ndim = axis + 1 if axis >= 0 else -axis
+    return x.reshape([-1 if i == axis % ndim else 1 for i in range(ndim)])
+
+
+def require(right: Any, name: str, fmt: Format, x: np.ndarray, y: np.ndarray, text: str = "") -> None:
+    """Raise AssertionError with the first number for which `right` is False."""
+    right = np.broadcast_to(right, x.shape)
+    if not right.all():
+        i = np.unravel_index(np.argmin(right), x.shape)
+        got = y[i] if np.shape(y) == x.shape else y
+        raise AssertionError(f"{fmt}: {name}: {x.dtype} x = {x[i]!r} became {got!r} {text}".rstrip())
+
+
+def same(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return where two arrays are equal, the sign of zero included; NaN equals NaN."""
+    return (np.isnan(a) & np.isnan(b)) | ((a == b) & (np.signbit(a) == np.signbit(b)))
+
+
+def shape_and_dtype(fmt: Format, x: np.ndarray) -> str:
+    """The result has the shape and dtype of x, x stays as it was, and views are rounded as their copies."""
+    before = x.copy()
+    wide = np.tile(x.reshape(-1), (3, 2))
+    for view in (x, wide, wide[:, ::2], wide.T, wide[::-1, ::-1], wide[:, : 2 * x.size - 1], x[..., :0], wide[0, 0:0],
+                 np.asarray(x.flat[0])):  # fmt: skip
+        if view.ndim < x.ndim and view.ndim:
+            continue
+        y = fmt.quantize(view)
+        if (y.shape, y.dtype) != (view.shape, view.dtype):
+            raise AssertionError(f"{fmt}: shape and dtype: {view.dtype} {view.shape} became {y.dtype} {y.shape}")
+        require(same(y, fmt.quantize(np.array(view, order="C"))), "views are as their copies", fmt, view, y)
+    require(same(x, before), "x stays as it was", fmt, before, x)
+    return "kept, for empty, 0-d and ragged arrays and for views"
+
+
+def representable(fmt: Format, x: np.ndarray) -> str:
+    """Numbers of the format stay put in every mode: rounding is idempotent."""
+    if not getattr(fmt, "idempotent", True):
+        return "not promised: rounding may change a block's scale"
+    for first in MODES:
+        y = fmt.quantize(x, first, Stream(1))
+        if not np.isfinite(y).all():
+            continue
+        for mode in MODES:
+            again = fmt.quantize(y, mode, Stream(2))
+            require(same(again, y), f"a number of the format stays put ({first}, then {mode})", fmt, y, again)
+    return f"stay put in all {len(MODES)} modes"
+
+
+def neighbours(fmt: Format, x: np.ndarray) -> str:
+    """Every mode gives the neighbour below or the one above, the nearest modes the nearer one."""
+    low, high = fmt.quantize(x, "floor"), fmt.quantize(x, "ceil")
+    inside = (low <= x) & (x <= high)
+    for mode in MODES:
+        y = fmt.quantize(x, mode, Stream(3))
+        text = f"(neighbours {{}}, mode {mode})".format("floor and ceil")
+        outside = (x < low) | (x > high) | ~np.isfinite(low) | ~np.isfinite(high)
+        require(same(y, low) | same(y, high) | outside, "the result is one of the two neighbours", fmt, x, y, text)
+        if mode.startswith("nearest"):
+            with quiet():
+                other = np.where(y == low, high, low).astype(np.float64)
+                nearer = abs(y.astype(np.float64) - x) <= abs(other - x) * (1 + 1e-6)
+            require(nearer | ~inside | ~np.isfinite(other), "nearest is the nearer neighbour", fmt, x, y, text)
+    return "one of the two in all modes, the nearer one in the nearest modes"
+
+
+def monotone(fmt: Format, x: np.ndarray) -> str:
+    """x <= x' gives Q(x) <= Q(x'), within a block."""
+    x = in_line(fmt, np.sort(x.reshape(-1)))
+    for mode in MODES:
+        if mode != "stochastic":
+            y = fmt.quantize(x, mode)
+            rises = np.r_[True, ~(y.reshape(-1)[1:] < y.reshape(-1)[:-1])].reshape(x.shape)
+            require(rises, f"monotone ({mode})", fmt, x, y, "less than a smaller number did")
+    return "in every deterministic mode"
+
+
+def symmetric(fmt: Format, x: np.ndarray) -> str:
+    """Q(-x) = -Q(x) in the modes that know no direction, and floor mirrors ceil, but at the ends of lopsided grids."""
+    low, high = fmt.quantize(x, "floor"), fmt.quantize(x, "ceil")
+    mirrored_low, mirrored_high = fmt.quantize(-x, "floor"), fmt.quantize(-x, "ceil")
+    inside = (low <= x) & (x <= high) & (mirrored_low <= -x) & (-x <= mirrored_high)
+    require((mirrored_low == -high) | ~inside, "floor mirrors ceil", fmt, x, mirrored_low)
+    for mode in SYMMETRIC:
+        y, mirrored = fmt.quantize(x, mode), fmt.quantize(-x, mode)
+        require((mirrored == -y) | ~inside, f"Q(-x) = -Q(x) ({mode})", fmt, x, mirrored)
+    return f"{', '.join(SYMMETRIC)}; floor mirrors ceil"
+
+
+def unbiased(fmt: Format, x: np.ndarray) -> str:
+    """The mean of many stochastic roundings is the number, where it has two finite neighbours."""
+    low, high = (fmt.quantize(x, mode).astype(np.float64) for mode in ("floor", "ceil"))
+    with quiet():
+        gap = high - low
+        inside = (low < x) & (x < high) & np.isfinite(gap)
+        total = sum((fmt.quantize(x, "stochastic", Stream(i)) - low) / gap for i in range(REPEATS))
+        share = (x - low) / gap
+        sigma = np.sqrt(np.maximum(share * (1 - share), 1 / REPEATS) / REPEATS)
+        off = abs(total / REPEATS - share)
+    require(~inside | (off < 6 * sigma), "stochastic rounding is unbiased", fmt, x, total / REPEATS, "of a gap up")
+    return f"the mean of {REPEATS} is within 6 standard deviations"
+
+
+def encoded(fmt: Format, x: np.ndarray) -> str:
+    """Codes decode to the rounded numbers, to the bit."""
+    for part in (x, x[..., : max(1, x.shape[-1] - 3)], x[..., :0]):
+        try:
+            y = fmt.encode(part)
+        except NotImplementedError as error:
+            return f"no: {error}"
+        except ValueError as error:
+            if np.isfinite(fmt.quantize(part)).all() and getattr(fmt, "saturate", True):
+                raise AssertionError(f"{fmt}: encode: {error}") from error
+            continue
+        require(same(y.decode(), fmt.quantize(part)), "encode and decode", fmt, part, y.decode())
+        if y.decode().dtype != x.dtype or y.decode().shape != part.shape:
+            raise AssertionError(f"{fmt}: encode and decode: {part.dtype} {part.shape} came back as another array")
+    return "decoded codes equal rounded numbers"
+
+
+def specials(fmt: Format, x: np.ndarray) -> str:
+    """Zeros stay zeros (-0.0 where the format has it), NaN is NaN or an error, infinities keep their sign or are NaN."""
+    one = in_line(fmt, np.array([1, -1], x.dtype))
+    for mode in MODES:
+        y = fmt.quantize(one * 0, mode)
+        signs = np.signbit(one) & fmt.signed_zero
+        require((y == 0) & (np.signbit(y) == signs), f"zeros ({mode})", fmt, one * 0, y)
+        y = fmt.quantize(one * x.dtype.type("inf"), mode)
+        require(np.isnan(y) | (np.sign(y) == np.sign(one)) | (y == 0), f"infinities ({mode})", fmt, one, y)
+        try:
+            y = fmt.quantize(one * x.dtype.type("nan"), mode)
+        except ValueError:
+            continue
+        require(np.isnan(y), f"NaN stays NaN or is refused ({mode})", fmt, one, y)
+    for name in ("max", "smallest"):
+        value = getattr(fmt, name, None)
+        if value is not None and getattr(fmt, "scale", None) is None and np.float64(x.dtype.type(value)) == value:
+            y = fmt.quantize(np.asarray([value, -value], x.dtype), "nearest")
+            require(y[0] == value, f"the {name} is a number of the format", fmt, np.asarray([value]), y[:1])
+    return "zeros, infinities, NaN, the ends"
+
+
+PROPERTIES: dict[str, Callable[[Format, np.ndarray], str]] = {
+    "shape and dtype": shape_and_dtype,
+    "numbers of the format": representable,
+    "neighbours": neighbours,
+    "monotone": monotone,
+    "sign symmetric": symmetric,
+    "stochastic rounding": unbiased,
+    "specials": specials,
+    "codes": encoded,
+}
