@@ -23,6 +23,7 @@ class Format:
 
     signed_zero: ClassVar[bool] = False  # whether -0.0 is a number of the format; where not, zeros are +0.0
     has_nan: ClassVar[bool] = False  # whether a code stands for NaN
+    idempotent: ClassVar[bool] = True  # whether rounded numbers stay put; not where rounding can change a block's scale
 
     def spacing(self, x: Array) -> Array:
         """Return the gap between neighbouring numbers of the format around each element: a power of two.
@@ -60,6 +61,10 @@ class Format:
     def from_codes(self, codes: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """Return the numbers that codes (uint64) stand for."""
         raise NotImplementedError(f"{self} cannot be decoded: {type(self).__name__} defines no from_codes")
+
+    def fields(self) -> tuple[tuple[str, int], ...]:
+        """Return the names and widths of the parts of a code, from the highest bit down."""
+        return (("code", self.bits),)
 
     def encode(self, x: Array) -> Encoded:
         """Return `x`, rounded to nearest, in packed codes: `fmt.encode(x).decode()` equals `fmt.quantize(x)`.
@@ -113,12 +118,6 @@ def exact_pow2floor(x: Array) -> Array:
     """Return 2^floor(log2 |x|) of subnormal numbers, too, at twenty times the cost; 1/2 for zeros, infinities and NaN."""
     xp = get_array_module(x)
     return xp.ldexp(xp.ones_like(x), xp.frexp(x)[1] - 1)  # frexp gives m 2^e with m in [1/2, 1)
-
-
-def pow2floor_all(x: Array) -> Array:
-    """Return 2^floor(log2 |x|) for subnormal numbers too, 1/2 for zeros; slower than `pow2floor`."""
-    xp = get_array_module(x)  # frexp gives m 2^e with m in [1/2, 1)
-    return xp.where(xp.isfinite(x), xp.ldexp(xp.ones_like(x), xp.frexp(x)[1] - 1), x.dtype.type("inf"))
 
 
 def tiny(dtype: np.dtype) -> float:

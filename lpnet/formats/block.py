@@ -50,6 +50,11 @@ class BlockFloatingPoint(Blocked):
         """Powers of two, 2^E."""
         return Exponent(self.exp, has_nan=False)
 
+    @property
+    def idempotent(self) -> bool:
+        """Whether rounded numbers stay put: the lowest integer, if it is used, raises the exponent."""
+        return self.symmetric
+
     def block_scales(self, x: Array) -> tuple[Array, float]:
         """Return 2^E of each block, E = floor(log2) of its largest magnitude, and 1."""
         xp, largest = get_array_module(x), self.block_max(x)

@@ -73,6 +73,12 @@ class FixedPoint(Format):
             return y
         return get_array_module(y).clip(y, bound(self.min, y.dtype), bound(self.max, y.dtype))
 
+    def fields(self) -> tuple[tuple[str, int], ...]:
+        """Return sign, integer and fraction, or one integer where the point lies outside of the bits."""
+        if not 0 <= self.fl < self.wl:
+            return (("integer", self.wl),)
+        return ("sign", 1), ("integer", self.wl - 1 - self.fl), ("fraction", self.fl)
+
     def to_codes(self, y: np.ndarray) -> np.ndarray:
         """Return two's complement integers of wl bits."""
         lowest, nan = -(2 ** (self.wl - 1)), np.isnan(y)

@@ -10,7 +10,7 @@ import numpy as np
 from ..backend import get_array_module
 from ..random import Stream
 from ..rounding import Stochastic
-from .base import Array, Format, bound, check, exact_pow2floor, integer, pow2floor, pow2floor_all, quiet, tiny
+from .base import Array, Format, bound, check, exact_pow2floor, integer, pow2floor, quiet, tiny
 
 SPECIALS = ("ieee", "nan", "none")
 
@@ -122,6 +122,10 @@ class FloatingPoint(Format):
         """Return the largest number that the dtype has, too."""
         own = 127 if dtype.itemsize == 4 else 1023
         return self.max if self.emax <= own else bound((2 - 2.0**-self.man) * 2.0**own, dtype)
+
+    def fields(self) -> tuple[tuple[str, int], ...]:
+        """Return sign, exponent and mantissa."""
+        return ("sign", 1), ("exponent", self.exp), ("mantissa", self.man)
 
     def to_codes(self, y: np.ndarray) -> np.ndarray:
         """Return sign, exponent and mantissa as one integer. NaN keeps its sign, not its payload."""

@@ -44,6 +44,12 @@ class BlockScaled(Blocked):
         integer("BlockScaled", "block", self.block, 1, 2**31)
         integer("BlockScaled", "axis", self.axis, -64, 63)
 
+    @property
+    def idempotent(self) -> bool:
+        """Whether rounded numbers stay put: scales that are rounded to nearest, or lopsided elements, move them."""
+        lopsided = getattr(self.element, "min", -self.element.max) < -self.element.max
+        return isinstance(self.scale, Exponent) and not lopsided
+
     def block_scales(self, x: Array) -> tuple[Array, float]:
         """Return the scale of each block, in float64, and that of the array."""
         xp = get_array_module(x)

@@ -101,6 +101,10 @@ class Blocked(Format):
         """Whether a block of NaN has a code."""
         return self.scale.has_nan or self.element.has_nan
 
+    def fields(self) -> tuple[tuple[str, int], ...]:
+        """Return the parts of an element's code."""
+        return self.element.fields()
+
     @property
     def bits(self) -> int:
         """Bits of an element; the scale of its block comes on top."""

@@ -30,12 +30,12 @@ def out_size(n: int, k: int, stride: int, padding: int, dilation: int = 1) -> in
 
 
 def taps(kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], out: tuple[int, int]
-         ) -> Iterator[tuple[int, int, tuple[Any, ...]]]:  # fmt: skip
-    """Yield (i, j, index) for each place in the window; `index` selects from (..., H, W) what that place sees."""
+         ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
+    """Yield for each place in the window the index that selects from (..., H, W) what it sees, (..., H', W')."""
     for i in range(kernel[0]):
         for j in range(kernel[1]):
             starts = i * dilation[0], j * dilation[1]
-            yield i, j, (..., *(slice(a, a + s * (n - 1) + 1, s) for a, s, n in zip(starts, stride, out, strict=True)))
+            yield (..., *(slice(a, a + s * (n - 1) + 1, s) for a, s, n in zip(starts, stride, out, strict=True)))
 
 
 def padded(x: Array, padding: tuple[int, int], value: float = 0.0) -> Array:
@@ -64,8 +64,8 @@ class Conv2d(Function):
         def convolve(samples: slice) -> None:
             # (G, O/G, C/G K K) @ (G, C/G K K, N P) -> (G, O/G, N P)
             product = self._flat(W) @ self._unfolded(samples)
-            # (G, O/G, N P) -> (O, N, H, W) -> (N, O, H, W)
-            y[samples] = product.reshape(O, -1, *self.out).swapaxes(0, 1)
+            # (G, O/G, N P) -> (O, N, H', row) -> (O, N, H', W') -> (N, O, H', W')
+            y[samples] = product.reshape(O, -1, self.out[0], self.row)[..., : self.out[1]].swapaxes(0, 1)
             if b:
                 y[samples] += b[0][:, None, None]
 
@@ -79,8 +79,7 @@ class Conv2d(Function):
         def differentiate(lane: list[slice]) -> Array:
             gW = xp.zeros_like(self._flat(W))
             for samples in lane:
-                # (N, O, H, W) -> (O, N, H, W) -> (G, O/G, N P)
-                g = gy[samples].swapaxes(0, 1).reshape(self.groups, W.shape[0] // self.groups, -1)
+                g = self._rows(gy[samples])
                 if self.needs[1]:
                     gW += g @ self._unfolded(samples).swapaxes(-1, -2)
                 if gx is not None:
@@ -108,6 +107,7 @@ class Conv2d(Function):
         self.out = tuple(out_size(*numbers) for numbers in geometry)
         if min(self.out) < 1:
             raise ValueError(f"conv2d: a window of {W.shape[2:]} does not fit into an input of {x.shape[2:]}")
+        self.row = x.shape[3] + 2 * self.padding[1] if self.stride == (1, 1) else self.out[1]  # see `_places`
 
     def _flat(self, W: Array) -> Array:
         # (O, C/G, K, K) -> (G, O/G, C/G K K)
@@ -115,28 +115,61 @@ class Conv2d(Function):
 
     def _slices(self) -> list[slice]:
         """Return slices of the batch whose unfolded windows fit into the cache."""
-        each = self.x.shape[1] * math.prod(self.W.shape[2:]) * math.prod(self.out)
+        each = self.x.shape[1] * math.prod(self.W.shape[2:]) * self.out[0] * self.row
         step = max(1, _COLUMNS // max(1, each))
         return [slice(i, i + step) for i in range(0, self.x.shape[0], step)]
 
     def _unfolded(self, samples: slice) -> Array:
-        """Return the windows of some samples as columns (G, C/G K K, N P)."""
-        xp, kernel = get_array_module(self.x), self.W.shape[2:]
-        x = padded(self.x[samples], self.padding).swapaxes(0, 1)  # (C, N, H, W)
-        columns = xp.empty((x.shape[0], *kernel, x.shape[1], *self.out), dtype=x.dtype)
-        for i, j, index in taps(kernel, self.stride, self.dilation, self.out):
-            columns[:, i, j] = x[index]
-        return columns.reshape(self.groups, -1, math.prod(columns.shape[3:]))
+        """Return the windows of some samples as columns (G, C/G K K, N P), P = H' * row."""
+        xp, (ph, pw) = get_array_module(self.x), self.padding
+        x = self.x[samples].swapaxes(0, 1)  # (C, N, H, W)
+        C, N, H, W = x.shape
+        bordered = self._bordered(C, N)
+        bordered[:, :, ph : ph + H, pw : pw + W] = x
+        columns = xp.empty((C, math.prod(self.W.shape[2:]), N, self.out[0], self.row), dtype=x.dtype)
+        for k, place in enumerate(self._places(bordered)):
+            columns[:, k] = place
+        return columns.reshape(self.groups, -1, math.prod(columns.shape[2:]))
 
     def _folded(self, columns: Array) -> Array:
-        """Return the sum of the columns' windows, each at its place: the transpose of unfolding."""
-        xp, kernel, (ph, pw) = get_array_module(columns), self.W.shape[2:], self.padding
-        _, C, H, W = self.x.shape
-        columns = columns.reshape(C, *kernel, -1, *self.out)  # (G, C/G K K, N P) -> (C, K, K, N, H, W)
-        x = xp.zeros((C, columns.shape[3], H + 2 * ph, W + 2 * pw), dtype=columns.dtype)
-        for i, j, index in taps(kernel, self.stride, self.dilation, self.out):
-            x[index] += columns[:, i, j]
-        return x[..., ph : ph + H, pw : pw + W].swapaxes(0, 1)
+        """Return the sum of the columns' windows, each at its place, (N, C, H, W): the transpose of unfolding."""
+        (_, C, H, W), (ph, pw) = self.x.shape, self.padding
+        # (G, C/G K K, N P) -> (C, K K, N, H', row)
+        columns = columns.reshape(C, math.prod(self.W.shape[2:]), -1, self.out[0], self.row)
+        bordered = self._bordered(C, columns.shape[2])
+        for k, place in enumerate(self._places(bordered)):
+            place += columns[:, k]
+        return bordered[:, :, ph : ph + H, pw : pw + W].swapaxes(0, 1)
+
+    def _rows(self, gy: Array) -> Array:
+        """Return errors (N, O, H', W') as columns (G, O/G, N P), zeros where a row has more than W'."""
+        (N, O, H, W), xp = gy.shape, get_array_module(gy)  # noqa: E741
+        rows = xp.empty((O, N, H, self.row), dtype=gy.dtype)
+        rows[..., :W] = gy.swapaxes(0, 1)
+        rows[..., W:] = 0
+        return rows.reshape(self.groups, O // self.groups, -1)
+
+    def _bordered(self, channels: int, samples: int) -> Array:
+        """Return zeros for padded samples (C, N, H + 2 ph + 1, W + 2 pw); the row at the end belongs to nobody."""
+        (H, W), (ph, pw) = self.x.shape[2:], self.padding
+        return get_array_module(self.x).zeros((channels, samples, H + 2 * ph + 1, W + 2 * pw), dtype=self.x.dtype)
+
+    def _places(self, x: Array) -> Iterator[Array]:
+        """Yield for each place in the window the view of the bordered x that it sees, (C, N, H', row).
+
+        With a stride of 1 the windows of a row are neighbours in memory, and so are those of the next row but for the
+        few that reach over its end: taking those too, as numbers that nobody uses, makes one long run of all.
+        """
+        kernel, (di, dj), width = self.W.shape[2:], self.dilation, x.shape[3]
+        if self.stride != (1, 1):
+            yield from (x[index] for index in taps(kernel, self.stride, self.dilation, self.out))
+            return
+        flat = x.reshape(*x.shape[:2], -1)
+        for i in range(kernel[0]):
+            for j in range(kernel[1]):
+                start = i * di * width + j * dj
+                run = flat[:, :, start : start + self.out[0] * width]
+                yield run.reshape(*x.shape[:2], self.out[0], width)
 
 
 def conv2d(x: Any, W: Any, b: Any = None, stride: Pair = 1, padding: Pair = 0, dilation: Pair = 1, groups: int = 1

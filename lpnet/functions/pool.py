@@ -29,7 +29,7 @@ class _Pool(Function):
                                                           strict=True))  # fmt: skip
         if min(out) < 1:
             raise ValueError(f"{self.name}: a window of {self.size} does not fit into an input of {x.shape[2:]}")
-        self.taps = [index for _, _, index in taps(self.size, self.stride, (1, 1), out)]
+        self.taps = list(taps(self.size, self.stride, (1, 1), out))
 
     def _empty_gradient(self, gy: Array) -> Array:
         (n, c, h, w), (ph, pw) = self.shape, self.padding

@@ -109,15 +109,15 @@ def floating(x, exp, man, bias=None, specials="ieee", saturate=False, subnormals
         return math.copysign(beyond, x)
     q, emin = Fraction(x), 1 - bias
     if q == 0:
-        return x
+        return float(x)
     e = floor_log2(q)
     gap = power(max(e, emin) - man) if subnormals or e >= emin else power(emin)
     y = q if gap < power(LOWEST[digits]) else integer(q / gap, mode, u, digits) * gap
     if abs(y) > top:
         inward = mode == "toward_zero" or (mode == "floor" and q > 0) or (mode == "ceil" and q < 0)
         y = float(top) if inward else beyond
-        return math.copysign(y, x)
-    return math.copysign(float(y), x)
+        return math.copysign(y, q)
+    return math.copysign(float(y), q)
 
 
 def decode(code, exp, man, bias=None, specials="ieee", subnormals=True):
@@ -138,8 +138,8 @@ def decode(code, exp, man, bias=None, specials="ieee", subnormals=True):
 @functools.cache
 def largest(exp, man, bias, specials):
     """Return the largest number: that of the highest code which is a finite one."""
-    codes = range(2 ** (exp + man) - 1, -1, -1)
-    return next(Fraction(v) for c in codes if math.isfinite(v := decode(c, exp, man, bias, specials)))
+    codes = 2 ** (exp + man)  # of one sign
+    return Fraction(decode(codes - {"ieee": 2**man, "nan": 1, "none": 0}[specials] - 1, exp, man, bias, specials))
 
 
 def block(xs, wl, exp=8, symmetric=True, mode="nearest", us=None, digits=24):
@@ -159,6 +159,19 @@ def block(xs, wl, exp=8, symmetric=True, mode="nearest", us=None, digits=24):
         q = Fraction(x)
         y = q if gap < power(LOWEST[digits]) else integer(q / gap, mode, u, digits) * gap
         out.append(float(max(low, min(y, high))))
+    return out
+
+
+def mx(xs, element, emax, mode="nearest", us=None, digits=24):
+    """Return one block of an OCP MX format; `element(x, mode, u, digits)` rounds a fraction to an element."""
+    if not all(map(math.isfinite, xs)):
+        return [math.nan] * len(xs)
+    largest = max((abs(Fraction(x)) for x in xs), default=Fraction(0))
+    scale = power(min(max(floor_log2(largest) - emax, -127), 127) if largest else -127)
+    out = []
+    for x, u in zip(xs, us or [None] * len(xs), strict=True):
+        y = element(Fraction(x) / scale if x else x, mode, u, digits)
+        out.append(float(Fraction(y) * scale) if y else y)
     return out
 
 

@@ -1,0 +1,36 @@
+"""What the README shows, works."""
+
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+import lpnet as lp
+
+README = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
+PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_first_program_learns(capsys):
+    """Nine epochs in 8 bits leave fewer than a tenth of the test digits wrong (nine tenths are by chance)."""
+    names = {}
+    exec(PROGRAMS[0].replace("swalp=swalp)", "swalp=swalp, progress=False)"), names)
+    assert lp.evaluate(names["averaged"], names["test"])["error"] < 10
+    assert "error" in capsys.readouterr().out
+
+
+def test_the_format_of_ones_own_rounds_to_powers_of_two():
+    """The README's format gives powers of two, within a factor of one and a half."""
+    names = {}
+    exec(PROGRAMS[1], names)
+    x = np.random.default_rng(0).uniform(0.01, 100, 1000).astype(np.float32)
+    y = names["PowerOfTwo"]().quantize(x)
+    assert (np.frexp(y)[0] == 0.5).all()
+    assert (np.abs(np.log2(y / x)) < 0.6).all()
+
+
+@pytest.mark.parametrize("path", re.findall(r"\]\((?!http)(.*?)\)", README))
+def test_links_lead_somewhere(path):
+    """Every relative link is a file of the repository."""
+    assert (pathlib.Path(__file__).parent.parent / path).exists()
