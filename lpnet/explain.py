@@ -66,7 +66,10 @@ def explain(
     ups = min(max(math.ceil(share * 2**bits - 0.5), 0), 2**bits) if math.isfinite(share) else 0
 
     element, scale, lines = _block(x, fmt, at)
-    show = lambda y: f"{y:<24.17g} {_code(element, y, scale)}"  # noqa: E731
+
+    def show(y: float) -> str:
+        return f"{y:<24.17g} {_code(element, y, scale)}"
+
     name = f"stochastic, {rule.bits} bits" if random else rounding
     head = [("", f"{fmt}, {name}"), ("x", f"{value:.17g} in {x.dtype}"), *lines]
     if result is not None:
@@ -74,20 +77,25 @@ def explain(
     head.append(("bits", "  ".join(f"{part} {width}" for part, width in fmt.fields() if width)))
     body = _between(value, below, above, share, show)
     if below < value < above:
+        body.append(("rule", RULES["stochastic" if random else str(rounding)]))
+    if below < value < above and math.isfinite(above - below):
         odds = f"{2**bits - ups} : {ups} of {2**bits}, or {1 - ups / 2**bits:.4%} down, {ups / 2**bits:.4%} up"
-        body += [("rule", RULES["stochastic" if random else str(rounding)]), ("stochastic", odds)]
+        body.append(("stochastic", odds))
     return Explanation(value, below, above, result, share, ups / 2**bits, head + body)
 
 
 def _between(value: float, below: float, above: float, share: float, show: Any) -> list[tuple[str, str]]:
     """Return the lines on the neighbours and the way between them."""
     if not below < value < above:
-        beyond = "NaN has no neighbours" if math.isnan(value) else "x is beyond the ends of the format, or was lost"
+        beyond = "NaN has no neighbours" if math.isnan(value) else "x is beyond the ends of the format"
         return [("", "x is a number of the format: it stays, in every mode" if value == below == above else beyond)]
     mark = min(int(share * 40), 39)
     picture = "|" + "-" * mark + "x" + "-" * (39 - mark) + "|"
-    where = "a tie" if share == 0.5 else f"{share:.6g} of the gap of {above - below:.6g}"
-    return [("below", show(below)), ("above", show(above)), ("", f"{picture} {where}")]
+    where = "a tie" if share == 0.5 else f"{share:.6g} of the gap"
+    sides = [("below", show(below)), ("above", show(above))]
+    if not math.isfinite(above - below):
+        return [*sides, ("", "beyond the largest number; whether it overflows is judged after rounding")]
+    return [*sides, ("gap", f"{above - below:.17g}"), ("", f"{picture} {where}")]
 
 
 def _block(x: np.ndarray, fmt: Format, at: tuple[int, ...]) -> tuple[Format, float, list[tuple[str, str]]]:

@@ -70,8 +70,10 @@ class BlockFloatingPoint(Blocked):
         """Saturate to the integers of `wl` bits."""
         xp, top = get_array_module(y), bound(2.0 ** (self.wl - 1) - 1, y.dtype)
         high = top * s
-        low = -high if self.symmetric else -(2.0 ** (self.wl - 1)) * s
-        low = xp.where(xp.isinf(low), -high, low)  # -2^128 is no float32
+        low = -high
+        if not self.symmetric:
+            lowest = -(2.0 ** (self.wl - 1)) * s
+            low = xp.where(xp.isinf(lowest), low, lowest)  # -2^128 is no float32
         return xp.minimum(xp.maximum(y, low, out=y), high, out=y)
 
     def elements(self, x: Array, scales: Array, rounding: str | Stochastic, stream: Stream | None) -> Array:

@@ -57,8 +57,7 @@ def samples(fmt: Format, dtype: Any, seed: int = 0) -> Iterator[np.ndarray]:
             below, above = fmt.quantize(x, "floor"), fmt.quantize(x, "ceil")
             ties = (below + (above - below) / 2).astype(dtype)
             ties = np.where(np.isfinite(ties), ties, x)
-            for beside in (ties, np.nextafter(ties, dtype("-inf")), np.nextafter(ties, dtype("inf"))):
-                yield beside
+            yield from (ties, np.nextafter(ties, dtype("-inf")), np.nextafter(ties, dtype("inf")))
     yield in_line(fmt, np.zeros(length, dtype))
     yield in_line(fmt, -np.geomspace(limits.smallest_subnormal, limits.smallest_normal, length).astype(dtype))
 
@@ -189,7 +188,7 @@ def encoded(fmt: Format, x: np.ndarray) -> str:
 
 
 def specials(fmt: Format, x: np.ndarray) -> str:
-    """Zeros stay zeros (-0.0 where the format has it), NaN is NaN or an error, infinities keep their sign or are NaN."""
+    """Zeros stay zeros (-0.0 where the format has it), NaN is NaN or an error, infinities keep their sign."""
     one = in_line(fmt, np.array([1, -1], x.dtype))
     for mode in MODES:
         y = fmt.quantize(one * 0, mode)

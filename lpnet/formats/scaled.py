@@ -39,8 +39,8 @@ class BlockScaled(Blocked):
 
     def __post_init__(self) -> None:
         for name in ("element", "scale"):
-            if not isinstance(getattr(self, name), Format):
-                raise ValueError(f"BlockScaled: {name} must be a Format, got {getattr(self, name)!r}")
+            if not isinstance(getattr(self, name), Format) or isinstance(getattr(self, name), Blocked):
+                raise ValueError(f"BlockScaled: {name} must be a Format of single numbers, got {getattr(self, name)!r}")
         integer("BlockScaled", "block", self.block, 1, 2**31)
         integer("BlockScaled", "axis", self.axis, -64, 63)
 
@@ -79,9 +79,9 @@ class BlockScaled(Blocked):
         """Return `x` rounded to the format: same shape, same dtype (float32 or float64)."""
         x = check(x, self)
         with quiet():
-            scales = self.scales(x)
-            y = self.elements(x, scales, rounding, stream) * self.spread(scales, x.shape)
-        return get_array_module(x).asarray(y if self.signed_zero else y + 0.0)
+            blocks, whole = self.block_scales(x)
+            elements = self.elements(x, (blocks * whole).astype(x.dtype), rounding, stream)
+            return self.scaled(elements, blocks, whole)
 
     def spacing(self, x: Array) -> Array:
         """Return the gap between neighbouring elements around x, times the block's scale: 0 or NaN where that is."""

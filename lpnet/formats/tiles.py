@@ -51,6 +51,9 @@ class Exponent(Format):
         highest = 2.0**127 if y.dtype.itemsize == 4 else 2.0**1023
         return y.clip(max(self.smallest, tiny(y.dtype)), min(self.max, highest))
 
+    def __str__(self) -> str:
+        return "E8M0" if self == Exponent(8) else f"{self.bits}-bit exponent"
+
     def to_codes(self, y: np.ndarray) -> np.ndarray:
         """Return the biased exponents; all ones for NaN."""
         if np.isnan(y).any() and not self.has_nan:
@@ -90,6 +93,13 @@ class Blocked(Format):
         """Return what the elements of each block are multiplied with, in x's dtype."""
         blocks, whole = self.block_scales(x)
         return (blocks * whole).astype(x.dtype, copy=False)
+
+    def scaled(self, elements: Array, blocks: Array, whole: float) -> Array:
+        """Return elements times the scale of their block, which is exact, times that of the array."""
+        y = elements * self.spread(blocks.astype(elements.dtype), elements.shape)
+        if self.tensor:
+            y = y * whole
+        return get_array_module(y).asarray(y if self.signed_zero else y + 0.0)
 
     @property
     def signed_zero(self) -> bool:
@@ -186,11 +196,9 @@ class Blocked(Format):
         """Return the numbers of an array that `encode` encoded."""
         header, shape = 4 if self.tensor else 0, self.block_shape(encoded.shape)
         scale_codes = unpack(encoded.scales[header:], self.scale.bits, math.prod(shape))
-        scales = self.scale.from_codes(scale_codes, np.dtype(np.float64)).reshape(shape)
-        if self.tensor:
-            scales *= encoded.scales[:header].copy().view("<f4")[0]
+        blocks = self.scale.from_codes(scale_codes, np.dtype(np.float64)).reshape(shape)
+        whole = float(encoded.scales[:header].copy().view("<f4")[0]) if self.tensor else 1.0
         codes = unpack(encoded.codes, self.element.bits, encoded.size)
         elements = self.element.from_codes(codes, encoded.dtype).reshape(encoded.shape)
         with quiet():
-            y = elements * self.spread(scales.astype(encoded.dtype), encoded.shape)
-        return np.asarray(y if self.signed_zero else y + 0.0)
+            return self.scaled(elements, blocks, whole)

@@ -18,7 +18,8 @@ DTYPES = [np.float32, np.float64]
 
 def number(largest):
     """Draw a float32 of at most 2^largest, many of them just below a power of two."""
-    below = st.builds(lambda e, s: s * (2 - 2.0**-23) * 2.0**e, st.integers(-149, largest - 1), st.sampled_from([1, -1]))
+    signs, exponents = st.sampled_from([1, -1]), st.integers(-149, largest - 1)
+    below = st.builds(lambda sign, e: sign * (2 - 2.0**-23) * 2.0**e, signs, exponents)
     ties = st.builds(lambda n, e: n * 2.0**e, st.integers(-511, 511), st.integers(-140, largest - 10))
     return st.floats(-(2.0**largest), 2.0**largest, width=32) | below.map(lambda v: float(np.float32(v))) | ties
 

@@ -176,7 +176,7 @@ def mx(xs, element, emax, mode="nearest", us=None, digits=24):
 
 
 def nvfp4(blocks, mode="nearest", digits=24):
-    """Return the blocks of one array in NVFP4, each multiplication and division rounded once to the data's float type."""
+    """Return the blocks of one array in NVFP4; every product and quotient is rounded once to the data's float type."""
     finite = [max(map(abs, b), default=0.0) if all(map(math.isfinite, b)) else math.nan for b in blocks]
     highest = max((Fraction(v) for v in finite if not math.isnan(v)), default=Fraction(0))
     s_t = Fraction(to_float(max(highest / (448 * 6), power(-149)), 24))
@@ -192,6 +192,7 @@ def nvfp4(blocks, mode="nearest", digits=24):
 
 
 def _scaled(x, s, s_b, s_t, mode, digits):
-    n = Fraction(to_float(Fraction(x) / s, digits)) if s else Fraction(0)
+    n = Fraction(x) / s if s else Fraction(0)
+    n = Fraction(to_float(n, digits)) or n  # a quotient below all floats still is not zero
     y = floating(n, 2, 1, specials="none", mode=mode, digits=digits)
     return math.copysign(to_float(Fraction(y) * s_b * s_t, digits), x)

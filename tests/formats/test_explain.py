@@ -1,0 +1,77 @@
+"""Explanations say what rounding does."""
+
+import numpy as np
+import pytest
+
+import lpnet as lp
+from lpnet import formats
+
+NAMES = [*formats.names(), "bfp8", "bfp8:16", "bfp4:tensor", "fixed8.6", "fixed4.-2", "e5m0"]
+
+
+@pytest.mark.parametrize("rounding", [*lp.rounding.MODES, lp.Stochastic(3)], ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_tells_what_quantize_does(name, rounding):
+    """Result, neighbours and share are those of quantize; the text has no line over 80 columns."""
+    x = np.random.default_rng(3).standard_normal((3, 40)).astype(np.float32) * 3
+    told = lp.explain(x, name, rounding, index=(1, -4))
+    assert told.x == x[1, -4]
+    assert told.below == lp.quantize(x, name, "floor")[1, -4] <= told.x or told.below == told.above
+    assert told.above == lp.quantize(x, name, "ceil")[1, -4]
+    if told.result is not None:
+        assert told.result == lp.quantize(x, name, rounding)[1, -4]
+    else:
+        assert told.share == pytest.approx((told.x - told.below) / (told.above - told.below))
+    assert all(len(line) <= 80 and line == line.rstrip() for line in str(told).splitlines())
+
+
+def test_codes_by_field():
+    """0.3 lies between 0 0101 001 and 0 0101 010 of e4m3, six tenths of the way up."""
+    lines = str(lp.explain(0.3, "e4m3")).splitlines()
+    assert [line.split()[1:] for line in lines if line.startswith(("below", "above", "bits"))] == [
+        ["sign", "1", "exponent", "4", "mantissa", "3"],
+        ["0.28125", "0", "0101", "001"],
+        ["0.3125", "0", "0101", "010"],
+    ]
+
+
+@pytest.mark.parametrize("bits", [1, 3, 8])
+def test_the_odds_are_counted(bits):
+    """The probability told is the share of all random values that send the number up."""
+    told = lp.explain(0.3, "e4m3", lp.Stochastic(bits))
+    fraction = told.share
+    assert told.probability == sum((r + 0.5) / 2**bits < fraction for r in range(2**bits)) / 2**bits
+
+
+def test_a_tie_and_its_rule():
+    """A tie is called one, and the rule says where it goes."""
+    text = str(lp.explain(0.296875, "e4m3", "nearest_away"))
+    assert "a tie" in text and "goes away from zero" in text
+    assert lp.explain(0.296875, "e4m3", "nearest_away").result == 0.3125
+
+
+def test_who_set_the_exponent():
+    """The largest element of the same block is named, wherever it is."""
+    x = np.ones((2, 48), np.float32)
+    x[1, 40], x[1, 3], x[0, 45] = 5, 100, 1000
+    text = str(lp.explain(x, "mxfp4_e2m1", index=(1, 47)))
+    assert "block       of 16, scale 1 = 2^0, set by x[1, 40] = 5" in text
+    assert "set by x[0, 45] = 1000" in str(lp.explain(x, "bfp8:tensor", index=(0, 0)))
+
+
+@pytest.mark.parametrize(("x", "text"), [
+    (1.0, "it stays, in every mode"), (1e9, "beyond the ends"), (float("nan"), "NaN has no neighbours"),
+])  # fmt: skip
+def test_numbers_without_two_neighbours(x, text):
+    """Numbers of the format, those beyond its ends and NaN are said to be so."""
+    assert text in str(lp.explain(x, "e4m3"))
+
+
+def test_bad_input():
+    """An index is needed for an array, and must be in it."""
+    with pytest.raises(ValueError, match="index must say which element"):
+        lp.explain(np.zeros(3), "e4m3")
+    with pytest.raises(IndexError, match="index 3 is no element of an array of shape"):
+        lp.explain(np.zeros(3), "e4m3", index=3)
+    with pytest.raises(TypeError, match="explain: x must be float32 or float64, got int64"):
+        lp.explain(np.arange(3), "e4m3", index=0)

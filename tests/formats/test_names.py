@@ -1,0 +1,79 @@
+"""Formats by name: what `format` reads, what `str` prints, and what an unknown name is told."""
+
+import pickle
+
+import pytest
+
+from lpnet import formats
+from lpnet.formats import BlockFloatingPoint, BlockScaled, Exponent, FixedPoint, FloatingPoint
+
+NAMED = {
+    "e5m7": FloatingPoint(5, 7), "fixed8.6": FixedPoint(8, 6), "fixed4.-2": FixedPoint(4, -2),
+    "bfp8": BlockFloatingPoint(8), "bfp4:tensor": BlockFloatingPoint(4, axis=None),
+    "bfp6:16": BlockFloatingPoint(6, axis=-1, block=16),
+    "mxint8": BlockScaled(FixedPoint(8, 6, symmetric=True), Exponent(8), 32),
+    "nvfp4": BlockScaled(FloatingPoint(2, 1, specials="none"), FloatingPoint(4, 3, specials="nan"), 16, tensor=True),
+}  # fmt: skip
+NAMELESS = [
+    FixedPoint(8, 6, symmetric=True), FixedPoint(8, 6, saturate=False), FloatingPoint(4, 3),
+    FloatingPoint(4, 3, bias=-3, saturate=False), FloatingPoint(5, 2, subnormals=False),
+    BlockFloatingPoint(8, axis=1, block=4), BlockFloatingPoint(8, symmetric=False),
+    BlockScaled(FixedPoint(4, 2), FloatingPoint(5, 2), 8, axis=0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*formats.names(), *NAMED])
+def test_names_are_read_and_printed(name):
+    """A name gives a format whose `str` is that name; equal formats are equal as dictionary keys."""
+    fmt = formats.format(name)
+    assert str(fmt) == name
+    assert fmt == NAMED.get(name, fmt) and {fmt: 1}[formats.format(name)] == 1
+    assert formats.format(fmt) is fmt
+
+
+@pytest.mark.parametrize("fmt", NAMELESS, ids=str)
+def test_formats_without_a_name(fmt):
+    """The text of a format without a name is a call, which `format` reads back; so does pickle."""
+    assert formats.format(str(fmt)) == fmt != formats.format("bfp8")
+    assert pickle.loads(pickle.dumps(fmt)) == fmt
+
+
+def test_the_names_of_the_contract():
+    """All presets of the contract are there."""
+    assert {"fp32", "fp16", "bf16", "tf32", "e4m3", "e5m2", "e3m2", "e2m3", "e2m1", "mxfp8_e4m3", "mxfp8_e5m2",
+            "mxfp6_e3m2", "mxfp6_e2m3", "mxfp4_e2m1", "mxint8", "nvfp4"} <= set(formats.names())  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "near"), [
+    ("bfp", "bfp8"), ("e4m", "e4m3"), ("mxfp4", "mxfp4_e2m1"), ("float16", "fp16"), ("fixed8", "fixed8.6"),
+    ("zzz", "bf16"), ("bfp8:4:4", "bfp8:16"), ("", "fp32"), ("FixedPoint[8]", "fp32"),
+])  # fmt: skip
+def test_unknown_names(name, near):
+    """An unknown name is an error that tells the nearest ones, or all."""
+    with pytest.raises(ValueError, match=f"unknown format {name!r}".replace("[", r"\[")) as error:
+        formats.format(name)
+    assert near in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "argument"), [
+    ("e0m3", "exp"), ("e4m60", "man"), ("fixed64.2", "wl"), ("bfp1", "wl"), ("bfp8:0", "block"), ("fixed8.200", "fl"),
+    ("FixedPoint(0, 3)", "wl"),
+])  # fmt: skip
+def test_names_with_numbers_out_of_range(name, argument):
+    """A number in a name that makes no format is an error that names the argument."""
+    with pytest.raises(ValueError, match=f": {argument} must be"):
+        formats.format(name)
+
+
+@pytest.mark.parametrize("name", [8, None, 1.5, ["bfp8"]])
+def test_no_name_at_all(name):
+    """What is neither name nor format is a TypeError."""
+    with pytest.raises(TypeError, match="expected a Format or the name of one"):
+        formats.format(name)
+
+
+def test_calls_evaluate_nothing_else():
+    """Text that looks like a call of a format runs no code."""
+    for text in ("FixedPoint(int(8), 3)", "FixedPoint(8, 6).clip", "FixedPoint(8", "FixedPoint(2*4, 0)"):
+        with pytest.raises(ValueError):
+            formats.format(text)
