@@ -115,7 +115,7 @@ def pow2floor(x: Array) -> Array:
 
 
 def exact_pow2floor(x: Array) -> Array:
-    """Return 2^floor(log2 |x|) of subnormal numbers, too, at twenty times the cost; 1/2 for zeros, infinities and NaN."""
+    """Return 2^floor(log2 |x|) of subnormal numbers, too, at twenty times the cost; 1/2 for 0, infinities and NaN."""
     xp = get_array_module(x)
     return xp.ldexp(xp.ones_like(x), xp.frexp(x)[1] - 1)  # frexp gives m 2^e with m in [1/2, 1)
 

@@ -14,7 +14,8 @@ from lpnet.formats.codes import unpack
 EVERY = [
     *map(formats.format, [*formats.names(), "fixed8.6", "bfp8", "bfp5:tensor", "bfp3:7", "e3m4", "e5m5", "e1m1"]),
     FloatingPoint(5, 2, saturate=False), FloatingPoint(6, 3, subnormals=False), FloatingPoint(11, 52),
-    FixedPoint(53, 30, True), FixedPoint(11, 20, symmetric=True), FixedPoint(1, 0), BlockFloatingPoint(9, axis=-1, exp=5),
+    FixedPoint(53, 30, True), FixedPoint(11, 20, symmetric=True), FixedPoint(1, 0),
+    BlockFloatingPoint(9, axis=-1, exp=5),
     BlockFloatingPoint(2, 0, 3), BlockFloatingPoint(53, None, exp=11), BlockFloatingPoint(8, symmetric=False),
     BlockScaled(FixedPoint(4, 2, symmetric=True), FloatingPoint(5, 2), 8, axis=0),
     BlockScaled(FloatingPoint(3, 2), Exponent(6), 5),
