@@ -9,8 +9,9 @@ from . import data, formats, functions, models, nn, optim, precision, random, ro
 from .backend import cuda_available, get_array_module, get_num_threads, set_num_threads, to_device
 from .checkpoint import load, save
 from .explain import explain
-from .formats import BlockFloatingPoint, BlockScaled, FixedPoint, FloatingPoint, Format, format, quantize
+from .formats import BlockFloatingPoint, BlockScaled, FixedPoint, FloatingPoint, Format, format
 from .gradcheck import gradcheck
+from .kernels import quantize
 from .precision import Precision, Quantizer, use
 from .random import manual_seed
 from .rounding import Stochastic

@@ -31,7 +31,7 @@ class Quantizer:
 
     def __call__(self, x: Any) -> Any:
         """Return `x` rounded to the format: same shape, same dtype."""
-        return kernels.quantize(self.format, x, self.rounding, self.stream)
+        return kernels.quantize(x, self.format, self.rounding, self.stream)
 
     def __repr__(self) -> str:
         return f"Quantizer({str(self.format)!r}, {self.rounding!r})"

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import lpnet as lp
 from lpnet import formats, random, rounding
 from lpnet.rounding import MODES, Stochastic
 
@@ -110,7 +111,7 @@ def test_ten_million_roundings(f):
 def test_chunks_and_threads_give_the_same_bits(threads, chunk):
     """An element's random number depends on its place alone, not on how the work is cut or who does it."""
     x = np.random.default_rng(0).standard_normal(5000).astype(np.float32)
-    fmt, whole = formats.format("e4m3"), formats.quantize(x, "e4m3", "stochastic", random.Stream(9))
+    fmt, whole = formats.format("e4m3"), lp.quantize(x, "e4m3", "stochastic", random.Stream(9))
 
     def piece(start):
         return fmt.quantize(x[start : start + chunk], "stochastic", random.Window(9, 0, start))
@@ -126,9 +127,9 @@ def test_one_site_for_each_stochastic_rounding():
         for name in ("e4m3", "fixed8.6", "bfp8", "mxint8", "nvfp4"):
             stream.site = 100 * i
             for mode in MODES:
-                formats.quantize(x.astype(np.float32), name, mode, stream)
+                lp.quantize(x.astype(np.float32), name, mode, stream)
             assert stream.site == 100 * i + 1
-            formats.quantize(x.astype(np.float32), name, Stochastic(3), stream)
+            lp.quantize(x.astype(np.float32), name, Stochastic(3), stream)
             assert stream.site == 100 * i + 2
 
 
@@ -138,7 +139,7 @@ def test_one_site_for_each_stochastic_rounding():
 def test_unknown_modes(name, near):
     """An unknown mode is an error that names it and the nearest valid names."""
     with pytest.raises(ValueError, match=f"{name!r}.*{near}"):
-        formats.quantize(np.float32([1]), "e4m3", name)
+        lp.quantize(np.float32([1]), "e4m3", name)
 
 
 @pytest.mark.parametrize("bits", [0, 17, 2.0, True, None])

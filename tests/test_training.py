@@ -83,7 +83,7 @@ def test_a_run_repeats_to_the_byte_and_the_files_do_not_change_it(uninterrupted,
     assert contents(tmp_path / "again") == uninterrupted[False]
     plain = parts()
     lp.fit(**plain)
-    lp.save(tmp_path / "model.npz", model=plain["model"])
+    lp.save(tmp_path / "model.npz", packed=plain["optimizer"].precision.weight.format, model=plain["model"])
     assert (tmp_path / "model.npz").read_bytes() == uninterrupted[False]["model.npz"]
 
 

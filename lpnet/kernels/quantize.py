@@ -9,14 +9,21 @@ import numpy as np
 
 from .. import random
 from ..backend import parallel
-from ..formats import Format
+from ..formats import Format, format
 from ..rounding import Stochastic
 
 CHUNK = 1 << 17  # elements: the half dozen temporaries of one piece stay in the cache
 
 
-def quantize(fmt: Format, x: Any, rounding: str | Stochastic, stream: random.Stream | None = None) -> Any:
-    """Return `fmt.quantize(x, rounding, stream)`, piece by piece where the format allows it."""
+def quantize(
+    x: Any, fmt: Format | str, rounding: str | Stochastic = "nearest", stream: random.Stream | None = None
+) -> Any:
+    """Return the array `x` rounded to a format, or the format of that name: same shape, same dtype.
+
+    This is `fmt.quantize(x, rounding, stream)`, done piece by piece where the format allows it. Raises TypeError for
+    arrays that are not float32 or float64, ValueError for an unknown format or rounding.
+    """
+    fmt = format(fmt)
     if not isinstance(x, np.ndarray) or x.size <= CHUNK or x.dtype not in (np.float32, np.float64):
         return fmt.quantize(x, rounding, stream)
     rows = x.reshape(-1) if fmt.rows_independent(x.reshape(-1)[:1]) else np.ascontiguousarray(x)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lpnet as lp
 from lpnet import formats, random
 
 from . import twin
@@ -127,7 +128,7 @@ def test_modes_toward_zero_do_not_overflow(name, mode, sign):
 def test_nan_into_a_format_without(name):
     """A NaN where there is none is an error that names the format and the argument."""
     with pytest.raises(ValueError, match=f"{name}: x holds NaN"):
-        formats.quantize(np.float32([1, np.nan]), name)
+        lp.quantize(np.float32([1, np.nan]), name)
 
 
 @pytest.mark.parametrize("options", [

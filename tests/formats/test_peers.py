@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lpnet import formats, random
+import lpnet as lp
+from lpnet import random
 from lpnet.formats import BlockFloatingPoint, FixedPoint, FloatingPoint
 
 from . import twin
@@ -117,6 +118,6 @@ def assert_same(y, expected):
 def test_the_default_is_none_of_them():
     """Ties to even, symmetric, is what lpnet does unless told otherwise: the peers differ from it and each other."""
     x = np.float32([0.5, 1.5, -0.5, -127.8, 64])
-    plain = formats.quantize(x, "bfp8")
+    plain = lp.quantize(x, "bfp8")
     assert (plain != BlockFloatingPoint(8).quantize(x, "nearest_up")).any()
     assert (plain != BlockFloatingPoint(8, symmetric=False).quantize(x)).any()
