@@ -12,7 +12,7 @@ from ..backend import get_array_module, parallel
 from ..tensor import Array, Function, Tensor
 
 Pair = int | tuple[int, int]
-_COLUMNS = 1 << 18  # floats of unfolded windows at a time: they stay in the processor's cache
+_COLUMNS = 1 << 19  # floats of unfolded windows at a time: they stay in the processor's cache
 _LANES = 8  # sums of the weight's gradient kept apart, then added in order: the same whatever the number of threads
 
 
@@ -107,7 +107,7 @@ class Conv2d(Function):
         self.out = tuple(out_size(*numbers) for numbers in geometry)
         if min(self.out) < 1:
             raise ValueError(f"conv2d: a window of {W.shape[2:]} does not fit into an input of {x.shape[2:]}")
-        self.row = x.shape[3] + 2 * self.padding[1] if self.stride == (1, 1) else self.out[1]  # see `_places`
+        self.row = x.shape[3] + 2 * self.padding[1] if self.stride == (1, 1) else self.out[1]  # see `_windows`
 
     def _flat(self, W: Array) -> Array:
         # (O, C/G, K, K) -> (G, O/G, C/G K K)
@@ -121,24 +121,23 @@ class Conv2d(Function):
 
     def _unfolded(self, samples: slice) -> Array:
         """Return the windows of some samples as columns (G, C/G K K, N P), P = H' * row."""
-        xp, (ph, pw) = get_array_module(self.x), self.padding
+        (H, W), (ph, pw) = self.x.shape[2:], self.padding
         x = self.x[samples].swapaxes(0, 1)  # (C, N, H, W)
-        C, N, H, W = x.shape
-        bordered = self._bordered(C, N)
+        bordered = self._bordered(*x.shape[:2])
         bordered[:, :, ph : ph + H, pw : pw + W] = x
-        columns = xp.empty((C, math.prod(self.W.shape[2:]), N, self.out[0], self.row), dtype=x.dtype)
-        for k, place in enumerate(self._places(bordered)):
-            columns[:, k] = place
-        return columns.reshape(self.groups, -1, math.prod(columns.shape[2:]))
+        columns = get_array_module(x).ascontiguousarray(self._windows(bordered))
+        # (C, K, K, N, H', row) -> (G, C/G K K, N P)
+        return columns.reshape(self.groups, -1, math.prod(columns.shape[3:]))
 
     def _folded(self, columns: Array) -> Array:
         """Return the sum of the columns' windows, each at its place, (N, C, H, W): the transpose of unfolding."""
-        (_, C, H, W), (ph, pw) = self.x.shape, self.padding
-        # (G, C/G K K, N P) -> (C, K K, N, H', row)
-        columns = columns.reshape(C, math.prod(self.W.shape[2:]), -1, self.out[0], self.row)
-        bordered = self._bordered(C, columns.shape[2])
-        for k, place in enumerate(self._places(bordered)):
-            place += columns[:, k]
+        (_, C, H, W), (ph, pw), kernel = self.x.shape, self.padding, self.W.shape[2:]
+        # (G, C/G K K, N P) -> (C, K, K, N, H', row)
+        columns = columns.reshape(C, *kernel, -1, self.out[0], self.row)
+        bordered = self._bordered(C, columns.shape[3])
+        windows = self._windows(bordered)
+        for i, j in np.ndindex(*kernel):
+            windows[:, i, j] += columns[:, i, j]
         return bordered[:, :, ph : ph + H, pw : pw + W].swapaxes(0, 1)
 
     def _rows(self, gy: Array) -> Array:
@@ -154,22 +153,18 @@ class Conv2d(Function):
         (H, W), (ph, pw) = self.x.shape[2:], self.padding
         return get_array_module(self.x).zeros((channels, samples, H + 2 * ph + 1, W + 2 * pw), dtype=self.x.dtype)
 
-    def _places(self, x: Array) -> Iterator[Array]:
-        """Yield for each place in the window the view of the bordered x that it sees, (C, N, H', row).
+    def _windows(self, x: Array) -> Array:
+        """Return the view (C, K, K, N, H', row) of the bordered x: [:, i, j] is what place (i, j) of the window sees.
 
         With a stride of 1 the windows of a row are neighbours in memory, and so are those of the next row but for the
         few that reach over its end: taking those too, as numbers that nobody uses, makes one long run of all.
         """
-        kernel, (di, dj), width = self.W.shape[2:], self.dilation, x.shape[3]
-        if self.stride != (1, 1):
-            yield from (x[index] for index in taps(kernel, self.stride, self.dilation, self.out))
-            return
-        flat = x.reshape(*x.shape[:2], -1)
-        for i in range(kernel[0]):
-            for j in range(kernel[1]):
-                start = i * di * width + j * dj
-                run = flat[:, :, start : start + self.out[0] * width]
-                yield run.reshape(*x.shape[:2], self.out[0], width)
+        (C, N), (K, L), (H, _) = x.shape[:2], self.W.shape[2:], self.out
+        channel, sample, down, right = x.strides
+        (si, sj), (di, dj) = self.stride, self.dilation
+        strides = channel, di * down, dj * right, sample, si * down, sj * right
+        as_strided = get_array_module(x).lib.stride_tricks.as_strided
+        return as_strided(x, (C, K, L, N, H, self.row), strides)
 
 
 def conv2d(x: Any, W: Any, b: Any = None, stride: Pair = 1, padding: Pair = 0, dilation: Pair = 1, groups: int = 1
