@@ -19,8 +19,8 @@ class Optimizer:
 
     Parameters: params, the Parameters to train; lr, the learning rate, an attribute that may be set at any time;
     precision, whose roles gradient, momentum, weight and accumulator apply (a format, its name or a function stands for
-    `Precision.uniform`, None for exact). The weights are rounded at once, so that training starts on the grid.
-    Raises ValueError for an empty list or a learning rate below 0.
+    `Precision.uniform`, None for exact). The weights are rounded at once, so that training starts on the
+    grid: load other weights before. Raises ValueError for an empty list or a learning rate below 0.
     """
 
     def __init__(

@@ -42,7 +42,7 @@ def cosine_schedule(lr: float, epochs: float, warmup: float = 0.0) -> Schedule:
 
     def schedule(epoch: float) -> float:
         if epoch < warmup:
-            return lr * epoch / warmup
+            return lr * (epoch + 1) / (warmup + 1)  # the rate of epoch 0 is not 0: it would train nothing
         return lr * 0.5 * (1 + math.cos(math.pi * min(1, (epoch - warmup) / (epochs - warmup))))
 
     return schedule

@@ -18,7 +18,7 @@ def test_without_a_rate_for_averaging_the_last_one_stays():
     assert swalp_schedule(0.1, 200)(250) == pytest.approx(0.001)
 
 
-@pytest.mark.parametrize("epoch, lr", [(0, 0), (2.5, 0.2), (5, 0.4), (10, 0.2), (15, 0), (99, 0)])
+@pytest.mark.parametrize("epoch, lr", [(0, 0.4 / 6), (2, 0.2), (5, 0.4), (10, 0.2), (15, 0), (99, 0)])
 def test_cosine_with_warmup(epoch, lr):
     assert cosine_schedule(0.4, 15, warmup=5)(epoch) == pytest.approx(lr, abs=1e-12)
 
