@@ -108,6 +108,7 @@ SCALED = {
     "mxfp6_e3m2": _mx(PRESETS["e3m2"]),
     "mxfp6_e2m3": _mx(PRESETS["e2m3"]),
     "mxfp4_e2m1": _mx(PRESETS["e2m1"]),
-    "mxint8": _mx(FixedPoint(8, 6, symmetric=True)),  # without -2, as section 5.3.4 allows: it would raise the exponent
+    # Without -2, as in Microsoft's microxcaling: it would raise the block's exponent when rounded again.
+    "mxint8": _mx(FixedPoint(8, 6, symmetric=True)),
     "nvfp4": BlockScaled(PRESETS["e2m1"], PRESETS["e4m3"], 16, tensor=True),
 }
