@@ -40,7 +40,7 @@ def conv2d(x, W, b, stride=1, padding=0, dilation=1, groups=1):
         g = o // (len(W) // groups)
         channels = x[n, g * W.shape[1] : (g + 1) * W.shape[1]]
         seen = window(channels, W.shape[2:], at, stride, padding, dilation)
-        y[n, o, *at] = b[o] + sum((W[o, :, i, j] * v).sum() for (i, j), v in seen.items())
+        y[(n, o, *at)] = b[o] + sum((W[o, :, i, j] * v).sum() for (i, j), v in seen.items())
     return y
 
 
@@ -51,7 +51,7 @@ def pool2d(x, reduce, size, stride=None, padding=0):
     y = np.empty((*x.shape[:2], *out_shape(x.shape[2:], size, stride, padding, (1, 1))))
     for n, c, *at in np.ndindex(y.shape):
         seen = window(x[n], size, at, stride, padding, (1, 1))
-        y[n, c, *at] = reduce([v[c] for v in seen.values()])
+        y[(n, c, *at)] = reduce([v[c] for v in seen.values()])
     return y
 
 
