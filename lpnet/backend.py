@@ -9,8 +9,9 @@ import functools
 import importlib
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -94,11 +95,29 @@ def one_blas_thread() -> contextlib.AbstractContextManager[Any]:
 
 def parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """Return [function(item) for item in items], computed on all threads. What `function` calls must not come here."""
+    results: list[Any] = [None] * len(items)
+    waiting = deque(enumerate(items))
+
+    def work() -> None:
+        while waiting:
+            try:
+                i, item = waiting.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            results[i] = function(item)
+
     with one_blas_thread():
-        if _n_threads == 1 or len(items) < 2:
-            return [function(item) for item in items]
-        contexts = [contextvars.copy_context() for _ in items]  # settings of this thread hold in the others too
-        return list(_pool().map(lambda context, item: context.run(function, item), contexts, items))
+        # This thread works too. Settings that hold here hold in the others; a task each costs less than one an item.
+        others = range(1, min(_n_threads, len(items)))
+        tasks = [_pool().submit(contextvars.copy_context().run, work) for _ in others]
+        try:
+            work()
+        finally:
+            waiting.clear()  # after an error nobody starts another item
+            wait(tasks)
+        for task in tasks:
+            task.result()
+    return results
 
 
 def keep_freed_memory() -> None:

@@ -1,4 +1,4 @@
-"""Two-dimensional convolution as matrix products: unfold the windows of a few samples, multiply, fold back."""
+"""Two-dimensional convolution as matrix products, one for each row of the output and a few samples at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from ..backend import get_array_module, parallel
 from ..tensor import Array, Function, Tensor
 
 Pair = int | tuple[int, int]
-_COLUMNS = 1 << 19  # floats of unfolded windows at a time: they stay in the processor's cache
+_ROWS = 1 << 18  # floats of shifted rows at a time: they stay in the processor's cache
+_SMALL = 10**6  # multiplications of one matrix product: up to here OpenBLAS takes its operands as they lie
+_NARROW = 64  # columns of a matrix; below, products are slow
+_WIDE = 96  # output channels; see `_weight_gradient`
 _LANES = 8  # sums of the weight's gradient kept apart, then added in order: the same whatever the number of threads
 
 
@@ -58,40 +61,44 @@ class Conv2d(Function):
     def forward(self, x: Array, W: Array, *b: Array) -> Array:
         self._check(x, W, *b)
         self.x, self.W = x, W
-        xp, O = get_array_module(x), W.shape[0]  # noqa: E741
-        y = xp.empty((x.shape[0], O, *self.out), dtype=xp.result_type(x, W))
+        xp, bias = get_array_module(x), b[0].reshape(self.groups, 1, -1, 1) if b else None
+        y = xp.empty((x.shape[0], W.shape[0], *self.out), dtype=xp.result_type(x, W))
+        # (O, C/G, K, L) -> (G, 1, O/G, K L C/G)
+        weights = xp.ascontiguousarray(W.transpose(0, 2, 3, 1)).reshape(self.groups, 1, -1, W[0].size)
 
         def convolve(samples: slice) -> None:
-            # (G, O/G, C/G K K) @ (G, C/G K K, N P) -> (G, O/G, N P)
-            product = self._flat(W) @ self._unfolded(samples)
-            # (G, O/G, N P) -> (O, N, H', row) -> (O, N, H', W') -> (N, O, H', W')
-            y[samples] = product.reshape(O, -1, self.out[0], self.row)[..., : self.out[1]].swapaxes(0, 1)
-            if b:
-                y[samples] += b[0][:, None, None]
+            product = weights @ self._seen(x[samples])
+            if bias is not None:
+                product += bias
+            _store(product, y[samples])
 
         parallel(convolve, self._slices())
         return y
 
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
         xp, (x, W) = get_array_module(gy), (self.x, self.W)
-        gx = xp.empty_like(x) if self.needs[0] else None
+        gx = xp.empty(x.shape, dtype=x.dtype) if self.needs[0] else None
+        K, L = W.shape[2:]
+        # (O, C/G, K, L) -> (G, O/G, C/G, K, L), turned by 180 degrees -> (G, 1, C/G, K L O/G)
+        turned = W.reshape(self.groups, -1, *W.shape[1:])[..., ::-1, ::-1].transpose(0, 2, 3, 4, 1)
+        turned = xp.ascontiguousarray(turned).reshape(self.groups, 1, W.shape[1], -1)
 
         def differentiate(lane: list[slice]) -> Array:
-            gW = xp.zeros_like(self._flat(W))
+            gW = xp.zeros((self.groups, K * L * W.shape[1], W.shape[0] // self.groups), dtype=W.dtype)
             for samples in lane:
-                g = self._rows(gy[samples])
                 if self.needs[1]:
-                    gW += g @ self._unfolded(samples).swapaxes(-1, -2)
+                    gW += self._weight_gradient(x[samples], gy[samples])
                 if gx is not None:
-                    gx[samples] = self._folded(self._flat(W).swapaxes(-1, -2) @ g)
+                    _store(turned @ self._seen_back(gy[samples]), gx[samples])
             return gW
 
         slices = self._slices()
         each = -(-len(slices) // _LANES)
         lanes = parallel(differentiate, [slices[i : i + each] for i in range(0, len(slices), each)])
-        gW = sum(lanes[1:], lanes[0]).reshape(W.shape)
+        # (G, K L C/G, O/G) -> (G, O/G, C/G, K, L) -> (O, C/G, K, L)
+        gW = sum(lanes[1:], lanes[0]).reshape(self.groups, K, L, W.shape[1], -1).transpose(0, 4, 3, 1, 2)
         gb = gy.sum(axis=(0, 2, 3)) if len(self.needs) == 3 else None
-        return (gx, gW if self.needs[1] else None, gb)[: len(self.needs)]
+        return (gx, gW.reshape(W.shape) if self.needs[1] else None, gb)[: len(self.needs)]
 
     def _check(self, x: Array, W: Array, *b: Array) -> None:
         """Raise ValueError if the shapes do not fit; find the output's height and width."""
@@ -107,64 +114,80 @@ class Conv2d(Function):
         self.out = tuple(out_size(*numbers) for numbers in geometry)
         if min(self.out) < 1:
             raise ValueError(f"conv2d: a window of {W.shape[2:]} does not fit into an input of {x.shape[2:]}")
-        self.row = x.shape[3] + 2 * self.padding[1] if self.stride == (1, 1) else self.out[1]  # see `_windows`
-
-    def _flat(self, W: Array) -> Array:
-        # (O, C/G, K, K) -> (G, O/G, C/G K K)
-        return W.reshape(self.groups, W.shape[0] // self.groups, -1)
 
     def _slices(self) -> list[slice]:
-        """Return slices of the batch whose unfolded windows fit into the cache."""
-        each = self.x.shape[1] * math.prod(self.W.shape[2:]) * self.out[0] * self.row
-        step = max(1, _COLUMNS // max(1, each))
+        """Return slices of the batch: matrices wide enough to multiply well, and small enough for the cache."""
+        (O, C, K, L), width = self.W.shape, self.out[1]  # noqa: E741
+        floats = math.prod(self.x.shape[1:]) * L // self.stride[1]
+        most = min(_SMALL // (O // self.groups * C * K * L * width), _ROWS // max(1, floats))
+        step = max(1, most, -(-_NARROW // width))
         return [slice(i, i + step) for i in range(0, self.x.shape[0], step)]
 
-    def _unfolded(self, samples: slice) -> Array:
-        """Return the windows of some samples as columns (G, C/G K K, N P), P = H' * row."""
-        (H, W), (ph, pw) = self.x.shape[2:], self.padding
-        x = self.x[samples].swapaxes(0, 1)  # (C, N, H, W)
-        bordered = self._bordered(*x.shape[:2])
-        bordered[:, :, ph : ph + H, pw : pw + W] = x
-        columns = get_array_module(x).ascontiguousarray(self._windows(bordered))
-        # (C, K, K, N, H', row) -> (G, C/G K K, N P)
-        return columns.reshape(self.groups, -1, math.prod(columns.shape[3:]))
+    def _seen(self, x: Array) -> Array:
+        """Return what each row of the output sees of samples x, (G, H', K L C/G, n W')."""
+        first = -self.padding[0], -self.padding[1]
+        return rows(x, self.groups, self.W.shape[2:], self.out, first, self.stride, self.dilation, (1, 1))
 
-    def _folded(self, columns: Array) -> Array:
-        """Return the sum of the columns' windows, each at its place, (N, C, H, W): the transpose of unfolding."""
-        (_, C, H, W), (ph, pw), kernel = self.x.shape, self.padding, self.W.shape[2:]
-        # (G, C/G K K, N P) -> (C, K, K, N, H', row)
-        columns = columns.reshape(C, *kernel, -1, self.out[0], self.row)
-        bordered = self._bordered(C, columns.shape[3])
-        windows = self._windows(bordered)
-        for i, j in np.ndindex(*kernel):
-            windows[:, i, j] += columns[:, i, j]
-        return bordered[:, :, ph : ph + H, pw : pw + W].swapaxes(0, 1)
+    def _seen_back(self, gy: Array) -> Array:
+        """Return what each row of the input's gradient sees of errors gy `stride` apart, (G, H, K L O/G, n W)."""
+        K, L = self.W.shape[2:]
+        first = self.padding[0] - self.dilation[0] * (K - 1), self.padding[1] - self.dilation[1] * (L - 1)
+        return rows(gy, self.groups, (K, L), self.x.shape[2:], first, (1, 1), self.dilation, self.stride)
 
-    def _rows(self, gy: Array) -> Array:
-        """Return errors (N, O, H', W') as columns (G, O/G, N P), zeros where a row has more than W'."""
-        (N, O, H, W), xp = gy.shape, get_array_module(gy)  # noqa: E741
-        rows = xp.empty((O, N, H, self.row), dtype=gy.dtype)
-        rows[..., :W] = gy.swapaxes(0, 1)
-        rows[..., W:] = 0
-        return rows.reshape(self.groups, O // self.groups, -1)
+    def _weight_gradient(self, x: Array, gy: Array) -> Array:
+        """Return the sum over outputs of what they saw times their errors, (G, K L C/G, O/G)."""
+        seen, (n, O, H, W), xp = self._seen(x), gy.shape, get_array_module(gy)  # noqa: E741
+        errors = gy.reshape(n, self.groups, -1, H, W)
+        if O // self.groups < _WIDE:  # (n, G, O/G, H', W') -> (G, H', O/G, n W')
+            errors = xp.ascontiguousarray(errors.transpose(1, 3, 2, 0, 4)).reshape(self.groups, H, -1, n * W)
+            return (seen @ errors.swapaxes(-1, -2)).sum(axis=1)
+        # One long product: here copying the windows costs less than adding up the products of the rows.
+        errors = xp.ascontiguousarray(errors.transpose(1, 2, 3, 0, 4)).reshape(self.groups, -1, H * n * W)
+        seen = xp.ascontiguousarray(seen.swapaxes(1, 2)).reshape(self.groups, -1, H * n * W)
+        return seen @ errors.swapaxes(-1, -2)
 
-    def _bordered(self, channels: int, samples: int) -> Array:
-        """Return zeros for padded samples (C, N, H + 2 ph + 1, W + 2 pw); the row at the end belongs to nobody."""
-        (H, W), (ph, pw) = self.x.shape[2:], self.padding
-        return get_array_module(self.x).zeros((channels, samples, H + 2 * ph + 1, W + 2 * pw), dtype=self.x.dtype)
 
-    def _windows(self, x: Array) -> Array:
-        """Return the view (C, K, K, N, H', row) of the bordered x: [:, i, j] is what place (i, j) of the window sees.
+def rows(x: Array, groups: int, kernel: tuple[int, int], out: tuple[int, int], first: tuple[int, int],
+         stride: tuple[int, int], dilation: tuple[int, int], apart: tuple[int, int]) -> Array:  # fmt: skip
+    """Return the windows of samples x (n, C, H, W), as matrices for each row of the output: (G, H', K L C/G, n W').
 
-        With a stride of 1 the windows of a row are neighbours in memory, and so are those of the next row but for the
-        few that reach over its end: taking those too, as numbers that nobody uses, makes one long run of all.
-        """
-        (C, N), (K, L), (H, _) = x.shape[:2], self.W.shape[2:], self.out
-        channel, sample, down, right = x.strides
-        (si, sj), (di, dj) = self.stride, self.dilation
-        strides = channel, di * down, dj * right, sample, si * down, sj * right
-        as_strided = get_array_module(x).lib.stride_tricks.as_strided
-        return as_strided(x, (C, K, L, N, H, self.row), strides)
+    Place (i, j) of the window of output (h, w) sees position (h, w) * stride + (i, j) * dilation + first, where x lies
+    `apart` positions apart in a plane of zeros; stride or apart is 1. Only the L shifts along a row are copied: output
+    row h sees the K rows of them from h on, which lie one after the other in memory, so its matrix is a view.
+    """
+    (n, C, H, W), (K, L), xp = x.shape, kernel, get_array_module(x)
+    height = (out[0] - 1) * stride[0] + dilation[0] * (K - 1) + 1
+    shifted = xp.zeros((groups, height, L, C // groups, n, out[1]), dtype=x.dtype)
+    x = x.reshape(n, groups, -1, H, W).transpose(1, 3, 2, 0, 4)  # -> (G, H, C/G, n, W)
+    here, there = _both(H, height, apart[0], -first[0])
+    for j in range(L):
+        offset = first[1] + j * dilation[1]
+        if apart[1] == 1:
+            to, of = _both(out[1], W, stride[1], offset)
+        else:
+            of, to = _both(W, out[1], apart[1], -offset)
+        shifted[:, there, j, :, :, to] = x[:, here, :, :, of]
+    group, row, _, matrix_row, _, item = shifted.strides
+    windows = xp.lib.stride_tricks.as_strided(
+        shifted,
+        (groups, out[0], K, L * C // groups, n * out[1]),
+        (group, stride[0] * row, dilation[0] * row, matrix_row, item),
+    )
+    return windows.reshape(groups, out[0], -1, n * out[1])  # copies only where dilated rows are not neighbours
+
+
+def _both(n: int, size: int, step: int, offset: int) -> tuple[slice, slice]:
+    """Return the k in 0..n and the k * step + offset in 0..size that belong together."""
+    start = max(0, -(offset // step))
+    stop = max(start, min(n, (size - 1 - offset) // step + 1))
+    first = start * step + offset
+    return slice(start, stop), slice(first, max(first, (stop - 1) * step + offset + 1), step)
+
+
+def _store(product: Array, y: Array) -> None:
+    """Write (G, H, O/G, n W) into y (n, O, H, W)."""
+    (n, _, H, W), groups = y.shape, len(product)
+    y.reshape(n, groups, -1, H, W)[...] = product.reshape(groups, H, -1, n, W).transpose(3, 0, 2, 1, 4)
 
 
 def conv2d(x: Any, W: Any, b: Any = None, stride: Pair = 1, padding: Pair = 0, dilation: Pair = 1, groups: int = 1

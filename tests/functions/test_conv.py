@@ -44,12 +44,15 @@ def test_gradients(drawn):
     assert lp.gradcheck(lambda x, W, b: F.conv2d(x, W, b, **geometry), inputs)
 
 
-@pytest.mark.parametrize("columns", [1, 40, 100, 1 << 19])
-def test_the_batch_is_cut_without_a_trace(columns, monkeypatch):
-    """However many samples are unfolded at a time, ragged rests included, the numbers agree."""
+@pytest.mark.parametrize("wide", [1, 1000])
+@pytest.mark.parametrize("floats", [1, 200, 1 << 19])
+def test_the_batch_is_cut_without_a_trace(floats, wide, monkeypatch):
+    """One, two or all samples at a time, and with either way to the weight's gradient, the numbers agree."""
     inputs = normal(5, 2, 4, 4), normal(4, 1, 3, 3), normal(4)
     whole = windows.conv2d(*inputs, padding=1, groups=2)
-    monkeypatch.setattr(conv, "_COLUMNS", columns)
+    monkeypatch.setattr(conv, "_ROWS", floats)
+    monkeypatch.setattr(conv, "_NARROW", 1)
+    monkeypatch.setattr(conv, "_WIDE", wide)
     np.testing.assert_allclose(F.conv2d(*map(lp.Tensor, inputs), padding=1, groups=2).data, whole, rtol=1e-12)
     assert lp.gradcheck(lambda *xs: F.conv2d(*xs, padding=1, groups=2), inputs)
 

@@ -1,0 +1,177 @@
+"""lpnet against PyTorch and QPyTorch on the CPU: `make bench`, or one table: `... -m tests.benchmarks steps`.
+
+Both sides run in turn in one process, on the same arrays, with the same number of threads; a ratio above 1 says that
+lpnet is that many times as fast. Tables go to standard output in Markdown, progress to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import gfloat
+import ml_dtypes
+import numpy as np
+import torch
+from gfloat.formats import format_info_ocp_e4m3
+from qtorch import quant
+
+import lpnet as lp
+import lpnet.functions as F
+from lpnet.backend import get_num_threads, keep_freed_memory, set_num_threads
+
+from . import peers
+from .timing import Comparison, compare
+
+HEADER = "| {} | lpnet, ms | peer, ms | peer / lpnet |\n|{}---:|---:|---:|"
+SHAPES = ((3, 32, 32), (16, 32, 32), (32, 16, 16), (64, 16, 16), (128, 8, 8), (256, 8, 8))  # channels, height, width
+NETWORKS = {"lenet": (1, 28, 28), "vgg16": (3, 32, 32), "preresnet20": (3, 32, 32)}
+BATCH = 128
+
+
+def head(*names: str) -> str:
+    """Return the first two lines of a table of comparisons."""
+    return HEADER.format(" | ".join(names), "---|" * len(names))
+
+
+def quantizers() -> Iterator[str]:
+    """Rounding 8.4 million numbers."""
+    yield head("format", "rounding", "peer")
+    x = np.random.default_rng(0).standard_normal((128, 64, 32, 32), np.float32)
+    t = torch.from_numpy(x)
+    theirs: dict[str, Callable[[str], torch.Tensor]] = {
+        "bfp8": lambda mode: quant.block_quantize(t, wl=8, dim=0, rounding=mode),
+        "bfp8:tensor": lambda mode: quant.block_quantize(t, wl=8, dim=-1, rounding=mode),
+        "fixed8.6": lambda mode: quant.fixed_point_quantize(t, wl=8, fl=6, rounding=mode),
+        "e4m3": lambda mode: quant.float_quantize(t, exp=4, man=3, rounding=mode),
+    }
+    for mode in ("stochastic", "nearest"):
+        for name, function in theirs.items():
+            yield compare(lambda: lp.quantize(x, name, mode), lambda: function(mode)).row(name, mode, "QPyTorch")  # noqa: B023
+    few = x.ravel()[: 1 << 20]
+    cast = compare(lambda: lp.quantize(x, "e4m3"),
+                   lambda: x.astype(ml_dtypes.float8_e4m3fn).astype(np.float32))  # fmt: skip
+    yield cast.row("e4m3", "nearest", "ml_dtypes")
+    yield compare(lambda: lp.quantize(few, "e4m3"),
+                  lambda: gfloat.round_ndarray(format_info_ocp_e4m3, few)).row("e4m3, 1 M", "nearest", "gfloat")  # fmt: skip
+
+
+def convolution() -> Iterator[str]:
+    """3x3 convolutions of a batch, from `channels` to as many (at least 16), float."""
+    yield head("channels, height, width", "direction")
+    rng = np.random.default_rng(0)
+    for c, h, w in SHAPES:
+        x, W = rng.standard_normal((BATCH, c, h, w), np.float32), rng.standard_normal((max(c, 16), c, 3, 3), np.float32)
+        gy = rng.standard_normal((BATCH, max(c, 16), h, w), np.float32)
+        ours, theirs = _our_convolution(x, W, gy), _their_convolution(x, W, gy)
+        for direction, a, b in zip(("forward", "forward and backward"), ours, theirs, strict=True):
+            yield compare(a, b).row(f"{c}, {h}, {w}", direction)
+
+
+def _our_convolution(x: np.ndarray, W: np.ndarray, gy: np.ndarray) -> tuple[Callable[[], object], ...]:
+    def forward(grad: bool = False) -> lp.Tensor:
+        return F.conv2d(lp.Tensor(x, requires_grad=grad), lp.Tensor(W, requires_grad=grad), padding=1)
+
+    return forward, lambda: forward(True).backward(gy)
+
+
+def _their_convolution(x: np.ndarray, W: np.ndarray, gy: np.ndarray) -> tuple[Callable[[], object], ...]:
+    x, W, gy = (torch.from_numpy(a) for a in (x, W, gy))
+
+    def forward(grad: bool = False) -> torch.Tensor:
+        return torch.nn.functional.conv2d(x.clone().requires_grad_(grad) if grad else x,
+                                          W.clone().requires_grad_(grad) if grad else W, padding=1)  # fmt: skip
+
+    return forward, lambda: forward(True).backward(gy)
+
+
+def batch(shape: tuple[int, ...], n: int = BATCH) -> tuple[np.ndarray, np.ndarray]:
+    """Return images and labels."""
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((n, *shape), np.float32), rng.integers(0, 10, n)
+
+
+def network(name: str, low: bool) -> lp.nn.Module:
+    """Return a network, with its layers marked for bfp8 if `low`."""
+    lp.manual_seed(0)
+    model = lp.models.build(name, NETWORKS[name], 10)
+    lp.nn.lower(model, "bfp8" if low else None)
+    return model
+
+
+def trainer(model: lp.nn.Module, low: bool, x: np.ndarray, labels: np.ndarray) -> Callable[[], float]:
+    """Return a function that takes one training step and returns the loss."""
+    optimizer = lp.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4,
+                             precision="bfp8" if low else None)  # fmt: skip
+
+    def train() -> float:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(lp.Tensor(x)), labels)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return train
+
+
+def _step(name: str, low: bool) -> Comparison:
+    x, labels = batch(NETWORKS[name])
+    model = network(name, low)
+    theirs = peers.trainer(peers.twin(model), low, x, labels)
+    return compare(trainer(model, low, x, labels), theirs, rounds=3 if low and name != "lenet" else 5, least=0.5)
+
+
+def steps() -> Iterator[str]:
+    """One training step, batch 128, SGD with momentum; the peer is PyTorch, with QPyTorch at 8 bits."""
+    yield head("network", "precision")
+    for name in NETWORKS:
+        for low in (False, True):
+            yield _step(name, low).row(name, "bfp8" if low else "float")
+
+
+def memory() -> Iterator[str]:
+    """Peak memory of a training step beyond that of the imports, in MB; each side in a process of its own."""
+    yield "| network | precision | lpnet | PyTorch | lpnet / PyTorch |\n|---|---|---:|---:|---:|"
+    for name in NETWORKS:
+        for low in (False, True):
+            ours, theirs = (_peak(name, low, side) for side in ("lpnet", "torch"))
+            yield f"| {name} | {'bfp8' if low else 'float'} | {ours:.0f} | {theirs:.0f} | {ours / theirs:.2f} |"
+
+
+def _peak(name: str, low: bool, side: str) -> float:
+    command = [sys.executable, "-m", "tests.benchmarks.memory", name, side, *["low"] * low]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def scaling() -> Iterator[str]:
+    """Time of a PreResNet step in bfp8 against batch, width, depth and threads."""
+    yield "| what | size | ms | relative to the size |\n|---|---:|---:|---:|"
+
+
+TABLES = {f.__name__: f for f in (quantizers, convolution, steps, memory, scaling)}
+
+
+def main() -> None:
+    """Print the tables asked for, or all."""
+    parser = argparse.ArgumentParser(prog="tests.benchmarks", description=__doc__)
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"{', '.join(TABLES)}; none: all")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.tables) - set(TABLES):
+        parser.error(f"unknown table {min(unknown)!r}; the tables are {', '.join(TABLES)}")
+    keep_freed_memory()  # as the command line does; it serves both sides
+    torch.set_num_threads(get_num_threads())
+    print(f"{datetime.date.today()}, {platform.machine()}, {get_num_threads()} threads of {os.cpu_count()} processors, "
+          f"Python {platform.python_version()}, NumPy {np.__version__}, PyTorch {torch.__version__}")  # fmt: skip
+    for name in arguments.tables or TABLES:
+        print(f"\n### {name}: {TABLES[name].__doc__}\n", flush=True)
+        for line in TABLES[name]():
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
