@@ -144,9 +144,10 @@ class Blocked(Format):
         xp, shape = get_array_module(x), self.block_shape(x.shape)
         if x.size == 0:
             return xp.zeros(shape, x.dtype)
-        magnitude = abs(x)
         if self.block is None or x.ndim == 0:
-            return magnitude.max(axis=tuple(i for i, n in enumerate(shape) if n == 1), keepdims=True)
+            over = tuple(i for i, n in enumerate(shape) if n == 1)
+            return abs(xp.maximum(x.max(axis=over, keepdims=True), -x.min(axis=over, keepdims=True)))
+        magnitude = abs(x)
         axis = self.positive_axis(x.shape)
         block = min(self.block, x.shape[axis])
         if missing := -x.shape[axis] % block:

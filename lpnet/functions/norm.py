@@ -7,7 +7,7 @@ from typing import Any
 from ..backend import get_array_module, parallel
 from ..tensor import Array, Function, Tensor
 
-_PIECE = 1 << 18  # numbers whose channels are normalized at a time: they stay in the processor's cache
+_PIECE = 1 << 18  # numbers normalized at a time: they stay in the processor's cache
 
 
 def _normalize(x: Array, mean: Array, inverse: Array) -> Array:
@@ -29,7 +29,8 @@ def _gradient(g: Array, xhat: Array, inverse: Array, over: tuple[int, ...]) -> A
 class BatchNorm(Function):
     """Normalizes each channel over the batch, or with a given mean and variance; keeps `mean`, `var` and `count`."""
 
-    # y = weight xhat + bias, channel by channel; some channels at a time
+    # y = weight xhat + bias, channel by channel. An array (N, C, ...) is worked on as rows (n, C S) of some samples at a
+    # time, with each channel's numbers repeated S times: numpy is twice as fast on long rows alike.
     def __init__(self, eps: float, mean: Array | None = None, var: Array | None = None) -> None:
         if (mean is None) != (var is None):
             raise ValueError("batch_norm: give both mean and var, or neither")
@@ -37,57 +38,83 @@ class BatchNorm(Function):
 
     def forward(self, x: Array, weight: Array, bias: Array) -> Array:
         self._check(x, weight, bias)
-        xp, column = get_array_module(x), (1, -1, *[1] * (x.ndim - 2))  # (C,) -> (1, C, 1, 1)
-        self.x, self.weight, bias = x, weight.reshape(column), bias.reshape(column)
-        self.over = tuple(i for i in range(x.ndim) if i != 1)
-        self.mean, self.var = self._statistics(x, column)
+        xp = get_array_module(x)
+        self.x, self.weight = xp.ascontiguousarray(x), weight
+        self.mean, self.var = (v.astype(x.dtype) for v in self.given) if self.given else self._statistics()
         self.inverse = 1 / xp.sqrt(self.var + self.eps)
         y = xp.empty(x.shape, dtype=xp.result_type(x, weight))
+        scale = weight * self.inverse
+        scales, shifts = self._wide(scale), self._wide(bias - self.mean * scale)
 
-        def normalize(c: tuple[Any, ...]) -> None:
-            y[c] = _normalize(x[c], self.mean[c], self.inverse[c])
-            y[c] *= self.weight[c]
-            y[c] += bias[c]
+        def normalize(samples: slice) -> None:
+            rows = self._rows(y, samples)
+            xp.multiply(self._rows(self.x, samples), scales, out=rows)
+            rows += shifts
 
-        parallel(normalize, self._channels())
+        parallel(normalize, self._slices())
         return y
 
     def backward(self, gy: Array) -> tuple[Array | None, Array, Array]:
-        xp = get_array_module(gy)
-        gx = xp.empty_like(self.x) if self.needs[0] else None
-        gweight, gbias = xp.empty_like(self.mean, dtype=gy.dtype), xp.empty_like(self.mean, dtype=gy.dtype)
+        xp, gy = get_array_module(gy), get_array_module(gy).ascontiguousarray(gy)
+        means = self._wide(self.mean)
 
-        def differentiate(c: tuple[Any, ...]) -> None:
-            # xhat is made again rather than kept: x is kept by whoever made it
-            g, xhat = gy[c], _normalize(self.x[c], self.mean[c], self.inverse[c])
-            gweight[c] = (g * xhat).sum(axis=self.over, keepdims=True)
-            gbias[c] = g.sum(axis=self.over, keepdims=True)
-            if gx is not None:
-                g = g * self.weight[c]
-                gx[c] = g * self.inverse[c] if self.given else _gradient(g, xhat, self.inverse[c], self.over)
+        def sums(samples: slice) -> tuple[Array, Array]:
+            g = self._rows(gy, samples)
+            return self._sum(g), self._dot(g, self._rows(self.x, samples) - means)
 
-        parallel(differentiate, self._channels())
-        return gx, gweight.reshape(-1), gbias.reshape(-1)
+        gbias, gweight = (sum(parts) for parts in zip(*parallel(sums, self._slices()), strict=True))
+        gweight *= self.inverse
+        if not self.needs[0]:
+            return None, gweight, gbias
+        # gx = weight / std (g - mean(g) - xhat mean(g xhat)); with a given mean and variance only the first term
+        gx, scale = xp.empty(self.x.shape, dtype=gy.dtype), self.weight * self.inverse
+        slope = -scale * gweight * self.inverse / self.count
+        scales, slopes = self._wide(scale), self._wide(slope)
+        shifts = self._wide(-scale * gbias / self.count - slope * self.mean)
 
-    def _statistics(self, x: Array, column: tuple[int, ...]) -> tuple[Array, Array]:
-        """Return mean and variance, each (1, C, 1, 1)."""
-        if self.given:
-            return tuple(v.astype(x.dtype).reshape(column) for v in self.given)
-        xp = get_array_module(x)
-        mean = xp.empty([n if i == 1 else 1 for i, n in enumerate(x.shape)], dtype=x.dtype)
-        var = xp.empty_like(mean)
+        def differentiate(samples: slice) -> None:
+            rows = self._rows(gx, samples)
+            xp.multiply(self._rows(gy, samples), scales, out=rows)
+            if not self.given:
+                towards = self._rows(self.x, samples) * slopes
+                towards += shifts
+                rows += towards
 
-        def measure(c: tuple[Any, ...]) -> None:
-            mean[c] = x[c].mean(axis=self.over, keepdims=True)
-            var[c] = xp.square(x[c] - mean[c]).mean(axis=self.over, keepdims=True)
+        parallel(differentiate, self._slices())
+        return gx, gweight, gbias
 
-        parallel(measure, self._channels())
-        return mean, var
+    def _statistics(self) -> tuple[Array, Array]:
+        """Return the mean and variance of each channel, (C,)."""
+        sums = parallel(lambda samples: self._sum(self._rows(self.x, samples)), self._slices())
+        mean = sum(sums) / self.count
+        means = self._wide(mean)
 
-    def _channels(self) -> list[tuple[Any, ...]]:
-        """Return the indices of some channels at a time."""
-        step = max(1, _PIECE // max(1, self.count))
-        return [(slice(None), slice(i, i + step)) for i in range(0, self.x.shape[1], step)]
+        def squares(samples: slice) -> Array:
+            centred = self._rows(self.x, samples) - means
+            return self._dot(centred, centred)
+
+        return mean, sum(parallel(squares, self._slices())) / self.count
+
+    def _slices(self) -> list[slice]:
+        """Return slices of some samples at a time."""
+        step = max(1, _PIECE * len(self.x) // max(1, self.x.size))
+        return [slice(i, i + step) for i in range(0, len(self.x), step)]
+
+    def _rows(self, array: Array, samples: slice) -> Array:
+        return array[samples].reshape(-1, array[0].size)  # (n, C, ...) -> (n, C S)
+
+    def _wide(self, values: Array) -> Array:
+        return values.repeat(self.x[0, 0].size)  # (C,) -> (C S,)
+
+    def _sum(self, rows: Array) -> Array:
+        # (n, C S) -> (n C, S) -> (n, C) -> (C,); BLAS adds twice as fast as a sum over two axes
+        channels = rows.reshape(-1, self.x[0, 0].size)
+        ones = get_array_module(rows).ones(channels.shape[1], dtype=rows.dtype)
+        return (channels @ ones).reshape(len(rows), -1).sum(axis=0)
+
+    def _dot(self, a: Array, b: Array) -> Array:
+        shape = len(a), -1, self.x[0, 0].size  # (n, C S) -> (n, C, S)
+        return get_array_module(a).einsum("ncs,ncs->c", a.reshape(shape), b.reshape(shape))
 
     def _check(self, x: Array, weight: Array, bias: Array) -> None:
         """Raise ValueError if the shapes do not fit or there is nothing to take a variance of; count the values."""

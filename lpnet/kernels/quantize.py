@@ -1,47 +1,153 @@
-"""Rounding in pieces that stay in the processor's cache, where temporary arrays cost little, on all threads."""
+"""Rounding in pieces that stay in the processor's cache, on all threads; common formats in as few passes as it takes.
+
+`Format.quantize` explains what is done, here it is done fast: a test holds the two together, bit for bit. A format
+without a kernel of its own is rounded piece by piece by `Format.quantize` itself.
+"""
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .. import random
-from ..backend import parallel
-from ..formats import Format, format
-from ..rounding import Stochastic
+from ..backend import get_num_threads, parallel
+from ..formats import BlockFloatingPoint, FixedPoint, FloatingPoint, Format, format
+from ..formats.base import quiet
+from ..rounding import Stochastic, mode, nearest
 
-CHUNK = 1 << 17  # elements: the half dozen temporaries of one piece stay in the cache
+SMALL, LARGE = 1 << 17, 1 << 19  # numbers a piece: more than the threads' taking turns costs, within the cache
+Array = np.ndarray
+Rounding = str | Stochastic
+Kernel = Callable[[Array, Array, Rounding, random.Stream], None]  # rounds x into y, drawing from the stream
 
 
-def quantize(
-    x: Any, fmt: Format | str, rounding: str | Stochastic = "nearest", stream: random.Stream | None = None
-) -> Any:
+def quantize(x: Any, fmt: Format | str, rounding: Rounding = "nearest", stream: random.Stream | None = None) -> Any:
     """Return the array `x` rounded to a format, or the format of that name: same shape, same dtype.
 
     This is `fmt.quantize(x, rounding, stream)`, done piece by piece where the format allows it. Raises TypeError for
     arrays that are not float32 or float64, ValueError for an unknown format or rounding.
     """
-    fmt = format(fmt)
-    if not isinstance(x, np.ndarray) or x.size <= CHUNK or x.dtype not in (np.float32, np.float64):
+    fmt, stochastic = format(fmt), rounding == "stochastic" or isinstance(rounding, Stochastic)
+    if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64) or x.size == 0:
         return fmt.quantize(x, rounding, stream)
     rows = x.reshape(-1) if fmt.rows_independent(x.reshape(-1)[:1]) else np.ascontiguousarray(x)
+    own = kernel(fmt, rows) if stochastic or rounding == "nearest" else None
     if not fmt.rows_independent(rows):
+        if own is None:
+            return fmt.quantize(x, rounding, stream)
+        rows = rows.reshape(-1)  # one block: its kernel knows the scale
+    elif own is None and x.size <= SMALL:
         return fmt.quantize(x, rounding, stream)
-    return _by_rows(fmt, rows, rounding, stream).reshape(x.shape)
-
-
-def _by_rows(fmt: Format, x: np.ndarray, rounding: str | Stochastic, stream: random.Stream | None) -> np.ndarray:
-    """Round some x[i] at a time; each piece reads its own part of the random bits of one site."""
-    stochastic = rounding == "stochastic" or isinstance(rounding, Stochastic)
     seed, site = random.current(stream).take() if stochastic else (0, 0)
-    width = math.prod(x.shape[1:])
-    step = max(1, CHUNK // width)
-    y = np.empty_like(x)
+    width = math.prod(rows.shape[1:])
+    step = max(1, min(LARGE, max(SMALL, -(-x.size // get_num_threads()))) // width)
+    y, own = np.empty_like(rows), own or _explained(fmt)
 
     def piece(i: int) -> None:
-        y[i : i + step] = fmt.quantize(x[i : i + step], rounding, random.Window(seed, site, i * width))
+        with quiet():
+            own(rows[i : i + step], y[i : i + step], rounding, random.Window(seed, site, i * width))
 
-    parallel(piece, range(0, len(x), step))
-    return y
+    parallel(piece, range(0, len(rows), step))
+    return y.reshape(x.shape)
+
+
+def _explained(fmt: Format) -> Kernel:
+    """Return what `Format.quantize` does, as a kernel."""
+
+    def explained(x: Array, y: Array, rounding: Rounding, stream: random.Stream) -> None:
+        y[...] = fmt.quantize(x, rounding, stream)
+
+    return explained
+
+
+@functools.singledispatch
+def kernel(fmt: Format, x: Array) -> Kernel | None:
+    """Return what rounds pieces of x to nearest or stochastically, or None where only the format itself does."""
+    return None
+
+
+@kernel.register
+def _(fmt: FixedPoint, x: Array) -> Kernel | None:
+    if not fmt.saturate or fmt.wl > np.finfo(x.dtype).nmant:
+        return None
+    gap = fmt.spacing(x)
+    low, high = fmt.min / fmt.smallest, fmt.max / fmt.smallest
+    return functools.partial(_integers, lambda _: gap, low, high) if gap == fmt.smallest else None
+
+
+@kernel.register
+def _(fmt: BlockFloatingPoint, x: Array) -> Kernel | None:
+    if not fmt.symmetric or fmt.block is not None or fmt.wl > np.finfo(x.dtype).nmant:
+        return None
+    high = 2.0 ** (fmt.wl - 1) - 1
+    if fmt.rows_independent(x):
+        return functools.partial(_integers, fmt.spacing, -high, high)
+    if fmt.axis is not None and x.ndim > 1:
+        return None
+    flat = x.reshape(-1)
+    ends = parallel(lambda i: fmt.block_max(flat[i : i + LARGE]), range(0, flat.size, LARGE))
+    gap = fmt.spacing(np.max(ends, axis=0))
+    return functools.partial(_integers, lambda _: gap, -high, high)
+
+
+@kernel.register
+def _(fmt: FloatingPoint, x: Array) -> Kernel | None:
+    own = np.finfo(x.dtype)
+    exact = fmt.man < own.nmant and own.minexp + fmt.man <= fmt.emin and fmt.emax < own.maxexp
+    if not (exact and fmt.saturate and fmt.subnormals and fmt.has_nan):
+        return None
+    return functools.partial(_floats, fmt.man, 2.0**fmt.emin, 2.0**fmt.emax, fmt.max)
+
+
+def _integers(spacing: Callable[[Array], Array], low: float, high: float, x: Array, y: Array, rounding: Rounding,
+              stream: random.Stream) -> None:  # fmt: skip
+    """Round to the integers low..high times a gap that is the same for a whole x[i]."""
+    gap = spacing(x)
+    if np.min(gap) < np.finfo(x.dtype).tiny:  # one over it may be infinite
+        np.divide(x, gap, out=y)
+    else:
+        np.multiply(x, 1 / gap, out=y)
+    _round(y, high, rounding, stream)
+    np.clip(y, low, high, out=y)
+    y *= gap
+    y += 0.0  # -0.0 + 0.0 is +0.0
+
+
+def _floats(man: int, low: float, high: float, top: float, x: Array, y: Array, rounding: Rounding,
+            stream: random.Stream) -> None:  # fmt: skip
+    """Round to floating point numbers up to `top`, whose exponents are those of low..high."""
+    bits, own = np.dtype(f"u{x.itemsize}"), np.finfo(x.dtype)
+    sign = bits.type(1 << (8 * x.itemsize - 1))
+    exponent = bits.type(((1 << own.nexp) - 1) << own.nmant)
+    gap = np.empty_like(x)
+    np.bitwise_and(x.view(bits), exponent, out=gap.view(bits))  # 2^floor(log2 |x|)
+    np.clip(gap, low, high, out=gap)
+    gap *= 2.0**-man
+    np.divide(x, gap, out=y)
+    _round(y, 2.0 ** (man + 1), rounding, stream)
+    y *= gap
+    np.clip(y, -top, top, out=y)
+    np.abs(y, out=y)
+    signs = np.bitwise_and(x.view(bits), sign, out=gap.view(bits))
+    np.bitwise_or(y.view(bits), signs, out=y.view(bits))  # zeros, too, have the sign of what was rounded
+
+
+def _round(n: Array, high: float, rounding: Rounding, stream: random.Stream) -> None:
+    """Round to integers in place; above `high` only that they are not below it matters."""
+    if rounding == "nearest":
+        np.rint(n, out=n)
+        return
+    stochastic = Stochastic() if rounding == "stochastic" else rounding
+    u = stochastic.uniform(n, stream)
+    if high <= 2.0 ** (np.finfo(n.dtype).nmant - 16):
+        # n goes up iff u < n - floor(n). Up to here n - u, and so its ceiling, is exact enough to tell.
+        n -= u
+        np.ceil(n, out=n)
+    else:
+        whole = np.floor(n)
+        n -= whole
+        np.add(whole, u < n, out=n)

@@ -110,7 +110,7 @@ class _BatchNorm(Module):
             return F.batch_norm(x, self.weight, self.bias, self.running_mean.data, self.running_var.data, self.eps)
         norm = BatchNorm(self.eps)
         y = norm(x, self.weight, self.bias)
-        self.observe(norm.mean.ravel(), norm.var.ravel(), norm.count)
+        self.observe(norm.mean, norm.var, norm.count)
         return y
 
     def observe(self, mean: Any, var: Any, count: int) -> None:
