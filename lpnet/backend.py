@@ -61,6 +61,7 @@ def to_device(x: Any, device: str) -> Any:
     return sys.modules["cupy"].asarray(x)
 
 
+_WORTH = 1 << 18  # numbers; for fewer a second thread costs more than it brings
 _n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -118,6 +119,24 @@ def parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> list[
         for task in tasks:
             task.result()
     return results
+
+
+def slices(n: int, size: int, most: int = 1 << 18) -> list[slice]:
+    """Return slices of n samples of `size` numbers, a power of two each: what is worked on at a time, in the cache."""
+    step = 1 << max(1, most // max(1, size)).bit_length() - 1
+    return [slice(i, i + step) for i in range(0, n, step)]
+
+
+def elementwise(function: Callable[..., Any], *arrays: Any) -> Any:
+    """Return function(*arrays, out=...) of arrays of one shape and dtype, large ones in pieces on all threads."""
+    x = arrays[0]
+    plain = all(isinstance(a, np.ndarray) and a.flags.c_contiguous for a in arrays)
+    if not plain or x.size < _WORTH or any(a.shape != x.shape or a.dtype != x.dtype for a in arrays):
+        return function(*arrays)
+    flat, y = [a.reshape(-1) for a in arrays], np.empty_like(x)
+    out = y.reshape(-1)
+    parallel(lambda s: function(*(a[s] for a in flat), out=out[s]), slices(x.size, 1))
+    return y
 
 
 def keep_freed_memory() -> None:

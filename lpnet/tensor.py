@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import precision as _precision
-from .backend import get_array_module, to_device
+from .backend import elementwise, get_array_module, to_device
 
 Array = Any  # numpy.ndarray or cupy.ndarray
 _grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
@@ -185,7 +185,7 @@ def _step(function: Function, gy: Array, grads: dict[int, Array]) -> None:
         if rounds and (function.rounds or function.sums or summed):
             gx = function.precision.round("error", gx)
         if id(x) in grads:  # a value used more than once: the sum is an operation too
-            gx = as_array(grads[id(x)] + gx)
+            gx = as_array(elementwise(get_array_module(gx).add, grads[id(x)], gx))
             gx = function.precision.round("error", gx) if rounds else gx
         grads[id(x)] = gx
 

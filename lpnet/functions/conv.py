@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import get_array_module, parallel
+from ..backend import get_array_module, parallel, slices
 from ..tensor import Array, Function, Tensor
 
 Pair = int | tuple[int, int]
-_ROWS = 1 << 18  # floats of shifted rows at a time: they stay in the processor's cache
 _SMALL = 10**6  # multiplications of one matrix product: up to here OpenBLAS takes its operands as they lie
-_NARROW = 64  # columns of a matrix; below, products are slow
+_NARROW = 32  # columns of a matrix; with fewer, products are slow
 _WIDE = 96  # output channels; see `_weight_gradient`
 _LANES = 8  # sums of the weight's gradient kept apart, then added in order: the same whatever the number of threads
 
@@ -67,10 +66,7 @@ class Conv2d(Function):
         weights = xp.ascontiguousarray(W.transpose(0, 2, 3, 1)).reshape(self.groups, 1, -1, W[0].size)
 
         def convolve(samples: slice) -> None:
-            product = weights @ self._seen(x[samples])
-            if bias is not None:
-                product += bias
-            _store(product, y[samples])
+            _multiply(weights, self._seen(x[samples]), bias, y[samples])
 
         parallel(convolve, self._slices())
         return y
@@ -89,12 +85,12 @@ class Conv2d(Function):
                 if self.needs[1]:
                     gW += self._weight_gradient(x[samples], gy[samples])
                 if gx is not None:
-                    _store(turned @ self._seen_back(gy[samples]), gx[samples])
+                    _multiply(turned, self._seen_back(gy[samples]), None, gx[samples])
             return gW
 
-        slices = self._slices()
-        each = -(-len(slices) // _LANES)
-        lanes = parallel(differentiate, [slices[i : i + each] for i in range(0, len(slices), each)])
+        parts = self._slices()
+        each = -(-len(parts) // _LANES)
+        lanes = parallel(differentiate, [parts[i : i + each] for i in range(0, len(parts), each)])
         # (G, K L C/G, O/G) -> (G, O/G, C/G, K, L) -> (O, C/G, K, L)
         gW = sum(lanes[1:], lanes[0]).reshape(self.groups, K, L, W.shape[1], -1).transpose(0, 4, 3, 1, 2)
         gb = gy.sum(axis=(0, 2, 3)) if len(self.needs) == 3 else None
@@ -116,12 +112,7 @@ class Conv2d(Function):
             raise ValueError(f"conv2d: a window of {W.shape[2:]} does not fit into an input of {x.shape[2:]}")
 
     def _slices(self) -> list[slice]:
-        """Return slices of the batch: matrices wide enough to multiply well, and small enough for the cache."""
-        (O, C, K, L), width = self.W.shape, self.out[1]  # noqa: E741
-        floats = math.prod(self.x.shape[1:]) * L // self.stride[1]
-        most = min(_SMALL // (O // self.groups * C * K * L * width), _ROWS // max(1, floats))
-        step = max(1, most, -(-_NARROW // width))
-        return [slice(i, i + step) for i in range(0, self.x.shape[0], step)]
+        return slices(len(self.x), math.prod(self.x.shape[1:]) * self.W.shape[3] // self.stride[1])
 
     def _seen(self, x: Array) -> Array:
         """Return what each row of the output sees of samples x, (G, H', K L C/G, n W')."""
@@ -157,15 +148,17 @@ def rows(x: Array, groups: int, kernel: tuple[int, int], out: tuple[int, int], f
     """
     (n, C, H, W), (K, L), xp = x.shape, kernel, get_array_module(x)
     height = (out[0] - 1) * stride[0] + dilation[0] * (K - 1) + 1
-    shifted = xp.zeros((groups, height, L, C // groups, n, out[1]), dtype=x.dtype)
+    shifted = xp.empty((groups, height, L, C // groups, n, out[1]), dtype=x.dtype)
     x = x.reshape(n, groups, -1, H, W).transpose(1, 3, 2, 0, 4)  # -> (G, H, C/G, n, W)
     here, there = _both(H, height, apart[0], -first[0])
+    _clear(shifted, 1, there)
     for j in range(L):
         offset = first[1] + j * dilation[1]
         if apart[1] == 1:
             to, of = _both(out[1], W, stride[1], offset)
         else:
             of, to = _both(W, out[1], apart[1], -offset)
+        _clear(shifted[:, :, j], 4, to)
         shifted[:, there, j, :, :, to] = x[:, here, :, :, of]
     group, row, _, matrix_row, _, item = shifted.strides
     windows = xp.lib.stride_tricks.as_strided(
@@ -181,13 +174,31 @@ def _both(n: int, size: int, step: int, offset: int) -> tuple[slice, slice]:
     start = max(0, -(offset // step))
     stop = max(start, min(n, (size - 1 - offset) // step + 1))
     first = start * step + offset
-    return slice(start, stop), slice(first, max(first, (stop - 1) * step + offset + 1), step)
+    return slice(start, stop, 1), slice(first, max(first, (stop - 1) * step + offset + 1), step)
 
 
-def _store(product: Array, y: Array) -> None:
-    """Write (G, H, O/G, n W) into y (n, O, H, W)."""
-    (n, _, H, W), groups = y.shape, len(product)
-    y.reshape(n, groups, -1, H, W)[...] = product.reshape(groups, H, -1, n, W).transpose(3, 0, 2, 1, 4)
+def _clear(x: Array, axis: int, but: slice) -> None:
+    """Set x to zero outside of a slice of an axis."""
+    outside = [slice(but.start), slice(but.stop, None)] if but.step == 1 else [slice(None)]
+    for part in outside:
+        x[(slice(None),) * axis + (part,)] = 0
+
+
+def _multiply(W: Array, seen: Array, bias: Array | None, y: Array) -> None:
+    """Write W (G, 1, O, K) times seen (G, H, K, n W), plus bias (G, 1, O, 1), into y (n, G O, H, W).
+
+    A product takes so many samples that it stays small.
+    """
+    (n, _, H, width), (G, _, O, K) = y.shape, W.shape  # noqa: E741
+    most = max(_NARROW, _SMALL // (O * K)) // width
+    each = max(m for m in range(1, n + 1) if n % m == 0 and (m == 1 or m <= most))
+    # (G, H, K, n W) -> (G, H, n/m, K, m W)
+    product = W[:, :, None] @ seen.reshape(G, H, K, -1, each * width).swapaxes(2, 3)
+    if bias is not None:
+        product += bias[:, :, None]
+    # (G, H, n/m, O, m W) -> (n/m, m, G, O, H, W)
+    product = product.reshape(G, H, -1, O, each, width).transpose(2, 4, 0, 3, 1, 5)
+    y.reshape(product.shape)[...] = product
 
 
 def conv2d(x: Any, W: Any, b: Any = None, stride: Pair = 1, padding: Pair = 0, dilation: Pair = 1, groups: int = 1

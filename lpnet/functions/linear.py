@@ -4,7 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from ..backend import get_array_module, one_blas_thread, parallel, slices
 from ..tensor import Array, Function, Tensor
+
+
+_PRODUCT = 1 << 22  # multiplications: for fewer a second thread costs more than it brings
+
+
+def product(a: Array, b: Array) -> Array:
+    """Return a @ b, some rows of `a` at a time on all threads.
+
+    BLAS never gets to start threads of its own: after a product they wait busily for the next, on our processors.
+    """
+    xp, work = get_array_module(a), a.size * b.shape[-1]
+    if xp is not np or a.ndim != 2 or b.ndim != 2 or work < _PRODUCT:
+        with one_blas_thread():
+            return a @ b
+    y = np.empty((len(a), b.shape[1]), dtype=np.result_type(a, b))
+    parallel(lambda rows: np.matmul(a[rows], b, out=y[rows]), slices(len(a), work // len(a), _PRODUCT // 2))
+    return y
 
 
 class MatMul(Function):
@@ -13,7 +33,7 @@ class MatMul(Function):
         if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-min(2, b.ndim)]:
             raise ValueError(f"matmul: shapes {a.shape} and {b.shape} do not fit")
         self.a, self.b = a, b
-        return a @ b
+        return product(a, b)
 
     def backward(self, gy: Array) -> tuple[Array | None, Array | None]:
         # A vector is a matrix of one row on the left, of one column on the right, and loses that axis in the result.
@@ -21,8 +41,8 @@ class MatMul(Function):
         b = self.b[:, None] if self.b.ndim == 1 else self.b
         gy = gy[..., None] if self.b.ndim == 1 else gy
         gy = gy[..., None, :] if self.a.ndim == 1 else gy
-        ga = gy @ b.swapaxes(-1, -2) if self.needs[0] else None
-        gb = a.swapaxes(-1, -2) @ gy if self.needs[1] else None
+        ga = product(gy, b.swapaxes(-1, -2)) if self.needs[0] else None
+        gb = product(a.swapaxes(-1, -2), gy) if self.needs[1] else None
         if ga is not None and self.a.ndim == 1:
             ga = ga[..., 0, :]  # (..., 1, K) -> (..., K)
         if gb is not None and self.b.ndim == 1:
@@ -43,15 +63,15 @@ class Linear(Function):
         if b and b[0].shape != W.shape[:1]:
             raise ValueError(f"linear: bias of shape {b[0].shape} does not fit a weight of shape {W.shape} (out, in)")
         self.x, self.W = x, W
-        y = x @ W.T
+        y = product(x, W.T)
         if b:
             y += b[0]
         return y
 
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
         gy2 = gy.reshape(-1, gy.shape[-1])  # (..., out) -> (N, out)
-        gx = gy @ self.W if self.needs[0] else None
-        gW = gy2.T @ self.x.reshape(-1, self.x.shape[-1]) if self.needs[1] else None
+        gx = product(gy, self.W) if self.needs[0] else None
+        gW = product(gy2.T, self.x.reshape(-1, self.x.shape[-1])) if self.needs[1] else None
         return (gx, gW, gy2.sum(axis=0))[: len(self.needs)]
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import get_array_module, parallel
+from ..backend import get_array_module, parallel, slices
 from ..tensor import Array, Function, Tensor
-
-_PIECE = 1 << 18  # numbers normalized at a time: they stay in the processor's cache
 
 
 def _normalize(x: Array, mean: Array, inverse: Array) -> Array:
@@ -96,9 +94,7 @@ class BatchNorm(Function):
         return mean, sum(parallel(squares, self._slices())) / self.count
 
     def _slices(self) -> list[slice]:
-        """Return slices of some samples at a time."""
-        step = max(1, _PIECE * len(self.x) // max(1, self.x.size))
-        return [slice(i, i + step) for i in range(0, len(self.x), step)]
+        return slices(len(self.x), self.x[:1].size)
 
     def _rows(self, array: Array, samples: slice) -> Array:
         return array[samples].reshape(-1, array[0].size)  # (n, C, ...) -> (n, C S)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..backend import get_array_module
+from ..backend import get_array_module, parallel, slices
 from ..tensor import Array, Function, Tensor
 from .conv import Pair, out_size, padded, pair, taps
 
@@ -20,8 +22,8 @@ class _Pool(Function):
         if any(2 * p > k for p, k in zip(self.padding, self.size, strict=True)):
             raise ValueError(f"{self.name}: padding {padding} is more than half the window {size}")
 
-    def _look(self, x: Array) -> None:
-        """Find for each place in the window the index of what it sees in the padded x."""
+    def _look(self, x: Array) -> tuple[int, ...]:
+        """Find for each place in the window the index of what it sees in the padded x; return the output's shape."""
         if x.ndim != 4:
             raise ValueError(f"{self.name}: expected input (N, C, H, W), got {x.shape}")
         self.shape = x.shape
@@ -30,13 +32,21 @@ class _Pool(Function):
         if min(out) < 1:
             raise ValueError(f"{self.name}: a window of {self.size} does not fit into an input of {x.shape[2:]}")
         self.taps = list(taps(self.size, self.stride, (1, 1), out))
+        return (*x.shape[:2], *out)
 
-    def _empty_gradient(self, gy: Array) -> Array:
-        (n, c, h, w), (ph, pw) = self.shape, self.padding
-        return get_array_module(gy).zeros((n, c, h + 2 * ph, w + 2 * pw), dtype=gy.dtype)
+    def _slices(self) -> list[slice]:
+        return slices(self.shape[0], math.prod(self.shape[1:]))
 
-    def _cropped(self, gx: Array) -> Array:
-        (*_, h, w), (ph, pw) = self.shape, self.padding
+    def _spread(self, gy: Array, share: Callable[[slice], Iterator[Array]]) -> Array:
+        """Return the sum of the gradients that each place in the window gets, `share` of some samples at a time."""
+        (_, c, h, w), (ph, pw) = self.shape, self.padding
+        gx = get_array_module(gy).zeros((len(gy), c, h + 2 * ph, w + 2 * pw), dtype=gy.dtype)
+
+        def add(samples: slice) -> None:
+            for index, part in zip(self.taps, share(samples), strict=True):
+                gx[samples][index] += part
+
+        parallel(add, self._slices())
         return gx[..., ph : ph + h, pw : pw + w]
 
 
@@ -49,22 +59,32 @@ class MaxPool2d(_Pool):
         self.sums = any(s < k for s, k in zip(self.stride, self.size, strict=True))  # an input in several windows
 
     def forward(self, x: Array) -> Array:
-        self._look(x)
-        xp, (first, *rest) = get_array_module(x), self.taps
-        x = padded(x, self.padding, -math.inf)
-        y = x[first].copy()
-        self.place = xp.zeros(y.shape, dtype=xp.uint8 if len(rest) < 256 else xp.int32)
-        for k, index in enumerate(rest, 1):
-            if any(self.needs):
-                self.place = xp.where(x[index] > y, self.place.dtype.type(k), self.place)
-            xp.maximum(y, x[index], out=y)
+        xp, self.x = get_array_module(x), x
+        y = self.y = xp.empty(self._look(x), dtype=x.dtype)
+
+        def pool(samples: slice) -> None:
+            first, *rest = self._seen(samples)
+            y[samples] = first
+            for other in rest:
+                xp.maximum(y[samples], other, out=y[samples])
+
+        parallel(pool, self._slices())
         return y
 
     def backward(self, gy: Array) -> Array:
-        gx = self._empty_gradient(gy)
-        for k, index in enumerate(self.taps):
-            gx[index] += gy * (self.place == k)
-        return self._cropped(gx)
+        def share(samples: slice) -> Iterator[Array]:
+            free = True  # windows whose largest is still to be met
+            for x in self._seen(samples):
+                here = (x == self.y[samples]) & free
+                free = free & ~here
+                yield gy[samples] * here
+
+        return self._spread(gy, share)
+
+    def _seen(self, samples: slice) -> list[Array]:
+        """Return for each place in the window what it sees of some samples."""
+        x = padded(self.x[samples], self.padding, -math.inf)
+        return [x[index] for index in self.taps]
 
 
 def max_pool2d(x: Any, size: Pair, stride: Pair | None = None, padding: Pair = 0) -> Tensor:
@@ -77,20 +97,22 @@ class AvgPool2d(_Pool):
     name = "avg_pool2d"
 
     def forward(self, x: Array) -> Array:
-        self._look(x)
-        first, *rest = self.taps
-        x = padded(x, self.padding)
-        y = x[first].copy()
-        for index in rest:
-            y += x[index]
-        y /= math.prod(self.size)
+        y = get_array_module(x).empty(self._look(x), dtype=x.dtype)
+
+        def pool(samples: slice) -> None:
+            padded_x, total = padded(x[samples], self.padding), 0
+            for index in self.taps:
+                total = total + padded_x[index]
+            y[samples] = total / math.prod(self.size)
+
+        parallel(pool, self._slices())
         return y
 
     def backward(self, gy: Array) -> Array:
-        gx, share = self._empty_gradient(gy), gy / math.prod(self.size)
-        for index in self.taps:
-            gx[index] += share
-        return self._cropped(gx)
+        def share(samples: slice) -> Iterator[Array]:
+            return itertools.repeat(gy[samples] / math.prod(self.size), len(self.taps))
+
+        return self._spread(gy, share)
 
 
 def avg_pool2d(x: Any, size: Pair, stride: Pair | None = None, padding: Pair = 0) -> Tensor:
