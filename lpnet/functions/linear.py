@@ -9,7 +9,6 @@ import numpy as np
 from ..backend import get_array_module, one_blas_thread, parallel, slices
 from ..tensor import Array, Function, Tensor
 
-
 _PRODUCT = 1 << 22  # multiplications: for fewer a second thread costs more than it brings
 
 

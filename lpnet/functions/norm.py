@@ -27,8 +27,8 @@ def _gradient(g: Array, xhat: Array, inverse: Array, over: tuple[int, ...]) -> A
 class BatchNorm(Function):
     """Normalizes each channel over the batch, or with a given mean and variance; keeps `mean`, `var` and `count`."""
 
-    # y = weight xhat + bias, channel by channel. An array (N, C, ...) is worked on as rows (n, C S) of some samples at a
-    # time, with each channel's numbers repeated S times: numpy is twice as fast on long rows alike.
+    # y = weight xhat + bias, channel by channel. An array (N, C, ...) is worked on as rows (n, C S) of some samples
+    # at a time, with each channel's numbers repeated S times: numpy is twice as fast on long rows alike.
     def __init__(self, eps: float, mean: Array | None = None, var: Array | None = None) -> None:
         if (mean is None) != (var is None):
             raise ValueError("batch_norm: give both mean and var, or neither")

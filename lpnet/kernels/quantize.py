@@ -17,7 +17,7 @@ from .. import random
 from ..backend import get_num_threads, parallel
 from ..formats import BlockFloatingPoint, FixedPoint, FloatingPoint, Format, format
 from ..formats.base import quiet
-from ..rounding import Stochastic, mode, nearest
+from ..rounding import Stochastic
 
 SMALL, LARGE = 1 << 17, 1 << 19  # numbers a piece: more than the threads' taking turns costs, within the cache
 Array = np.ndarray

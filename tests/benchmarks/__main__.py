@@ -23,7 +23,7 @@ from qtorch import quant
 
 import lpnet as lp
 import lpnet.functions as F
-from lpnet.backend import get_num_threads, keep_freed_memory, set_num_threads
+from lpnet.backend import get_num_threads, keep_freed_memory
 
 from . import peers
 from .timing import Comparison, compare
@@ -57,8 +57,8 @@ def quantizers() -> Iterator[str]:
     cast = compare(lambda: lp.quantize(x, "e4m3"),
                    lambda: x.astype(ml_dtypes.float8_e4m3fn).astype(np.float32))  # fmt: skip
     yield cast.row("e4m3", "nearest", "ml_dtypes")
-    yield compare(lambda: lp.quantize(few, "e4m3"),
-                  lambda: gfloat.round_ndarray(format_info_ocp_e4m3, few)).row("e4m3, 1 M", "nearest", "gfloat")  # fmt: skip
+    cast = compare(lambda: lp.quantize(few, "e4m3"), lambda: gfloat.round_ndarray(format_info_ocp_e4m3, few))
+    yield cast.row("e4m3, 1 M", "nearest", "gfloat")
 
 
 def convolution() -> Iterator[str]:
