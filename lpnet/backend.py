@@ -7,9 +7,10 @@ import contextvars
 import ctypes
 import functools
 import importlib
+import math
 import os
 import sys
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from types import ModuleType
@@ -119,6 +120,45 @@ def parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> list[
         for task in tasks:
             task.result()
     return results
+
+
+_SMALL_BLOCK = 1 << 16  # bytes; below, NumPy's own allocation is as fast
+_KEPT = 1 << 31  # bytes of freed memory held back for the next arrays, at most
+_free: defaultdict[int, list[np.ndarray]] = defaultdict(list)
+_free_bytes = 0
+
+
+class _Loan:
+    """Memory lent to arrays: it has gone into their `base`, so it comes back when the last view of it is gone."""
+
+    __slots__ = ("__array_interface__", "memory")
+
+    def __init__(self, memory: np.ndarray) -> None:
+        self.memory, self.__array_interface__ = memory, memory.__array_interface__
+
+    def __del__(self, free: Any = _free, kept: int = _KEPT) -> None:
+        global _free_bytes
+        if _free_bytes + self.memory.nbytes <= kept:
+            _free_bytes += self.memory.nbytes
+            free[self.memory.nbytes].append(self.memory)
+
+
+def empty(shape: tuple[int, ...], dtype: Any, xp: ModuleType = np) -> Any:
+    """Return an array of any content, in memory that an earlier one has left where there is such.
+
+    The system hands out fresh memory page by page and cleans each: for a large array that takes as long as a pass
+    over it. A training step asks for the same sizes as the step before.
+    """
+    global _free_bytes
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if xp is not np or size < _SMALL_BLOCK:
+        return xp.empty(shape, dtype)
+    try:
+        memory = _free[size].pop()
+        _free_bytes -= size
+    except IndexError:
+        memory = np.empty(size, np.uint8)
+    return np.ndarray(shape, dtype, np.asarray(_Loan(memory)))
 
 
 def slices(n: int, size: int, most: int = 1 << 18) -> list[slice]:

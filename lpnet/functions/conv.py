@@ -1,20 +1,21 @@
-"""Two-dimensional convolution as matrix products, one for each row of the output and a few samples at a time."""
+"""Two-dimensional convolution as matrix products, one for each row of the window and some samples at a time."""
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from ..backend import get_array_module, parallel, slices
+from ..backend import empty, get_array_module, parallel, slices
 from ..tensor import Array, Function, Tensor
 
 Pair = int | tuple[int, int]
-_SMALL = 10**6  # multiplications of one matrix product: up to here OpenBLAS takes its operands as they lie
-_NARROW = 32  # columns of a matrix; with fewer, products are slow
-_WIDE = 96  # output channels; see `_weight_gradient`
+_AT_A_TIME = 1 << 17  # numbers of input or output: enough that threads do not often wait for the interpreter
+_FLAT = 32  # rows of a matrix; with fewer, products are slow
+_TOGETHER = 32  # samples side by side in one matrix, at most
 _LANES = 8  # sums of the weight's gradient kept apart, then added in order: the same whatever the number of threads
 
 
@@ -59,42 +60,40 @@ class Conv2d(Function):
 
     def forward(self, x: Array, W: Array, *b: Array) -> Array:
         self._check(x, W, *b)
-        self.x, self.W = x, W
-        xp, bias = get_array_module(x), b[0].reshape(self.groups, 1, -1, 1) if b else None
-        y = xp.empty((x.shape[0], W.shape[0], *self.out), dtype=xp.result_type(x, W))
-        # (O, C/G, K, L) -> (G, 1, O/G, K L C/G)
-        weights = xp.ascontiguousarray(W.transpose(0, 2, 3, 1)).reshape(self.groups, 1, -1, W[0].size)
+        self.x, self.W, xp = x, W, get_array_module(x)
+        y = empty((len(x), len(W), *self.out), xp.result_type(x, W), xp)
+        weights, look = as_matrices(self._grouped()), self._windows()
 
         def convolve(samples: slice) -> None:
-            _multiply(weights, self._seen(x[samples]), bias, y[samples])
+            correlate(weights, look(x[samples]), y[samples])
+            if b:
+                y[samples] += b[0][:, None, None]
 
         parallel(convolve, self._slices())
         return y
 
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
-        xp, (x, W) = get_array_module(gy), (self.x, self.W)
-        gx = xp.empty(x.shape, dtype=x.dtype) if self.needs[0] else None
-        K, L = W.shape[2:]
-        # (O, C/G, K, L) -> (G, O/G, C/G, K, L), turned by 180 degrees -> (G, 1, C/G, K L O/G)
-        turned = W.reshape(self.groups, -1, *W.shape[1:])[..., ::-1, ::-1].transpose(0, 2, 3, 4, 1)
-        turned = xp.ascontiguousarray(turned).reshape(self.groups, 1, W.shape[1], -1)
+        xp, (x, W), gy = get_array_module(gy), (self.x, self.W), get_array_module(gy).ascontiguousarray(gy)
+        gx = empty(x.shape, x.dtype, xp) if self.needs[0] else None
+        shape, look, back = as_matrices(self._grouped()).swapaxes(2, 3).shape, self._windows(), self._way_back()
 
-        def differentiate(lane: list[slice]) -> Array:
-            gW = xp.zeros((self.groups, K * L * W.shape[1], W.shape[0] // self.groups), dtype=W.dtype)
+        def differentiate(lane: list[slice]) -> tuple[Array, Array]:
+            gW, gb = xp.zeros(shape, W.dtype), xp.zeros(len(W), W.dtype)
             for samples in lane:
                 if self.needs[1]:
-                    gW += self._weight_gradient(x[samples], gy[samples])
+                    gW += products_with(look(x[samples]), gy[samples])
+                if len(self.needs) == 3:
+                    gb += channel_sums(gy[samples])
                 if gx is not None:
-                    _multiply(turned, self._seen_back(gy[samples]), None, gx[samples])
-            return gW
+                    back(gy[samples], gx[samples])
+            return gW, gb
 
         parts = self._slices()
         each = -(-len(parts) // _LANES)
         lanes = parallel(differentiate, [parts[i : i + each] for i in range(0, len(parts), each)])
-        # (G, K L C/G, O/G) -> (G, O/G, C/G, K, L) -> (O, C/G, K, L)
-        gW = sum(lanes[1:], lanes[0]).reshape(self.groups, K, L, W.shape[1], -1).transpose(0, 4, 3, 1, 2)
-        gb = gy.sum(axis=(0, 2, 3)) if len(self.needs) == 3 else None
-        return (gx, gW.reshape(W.shape) if self.needs[1] else None, gb)[: len(self.needs)]
+        gW, gb = (sum(kind[1:], kind[0]) for kind in zip(*lanes, strict=True))
+        gW = from_matrices(gW.swapaxes(2, 3), self._grouped().shape).reshape(W.shape)
+        return (gx, gW if self.needs[1] else None, gb)[: len(self.needs)]
 
     def _check(self, x: Array, W: Array, *b: Array) -> None:
         """Raise ValueError if the shapes do not fit; find the output's height and width."""
@@ -112,61 +111,164 @@ class Conv2d(Function):
             raise ValueError(f"conv2d: a window of {W.shape[2:]} does not fit into an input of {x.shape[2:]}")
 
     def _slices(self) -> list[slice]:
-        return slices(len(self.x), math.prod(self.x.shape[1:]) * self.W.shape[3] // self.stride[1])
+        return slices(len(self.x), max(math.prod(self.x.shape[1:]), len(self.W) * math.prod(self.out)), _AT_A_TIME)
 
-    def _seen(self, x: Array) -> Array:
-        """Return what each row of the output sees of samples x, (G, H', K L C/G, n W')."""
+    def _grouped(self) -> Array:
+        return self.W.reshape(self.groups, -1, *self.W.shape[1:])  # (O, C/G, K, L) -> (G, O/G, C/G, K, L)
+
+    def _windows(self) -> Windows:
         first = -self.padding[0], -self.padding[1]
-        return rows(x, self.groups, self.W.shape[2:], self.out, first, self.stride, self.dilation, (1, 1))
+        return Windows(self.x.shape, self.groups, self.W.shape[2:], self.out, first, self.stride, self.dilation)
 
-    def _seen_back(self, gy: Array) -> Array:
-        """Return what each row of the input's gradient sees of errors gy `stride` apart, (G, H, K L O/G, n W)."""
-        K, L = self.W.shape[2:]
-        first = self.padding[0] - self.dilation[0] * (K - 1), self.padding[1] - self.dilation[1] * (L - 1)
-        return rows(gy, self.groups, (K, L), self.x.shape[2:], first, (1, 1), self.dilation, self.stride)
+    def _way_back(self) -> Callable[[Array, Array], None]:
+        """Return the function that writes the gradient of some inputs, given that of their outputs."""
+        if self.stride != (1, 1):
+            return functools.partial(self._spread, self._grouped().transpose(3, 0, 4, 2, 1))
+        # A convolution as well: of the errors, with the windows turned by 180 degrees.
+        turned = as_matrices(self._grouped()[..., ::-1, ::-1].swapaxes(1, 2))
+        first = [p - d * (k - 1) for p, d, k in zip(self.padding, self.dilation, self.W.shape[2:], strict=True)]
+        look = Windows((len(self.x), len(self.W), *self.out), self.groups, self.W.shape[2:], self.x.shape[2:], first,
+                       (1, 1), self.dilation)  # fmt: skip
+        return lambda gy, gx: correlate(turned, look(gy), gx)
 
-    def _weight_gradient(self, x: Array, gy: Array) -> Array:
-        """Return the sum over outputs of what they saw times their errors, (G, K L C/G, O/G)."""
-        seen, (n, O, H, W), xp = self._seen(x), gy.shape, get_array_module(gy)  # noqa: E741
-        errors = gy.reshape(n, self.groups, -1, H, W)
-        if O // self.groups < _WIDE:  # (n, G, O/G, H', W') -> (G, H', O/G, n W')
-            errors = xp.ascontiguousarray(errors.transpose(1, 3, 2, 0, 4)).reshape(self.groups, H, -1, n * W)
-            return (seen @ errors.swapaxes(-1, -2)).sum(axis=1)
-        # One long product: here copying the windows costs less than adding up the products of the rows.
-        errors = xp.ascontiguousarray(errors.transpose(1, 2, 3, 0, 4)).reshape(self.groups, -1, H * n * W)
-        seen = xp.ascontiguousarray(seen.swapaxes(1, 2)).reshape(self.groups, -1, H * n * W)
-        return seen @ errors.swapaxes(-1, -2)
+    def _spread(self, W: Array, gy: Array, gx: Array) -> None:
+        """Give the gradient of each output back to the inputs that it saw; W is (K, G, L, C/G, O/G)."""
+        gx[...] = 0
+        (n, _, *out), (_, G, L, C, O) = gy.shape, W.shape  # noqa: E741
+        inputs, errors = gx.reshape(n, G, C, *gx.shape[2:]), gy.reshape(n, G, O, -1)
+        for i, w in enumerate(W):
+            shares = (w.reshape(G, L * C, O) @ errors).reshape(n, G, L, C, *out)
+            for j in range(L):
+                offsets = (k * d - p for k, d, p in zip((i, j), self.dilation, self.padding, strict=True))
+                (h, to_h), (v, to_v) = map(_both, out, gx.shape[2:], self.stride, offsets)
+                inputs[..., to_h, to_v] += shares[:, :, j, :, h, v]
 
 
-def rows(x: Array, groups: int, kernel: tuple[int, int], out: tuple[int, int], first: tuple[int, int],
-         stride: tuple[int, int], dilation: tuple[int, int], apart: tuple[int, int]) -> Array:  # fmt: skip
-    """Return the windows of samples x (n, C, H, W), as matrices for each row of the output: (G, H', K L C/G, n W').
+class Windows:
+    """What the outputs of a convolution see of its input, as matrices.
 
-    Place (i, j) of the window of output (h, w) sees position (h, w) * stride + (i, j) * dilation + first, where x lies
-    `apart` positions apart in a plane of zeros; stride or apart is 1. Only the L shifts along a row are copied: output
-    row h sees the K rows of them from h on, which lie one after the other in memory, so its matrix is a view.
+    Place (i, j) of the window of output (h, w) sees position (h, w) * stride + (i, j) * dilation + first, and 0 outside
+    of x (N, C, H, W).
     """
-    (n, C, H, W), (K, L), xp = x.shape, kernel, get_array_module(x)
-    height = (out[0] - 1) * stride[0] + dilation[0] * (K - 1) + 1
-    shifted = xp.empty((groups, height, L, C // groups, n, out[1]), dtype=x.dtype)
-    x = x.reshape(n, groups, -1, H, W).transpose(1, 3, 2, 0, 4)  # -> (G, H, C/G, n, W)
-    here, there = _both(H, height, apart[0], -first[0])
-    _clear(shifted, 1, there)
-    for j in range(L):
-        offset = first[1] + j * dilation[1]
-        if apart[1] == 1:
-            to, of = _both(out[1], W, stride[1], offset)
+
+    def __init__(self, shape: tuple[int, ...], groups: int, kernel: tuple[int, int], out: tuple[int, int],
+                 first: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]) -> None:  # fmt: skip
+        (_, C, H, W), (K, L) = shape, kernel
+        self.channels, self.groups, self.size, self.out = C, groups, (H, W), out
+        starts = [first[0] + i * dilation[0] for i in range(K)]
+        # At stride 1 what the rows of the window see overlaps, and is copied once for all.
+        self.offsets = [start - first[0] for start in starts] if stride[0] == 1 else None
+        self.height = out[0] + (starts[-1] - first[0] if self.offsets else 0)
+        self.rows = [_both(self.height, H, stride[0], start) for start in (starts[:1] if self.offsets else starts)]
+        self.columns = [_both(out[1], W, stride[1], first[1] + j * dilation[1]) for j in range(L)]
+        self.moves = out[1] == W and stride == (1, 1)  # each place in the window sees whole rows, moved sideways
+        self.is_input = self.moves and (K, L, *first) == (1, 1, 0, 0) and out == (H, W)
+
+    def __call__(self, x: Array) -> list[Array]:
+        """Return a matrix (m, G, L C/G, H' W' p) for each row of the window; p of the n = m p samples are side by side.
+
+        If the matrices are flat they come as one, (m, G, K L C/G, H' W' p).
+        """
+        p, L, xp = together(len(x), self.channels, math.prod(self.out)), len(self.columns), get_array_module(x)
+        x = side_by_side(x, p).reshape(-1, self.groups, self.channels // self.groups, *self.size, p)
+        m, G, C, *_ = x.shape
+        if self.is_input:
+            return [x.reshape(m, G, C, -1)]
+        seen = empty((len(self.rows), m, G, L, C, self.height, self.out[1], p), x.dtype, xp)
+        for part, (to, of) in zip(seen, self.rows, strict=True):
+            _clear(part, 4, to)
+            for j in range(L):
+                self._copy(x[:, :, :, of], part[:, :, j, :, to], j)
+        flat, row = seen.reshape(-1, m, G, L * C, self.height * self.out[1] * p), self.out[1] * p
+        parts = [flat[0, ..., i * row : (i + self.out[0]) * row] for i in self.offsets] if self.offsets else list(flat)
+        return [xp.concatenate(parts, axis=2)] if as_one(L * C) and len(parts) > 1 else parts
+
+    def _copy(self, x: Array, to: Array, j: int) -> None:
+        """Write what place j of a row of the window sees of x (m, G, C, h, W, p), (m, G, C, h, W', p)."""
+        here, there = self.columns[j]
+        if self.moves:  # all rows as one: a long copy instead of many short ones
+            shift, length = (there.start - here.start) * x.shape[-1], math.prod(x.shape[3:])
+            first, count = max(0, -shift), max(0, length - abs(shift))
+            wide, target = x.reshape(*x.shape[:3], length), to.reshape(*x.shape[:3], length)
+            target[..., first : first + count] = wide[..., first + shift : first + shift + count]
         else:
-            of, to = _both(W, out[1], apart[1], -offset)
-        _clear(shifted[:, :, j], 4, to)
-        shifted[:, there, j, :, :, to] = x[:, here, :, :, of]
-    group, row, _, matrix_row, _, item = shifted.strides
-    windows = xp.lib.stride_tricks.as_strided(
-        shifted,
-        (groups, out[0], K, L * C // groups, n * out[1]),
-        (group, stride[0] * row, dilation[0] * row, matrix_row, item),
-    )
-    return windows.reshape(groups, out[0], -1, n * out[1])  # copies only where dilated rows are not neighbours
+            to[..., here, :] = x[..., there, :]
+        _clear(to, 4, here)
+
+
+def as_one(height: int) -> bool:
+    """Return whether the matrices of the rows of a window, each so high, are joined."""
+    return height < _FLAT
+
+
+def as_matrices(W: Array) -> Array:
+    """Return weights (G, M, N, K, L), by which M channels are made from N, as they multiply windows: (K, G, M, L N)."""
+    G, M, N, K, L = W.shape
+    if as_one(L * N):
+        return W.transpose(0, 1, 3, 4, 2).reshape(1, G, M, K * L * N)
+    return W.transpose(3, 0, 1, 4, 2).reshape(K, G, M, L * N)
+
+
+def from_matrices(gW: Array, shape: tuple[int, ...]) -> Array:
+    """Return what `as_matrices` arranged as (G, M, N, K, L)."""
+    G, M, N, K, L = shape
+    if as_one(L * N):
+        return gW.reshape(G, M, K, L, N).transpose(0, 1, 4, 2, 3)
+    return gW.reshape(K, G, M, L, N).transpose(1, 2, 4, 0, 3)
+
+
+def together(n: int, channels: int, places: int) -> int:
+    """Return how many of n samples to put side by side, so that matrices are about as wide as high."""
+    most = min(_TOGETHER, channels // places, n)
+    return max((p for p in range(1, most + 1) if n % p == 0), default=1)
+
+
+def side_by_side(x: Array, p: int) -> Array:
+    """Return x (n, C, ...) as (n/p, C, S, p)."""
+    n, C = x.shape[:2]
+    if p == 1:
+        return x.reshape(n, C, -1, 1)
+    y = empty((n // p, C, math.prod(x.shape[2:]), p), x.dtype, get_array_module(x))
+    y[...] = x.reshape(n // p, p, C, -1).transpose(0, 2, 3, 1)
+    return y
+
+
+def correlate(W: Array, seen: list[Array], y: Array) -> None:
+    """Write the sum of W (T, G, M, N) times what was `seen`, T matrices (m, G, N, H W p), into y (n, G M, H, W)."""
+    (T, G, M, _), (m, *_, width), xp = W.shape, seen[0].shape, get_array_module(y)
+    p = len(y) // m
+    total = y.reshape(m, G, M, width) if p == 1 else empty((m, G, M, width), y.dtype, xp)
+    products = empty((T, *total.shape), y.dtype, xp) if T > 1 else [total]
+    for w, matrix, product in zip(W, seen, products, strict=True):
+        xp.matmul(w, matrix, out=product)
+    if T > 1:
+        xp.add.reduce(products, axis=0, out=total)
+    if p > 1:  # (m, G, M, H W p) -> (m, p, G M, H W)
+        y.reshape(m, p, G * M, -1)[...] = total.reshape(m, G * M, -1, p).transpose(0, 3, 1, 2)
+
+
+def products_with(seen: list[Array], gy: Array) -> Array:
+    """Return what was `seen`, T matrices (m, G, N, H W p), times errors gy (n, G M, H, W), summed up: (T, G, N, M)."""
+    (m, G, N, width), xp = seen[0].shape, get_array_module(gy)
+    errors = side_by_side(gy, len(gy) // m).reshape(m, G, -1, width).swapaxes(-1, -2)
+    products = empty((len(seen), m, G, N, errors.shape[-1]), gy.dtype, xp)
+    for matrix, product in zip(seen, products, strict=True):
+        xp.matmul(matrix, errors, out=product)
+    return products.sum(axis=1)
+
+
+def channel_sums(gy: Array) -> Array:
+    """Return the sums of gy (n, C, H, W) over samples and places, (C,); BLAS adds faster than `sum`."""
+    rows = gy.reshape(-1, math.prod(gy.shape[2:]))
+    return (rows @ get_array_module(gy).ones(rows.shape[1], gy.dtype)).reshape(len(gy), -1).sum(axis=0)
+
+
+def _clear(x: Array, axis: int, but: slice) -> None:
+    """Set x to zero outside of a slice of an axis."""
+    if but.start:
+        x[(slice(None),) * axis + (slice(but.start),)] = 0
+    if but.stop < x.shape[axis]:
+        x[(slice(None),) * axis + (slice(but.stop, None),)] = 0
 
 
 def _both(n: int, size: int, step: int, offset: int) -> tuple[slice, slice]:
@@ -175,30 +277,6 @@ def _both(n: int, size: int, step: int, offset: int) -> tuple[slice, slice]:
     stop = max(start, min(n, (size - 1 - offset) // step + 1))
     first = start * step + offset
     return slice(start, stop, 1), slice(first, max(first, (stop - 1) * step + offset + 1), step)
-
-
-def _clear(x: Array, axis: int, but: slice) -> None:
-    """Set x to zero outside of a slice of an axis."""
-    outside = [slice(but.start), slice(but.stop, None)] if but.step == 1 else [slice(None)]
-    for part in outside:
-        x[(slice(None),) * axis + (part,)] = 0
-
-
-def _multiply(W: Array, seen: Array, bias: Array | None, y: Array) -> None:
-    """Write W (G, 1, O, K) times seen (G, H, K, n W), plus bias (G, 1, O, 1), into y (n, G O, H, W).
-
-    A product takes so many samples that it stays small.
-    """
-    (n, _, H, width), (G, _, O, K) = y.shape, W.shape  # noqa: E741
-    most = max(_NARROW, _SMALL // (O * K)) // width
-    each = max(m for m in range(1, n + 1) if n % m == 0 and (m == 1 or m <= most))
-    # (G, H, K, n W) -> (G, H, n/m, K, m W)
-    product = W[:, :, None] @ seen.reshape(G, H, K, -1, each * width).swapaxes(2, 3)
-    if bias is not None:
-        product += bias[:, :, None]
-    # (G, H, n/m, O, m W) -> (n/m, m, G, O, H, W)
-    product = product.reshape(G, H, -1, O, each, width).transpose(2, 4, 0, 3, 1, 5)
-    y.reshape(product.shape)[...] = product
 
 
 def conv2d(x: Any, W: Any, b: Any = None, stride: Pair = 1, padding: Pair = 0, dilation: Pair = 1, groups: int = 1
