@@ -90,13 +90,34 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController().select(user_api="blas")
 
 
-def one_blas_thread() -> contextlib.AbstractContextManager[Any]:
+class one_blas_thread(contextlib.ContextDecorator):
     """Matrix products in this block use one thread: ours do the work, and sums never depend on how many there are."""
-    return _blas().limit(limits=1)
+
+    depth = 0  # of such blocks; the outermost sets and restores the number
+    limit: Any = None
+
+    def __enter__(self) -> None:
+        cls = type(self)
+        if cls.depth == 0:
+            cls.limit = _blas().limit(limits=1)
+        cls.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        cls = type(self)
+        cls.depth -= 1
+        if cls.depth == 0:
+            cls.limit.restore_original_limits()
 
 
 def parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """Return [function(item) for item in items], computed on all threads. What `function` calls must not come here."""
+    with one_blas_thread():
+        if min(len(items), _n_threads) < 2:
+            return [function(item) for item in items]
+        return _on_all_threads(function, items)
+
+
+def _on_all_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     results: list[Any] = [None] * len(items)
     waiting = deque(enumerate(items))
 
@@ -108,17 +129,16 @@ def parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> list[
                 return
             results[i] = function(item)
 
-    with one_blas_thread():
-        # This thread works too. Settings that hold here hold in the others; a task each costs less than one an item.
-        others = range(1, min(_n_threads, len(items)))
-        tasks = [_pool().submit(contextvars.copy_context().run, work) for _ in others]
-        try:
-            work()
-        finally:
-            waiting.clear()  # after an error nobody starts another item
-            wait(tasks)
-        for task in tasks:
-            task.result()
+    # This thread works too. Settings that hold here hold in the others; a task each costs less than one an item.
+    others = range(1, min(_n_threads, len(items)))
+    tasks = [_pool().submit(contextvars.copy_context().run, work) for _ in others]
+    try:
+        work()
+    finally:
+        waiting.clear()  # after an error nobody starts another item
+        wait(tasks)
+    for task in tasks:
+        task.result()
     return results
 
 

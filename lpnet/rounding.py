@@ -11,10 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from . import random
-from .backend import get_array_module
+from .backend import empty, get_array_module
 
 Array = Any
 Mode = Callable[[Array, "random.Stream | None"], Array]
@@ -81,7 +79,9 @@ class Stochastic:
         lanes = random.current(stream).draw(n.size)
         if self.bits < 16:
             lanes = lanes >> (16 - self.bits)
-        u = np.add(lanes, 0.5, dtype=n.dtype)
+        u = empty(lanes.shape, n.dtype)
+        u[...] = lanes
+        u += 0.5
         u *= 2.0**-self.bits
         return xp.asarray(u.reshape(n.shape))
 

@@ -14,18 +14,19 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from ..backend import get_num_threads, parallel
+from ..backend import empty, get_num_threads, parallel
 from ..formats import BlockFloatingPoint, FixedPoint, FloatingPoint, Format, format
-from ..formats.base import quiet
+from ..formats.base import pow2floor, quiet
+from ..random import Stream
 from ..rounding import Stochastic
 
 SMALL, LARGE = 1 << 17, 1 << 19  # numbers a piece: more than the threads' taking turns costs, within the cache
 Array = np.ndarray
 Rounding = str | Stochastic
-Kernel = Callable[[Array, Array, Rounding, random.Stream], None]  # rounds x into y, drawing from the stream
+Kernel = Callable[[Array, Array, Rounding, Stream], None]  # rounds x into y, drawing from the stream
 
 
-def quantize(x: Any, fmt: Format | str, rounding: Rounding = "nearest", stream: random.Stream | None = None) -> Any:
+def quantize(x: Any, fmt: Format | str, rounding: Rounding = "nearest", stream: Stream | None = None) -> Any:
     """Return the array `x` rounded to a format, or the format of that name: same shape, same dtype.
 
     This is `fmt.quantize(x, rounding, stream)`, done piece by piece where the format allows it. Raises TypeError for
@@ -34,18 +35,19 @@ def quantize(x: Any, fmt: Format | str, rounding: Rounding = "nearest", stream: 
     fmt, stochastic = format(fmt), rounding == "stochastic" or isinstance(rounding, Stochastic)
     if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64) or x.size == 0:
         return fmt.quantize(x, rounding, stream)
-    rows = x.reshape(-1) if fmt.rows_independent(x.reshape(-1)[:1]) else np.ascontiguousarray(x)
+    rows = np.ascontiguousarray(x)
+    if fmt.rows_independent(rows.reshape(-1)[:1]):
+        rows = rows.reshape(-1)  # every number by itself
     own = kernel(fmt, rows) if stochastic or rounding == "nearest" else None
-    if not fmt.rows_independent(rows):
-        if own is None:
-            return fmt.quantize(x, rounding, stream)
-        rows = rows.reshape(-1)  # one block: its kernel knows the scale
-    elif own is None and x.size <= SMALL:
+    apart = fmt.rows_independent(rows)
+    if own is None and (not apart or x.size <= SMALL):
         return fmt.quantize(x, rounding, stream)
+    if not apart:
+        rows = rows.reshape(-1)  # one block: its kernel knows the scale
+    y, own = empty(rows.shape, rows.dtype), own or _explained(fmt)
     seed, site = random.current(stream).take() if stochastic else (0, 0)
     width = math.prod(rows.shape[1:])
     step = max(1, min(LARGE, max(SMALL, -(-x.size // get_num_threads()))) // width)
-    y, own = np.empty_like(rows), own or _explained(fmt)
 
     def piece(i: int) -> None:
         with quiet():
@@ -58,7 +60,7 @@ def quantize(x: Any, fmt: Format | str, rounding: Rounding = "nearest", stream: 
 def _explained(fmt: Format) -> Kernel:
     """Return what `Format.quantize` does, as a kernel."""
 
-    def explained(x: Array, y: Array, rounding: Rounding, stream: random.Stream) -> None:
+    def explained(x: Array, y: Array, rounding: Rounding, stream: Stream) -> None:
         y[...] = fmt.quantize(x, rounding, stream)
 
     return explained
@@ -76,7 +78,7 @@ def _(fmt: FixedPoint, x: Array) -> Kernel | None:
         return None
     gap = fmt.spacing(x)
     low, high = fmt.min / fmt.smallest, fmt.max / fmt.smallest
-    return functools.partial(_integers, lambda _: gap, low, high) if gap == fmt.smallest else None
+    return functools.partial(_integers, lambda _: (gap, False), low, high) if gap == fmt.smallest else None
 
 
 @kernel.register
@@ -85,13 +87,22 @@ def _(fmt: BlockFloatingPoint, x: Array) -> Kernel | None:
         return None
     high = 2.0 ** (fmt.wl - 1) - 1
     if fmt.rows_independent(x):
-        return functools.partial(_integers, fmt.spacing, -high, high)
+        return functools.partial(_integers, lambda rows: _block_gaps(fmt, fmt.block_max(rows)), -high, high)
     if fmt.axis is not None and x.ndim > 1:
         return None
     flat = x.reshape(-1)
     ends = parallel(lambda i: fmt.block_max(flat[i : i + LARGE]), range(0, flat.size, LARGE))
-    gap = fmt.spacing(np.max(ends, axis=0))
-    return functools.partial(_integers, lambda _: gap, -high, high)
+    found = _block_gaps(fmt, np.max(ends, axis=0))
+    return functools.partial(_integers, lambda _: found, -high, high)
+
+
+def _block_gaps(fmt: BlockFloatingPoint, largest: Array) -> tuple[Array, bool]:
+    """Return the gap of blocks, given their largest magnitudes, and whether nothing in them is beyond the grid."""
+    limit = 2.0 ** min(2 ** (fmt.exp - 1) - 1, 100)
+    if 1 / limit <= largest.min() and largest.max() <= limit:  # no end of the exponents is near
+        gap = pow2floor(largest) * largest.dtype.type(2.0 ** (2 - fmt.wl))
+        return gap, bool((largest <= (2.0 ** (fmt.wl - 1) - 1) * gap).all())
+    return fmt.spacing(largest), False
 
 
 @kernel.register
@@ -103,27 +114,28 @@ def _(fmt: FloatingPoint, x: Array) -> Kernel | None:
     return functools.partial(_floats, fmt.man, 2.0**fmt.emin, 2.0**fmt.emax, fmt.max)
 
 
-def _integers(spacing: Callable[[Array], Array], low: float, high: float, x: Array, y: Array, rounding: Rounding,
-              stream: random.Stream) -> None:  # fmt: skip
-    """Round to the integers low..high times a gap that is the same for a whole x[i]."""
-    gap = spacing(x)
-    if np.min(gap) < np.finfo(x.dtype).tiny:  # one over it may be infinite
+def _integers(gaps: Callable[[Array], tuple[Array, bool]], low: float, high: float, x: Array, y: Array,
+              rounding: Rounding, stream: Stream) -> None:  # fmt: skip
+    """Round to the integers low..high times a gap that is the same for a whole x[i]; `gaps` finds it."""
+    gap, fits = gaps(x)
+    if gap.min() < np.finfo(x.dtype).tiny:  # one over it may be infinite
         np.divide(x, gap, out=y)
     else:
         np.multiply(x, 1 / gap, out=y)
     _round(y, high, rounding, stream)
-    np.clip(y, low, high, out=y)
+    if not fits:
+        np.clip(y, low, high, out=y)
     y *= gap
     y += 0.0  # -0.0 + 0.0 is +0.0
 
 
 def _floats(man: int, low: float, high: float, top: float, x: Array, y: Array, rounding: Rounding,
-            stream: random.Stream) -> None:  # fmt: skip
+            stream: Stream) -> None:  # fmt: skip
     """Round to floating point numbers up to `top`, whose exponents are those of low..high."""
     bits, own = np.dtype(f"u{x.itemsize}"), np.finfo(x.dtype)
     sign = bits.type(1 << (8 * x.itemsize - 1))
     exponent = bits.type(((1 << own.nexp) - 1) << own.nmant)
-    gap = np.empty_like(x)
+    gap = empty(x.shape, x.dtype)
     np.bitwise_and(x.view(bits), exponent, out=gap.view(bits))  # 2^floor(log2 |x|)
     np.clip(gap, low, high, out=gap)
     gap *= 2.0**-man
@@ -131,12 +143,14 @@ def _floats(man: int, low: float, high: float, top: float, x: Array, y: Array, r
     _round(y, 2.0 ** (man + 1), rounding, stream)
     y *= gap
     np.clip(y, -top, top, out=y)
+    if rounding == "nearest":  # a number rounded to zero has kept its sign
+        return
     np.abs(y, out=y)
     signs = np.bitwise_and(x.view(bits), sign, out=gap.view(bits))
-    np.bitwise_or(y.view(bits), signs, out=y.view(bits))  # zeros, too, have the sign of what was rounded
+    np.bitwise_or(y.view(bits), signs, out=y.view(bits))
 
 
-def _round(n: Array, high: float, rounding: Rounding, stream: random.Stream) -> None:
+def _round(n: Array, high: float, rounding: Rounding, stream: Stream) -> None:
     """Round to integers in place; above `high` only that they are not below it matters."""
     if rounding == "nearest":
         np.rint(n, out=n)
