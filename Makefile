@@ -1,9 +1,10 @@
 # make demo: train in float, 8 and 4 bits and show what SWALP gains.   make test: run the tests.
 # Both make their own virtual environment, .venv, with what they need and nothing else.
+# make bench: lpnet against PyTorch and QPyTorch, in an environment of its own, .venv-bench; TABLES=steps for one table.
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: demo test lint wheel clean
+.PHONY: demo test lint wheel bench clean
 
 demo: .venv/demo
 	$(RUN) -m lpnet demo
@@ -20,10 +21,18 @@ wheel: .venv/test
 	$(PYTHON) -m venv .venv/wheel && .venv/wheel/bin/python -m pip install -q dist/*.whl
 	cd dist && ../.venv/wheel/bin/python ../tests/import_all.py
 
+bench: .venv-bench/bench
+	PATH="$(CURDIR)/.venv-bench/bin:$$PATH" .venv-bench/bin/python -m tests.benchmarks $(TABLES)
+
+.venv-bench/bench: setup.cfg pyproject.toml
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install -q --disable-pip-version-check -e '.[bench]'
+	touch $@
+
 .venv/%: setup.cfg pyproject.toml
 	test -x $(RUN) || $(PYTHON) -m venv .venv
 	$(RUN) -m pip install -q --disable-pip-version-check -e '.[$*]'
 	touch $@
 
 clean:
-	rm -rf .venv build dist demo runs *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf .venv .venv-bench build dist demo runs *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage*
