@@ -96,13 +96,19 @@ def to_device(x: Any, device: str) -> Any:
     """
     if choose_device(device) == "cpu":
         return x.get() if get_array_module(x) is not np else np.asarray(x)
-    with enough_memory(f"an array of shape {np.shape(x)}"):
+    with enough_memory(f"an array of shape {getattr(x, 'shape', '()')}"):
         return sys.modules["cupy"].asarray(x)
 
 
 def beside(x: Any, other: Any) -> Any:
     """Return the array `x` on the device where `other` lives; no copy if it is there already."""
     return x if get_array_module(x) is get_array_module(other) else to_device(x, device_of(other))
+
+
+def copy_like(x: Any, like: Any) -> Any:
+    """Return a copy of the array or list `x` on the device and in the dtype of `like`."""
+    xp = get_array_module(like)
+    return xp.array(x if xp is not np else to_device(x, "cpu"), dtype=like.dtype)
 
 
 def check_one_device(owner: str, *arrays: Any) -> None:
@@ -126,16 +132,16 @@ def enough_memory(what: str, advice: str = "make room on it, or use smaller arra
         raise new from error
 
 
-_THREADS, _MOST_BLOCKS = 256, 1 << 16  # of a launch; a thread takes more than one thing where there are more
+_THREADS, _MOST_BLOCKS = 256, 65535  # of a launch; a thread takes more than one thing where there are more
 
 
-def launch(file: str, kernel: str, n: int, dtype: Any, *arguments: Any) -> None:
-    """Run a kernel of lpnet/kernels for n things on the GPU, without waiting for it.
+def launch(file: str, kernel: str, n: int, dtype: Any, *arguments: Any, rows: int = 1) -> None:
+    """Run a kernel of lpnet/kernels for n things in each of some rows on the GPU, without waiting for it.
 
     `arguments` are contiguous CuPy arrays and NumPy scalars of the kernel's types; dtype is the kernel's REAL.
     """
-    grid = min(-(-n // _THREADS), _MOST_BLOCKS)
-    _kernel(file, kernel, np.dtype(dtype).itemsize == 8)((grid,), (_THREADS,), arguments)
+    grid = min(-(-n // _THREADS), _MOST_BLOCKS), min(rows, _MOST_BLOCKS)
+    _kernel(file, kernel, np.dtype(dtype).itemsize == 8)(grid, (_THREADS,), arguments)
 
 
 @functools.cache

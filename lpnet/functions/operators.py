@@ -59,6 +59,7 @@ METHODS = {
     "flatten": lambda x: shape.reshape(x, -1),
     "ravel": lambda x: shape.reshape(x, -1),
     "clip": lambda x, low, high: a.minimum(a.maximum(x, low), high),
+    "to": shape.move,
     "T": property(shape.transpose),
     **{f"__{name}__": _comparison(f"__{name}__") for name in ("lt", "le", "gt", "ge", "eq", "ne")},
 }

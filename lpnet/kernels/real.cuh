@@ -38,6 +38,9 @@ typedef unsigned int Bits;
 // The work of a thread: what it takes of n things, a whole grid of threads apart.
 #define EACH(i, n) for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < (n); i += (i64)gridDim.x * blockDim.x)
 
+// The same for rows, of which neighbouring blocks of threads take neighbouring ones.
+#define EACH_ROW(i, n) for (i64 i = blockIdx.y; i < (n); i += gridDim.y)
+
 __device__ inline REAL magnitude(REAL x) { return FROM_BITS(TO_BITS(x) & ~(Bits)SIGN); }
 __device__ inline REAL with_sign(REAL x, REAL of) { return FROM_BITS((TO_BITS(x) & ~(Bits)SIGN) | (TO_BITS(of) & SIGN)); }
 __device__ inline bool is_finite(REAL x) { return (TO_BITS(x) & INFINITE) != INFINITE; }

@@ -3,7 +3,7 @@
 #include <string.h>
 #define __global__
 #define __device__
-struct Place { unsigned x; };
+struct Place { unsigned x, y; };
 static thread_local Place threadIdx, blockIdx, blockDim, gridDim;
 static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
   return (unsigned long long)(((unsigned __int128)a * b) >> 64);
@@ -25,8 +25,9 @@ static inline float __fdiv_rn(float a, float b) { return a / b; }
 static inline double __dmul_rn(double a, double b) { return a * b; }
 static inline double __dadd_rn(double a, double b) { return a + b; }
 static inline double __ddiv_rn(double a, double b) { return a / b; }
-template <class Kernel> static void run(unsigned grid, unsigned block, Kernel kernel) {
-  gridDim.x = grid, blockDim.x = block;
-  for (blockIdx.x = 0; blockIdx.x < grid; ++blockIdx.x)
-    for (threadIdx.x = 0; threadIdx.x < block; ++threadIdx.x) kernel();
+template <class Kernel> static void run(unsigned grid_x, unsigned grid_y, unsigned block, Kernel kernel) {
+  gridDim.x = grid_x, gridDim.y = grid_y, blockDim.x = block;
+  for (blockIdx.y = 0; blockIdx.y < grid_y; ++blockIdx.y)
+    for (blockIdx.x = 0; blockIdx.x < grid_x; ++blockIdx.x)
+      for (threadIdx.x = 0; threadIdx.x < block; ++threadIdx.x) kernel();
 }

@@ -21,14 +21,14 @@ SIGNATURE = re.compile(r'extern "C" __global__ void (\w+)\((.*?)\) \{', re.DOTAL
 
 
 def launchers(code: str) -> str:
-    """Return C functions NAME_host(grid, block, arguments) for the kernels of a source, macros expanded."""
+    """Return C functions NAME_host(grid_x, grid_y, block, arguments) for the kernels of a source, macros expanded."""
     text = []
     for name, parameters in SIGNATURE.findall(code):
         for macro, meaning in re.findall(r"#define ([A-Z]+) ((?:int|i64) .*)", code):
             parameters = re.sub(rf"\b{macro}\b", meaning, parameters)
         names = ", ".join(p.split()[-1].lstrip("*") for p in parameters.split(","))
-        text.append(f'extern "C" void {name}_host(unsigned grid, unsigned block, {parameters}) '
-                    f"{{ run(grid, block, [&] {{ {name}({names}); }}); }}\n")  # fmt: skip
+        text.append(f'extern "C" void {name}_host(unsigned grid_x, unsigned grid_y, unsigned block, {parameters}) '
+                    f"{{ run(grid_x, grid_y, block, [&] {{ {name}({names}); }}); }}\n")  # fmt: skip
     return "".join(text)
 
 

@@ -333,8 +333,8 @@ class RawModule:
         function = getattr(self.library, f"{name}_host")
 
         def launch(grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], shared_mem: int = 0) -> None:
-            (grid_x,), (block_x,) = grid, block
-            function(ctypes.c_uint(grid_x), ctypes.c_uint(block_x), *(_argument(a) for a in args))
+            sizes = [ctypes.c_uint(size) for size in (*grid, *block)]
+            function(*sizes, *(_argument(a) for a in args))
 
         return launch
 
