@@ -175,9 +175,11 @@ def note_digits(x: Any, digits: int | None) -> Any:
 
     Whoever then writes other numbers into x makes this untrue. Of NumPy arrays nothing is remembered.
     """
-    if digits is not None and get_array_module(x) is not np and x.base is None:
-        key = id(x)
-        _known[key] = (weakref.ref(x, lambda _: _known.pop(key, None)), digits)
+    if digits is not None and get_array_module(x) is not np:
+        root = x if x.base is None else x.base
+        if root.size == x.size:
+            key = id(root)
+            _known[key] = (weakref.ref(root, lambda _: _known.pop(key, None)), digits)
     return x
 
 

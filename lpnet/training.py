@@ -179,7 +179,7 @@ class _Run:
         self.lr = optimizer.lr  # of the last step: SWALP may already have switched the optimizer's
         self.tally, self.log = _Tally(), []
         self.last_loss = math.nan  # the last one that was read
-        self.unread: Any = None  # on a GPU, the loss of the last step
+        self.unread: Any = None  # on a GPU, the loss and the inputs of the last step
 
     def begin_epoch(self) -> None:
         averaging = self.swalp is not None and self.swalp.lr is not None and self.swalp.t >= self.swalp.start
@@ -218,7 +218,7 @@ class _Run:
             self.swalp.step()
         self.tally.add(logits, loss, y)
         self.step += 1
-        self.unread = None if on_host else loss.data
+        self.unread = None if on_host else (loss.data, x)
         if self.step % LOOK == 0:
             self.look()
 
@@ -226,9 +226,11 @@ class _Run:
         """Read what a GPU has kept to itself since the last time; raises FloatingPointError as `train_step` does."""
         if self.unread is None:
             return
-        self.last_loss, self.unread = float(self.unread), None
+        (loss, x), self.unread = self.unread, None
+        self.last_loss = float(loss)
         if not self.tally.finite():
-            raise FloatingPointError(self._where(f"the loss was not finite in one of the last {LOOK} steps", None))
+            problem = f"the loss was not finite in one of the last {LOOK} steps"
+            raise FloatingPointError(self._where(problem, x, self.step))
         self._check_weights()
 
     def _forward(self, x: Any, y: Any) -> tuple[Tensor, Tensor]:
@@ -266,9 +268,9 @@ class _Run:
         if any(not bool(get_array_module(p.data).isfinite(p.data).all()) for p in self.model.parameters()):
             raise FloatingPointError(self._where("a weight is not finite", None))
 
-    def _where(self, problem: str, x: Any) -> str:
+    def _where(self, problem: str, x: Any, step: int | None = None) -> str:
         place = first_nonfinite(self.model, x, self.precision) or "only the loss itself"
-        return (f"training stopped at step {self.step + 1} (epoch {self.epoch + 1}): {problem}; "
+        return (f"training stopped at step {step or self.step + 1} (epoch {self.epoch + 1}): {problem}; "
                 f"the first numbers that are not finite: {place}")  # fmt: skip
 
     def _streams(self) -> list[random.Stream]:

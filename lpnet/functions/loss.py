@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,11 @@ class CrossEntropy(Function):
         xp, k = get_array_module(x), x.shape[1]
         self.labels = beside(self.labels, x)
         self.logp = log_softmax_array(x, 1)
-        chosen = xp.take_along_axis(self.logp, self.labels[:, None], axis=1)
-        if xp is not np:  # the check above would have waited for the GPU
-            right = (self.labels >= 0) & (self.labels < k)
-            chosen = xp.where(right[:, None], chosen, float("nan"))
-        return -chosen.mean()
+        if xp is np:
+            return -np.take_along_axis(self.logp, self.labels[:, None], axis=1).mean()
+        right = ((self.labels >= 0) & (self.labels < k))[:, None]  # the check above would have waited for the GPU
+        chosen = xp.take_along_axis(self.logp, xp.where(right, self.labels[:, None], 0), axis=1)
+        return -xp.where(right, chosen, math.nan).mean()
 
     def backward(self, gy: Array) -> Array:
         xp, (n, k) = get_array_module(gy), self.logp.shape

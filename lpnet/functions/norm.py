@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import get_array_module, parallel, slices
+from ..backend import check_one_device, get_array_module, parallel, slices
 from ..tensor import Array, Function, Tensor
 
 
@@ -118,6 +118,7 @@ class BatchNorm(Function):
 
     def _check(self, x: Array, weight: Array, bias: Array) -> None:
         """Raise ValueError if the shapes do not fit or there is nothing to take a variance of; count the values."""
+        check_one_device("batch_norm", x, *self.given)
         shapes = [v.shape for v in (weight, bias, *self.given)]
         if x.ndim < 2 or any(shape != x.shape[1:2] for shape in shapes):
             raise ValueError(f"batch_norm: input {x.shape} needs weight, bias, mean and var of shape {x.shape[1:2]}, "
