@@ -3,7 +3,7 @@
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: demo test lint wheel clean
+.PHONY: demo test lint wheel bench-gpu clean
 
 demo: .venv/demo
 	$(RUN) -m lpnet demo
@@ -19,6 +19,12 @@ wheel: .venv/test
 	rm -rf build dist .venv/wheel && $(RUN) -m build -q --wheel
 	$(PYTHON) -m venv .venv/wheel && .venv/wheel/bin/python -m pip install -q dist/*.whl
 	cd dist && ../.venv/wheel/bin/python ../tests/import_all.py
+
+# On a machine with a GPU: its tests and figures, into tests/GPU.md. CUDA is the driver's, 12 or 13. The peers may fail.
+CUDA ?= 13
+bench-gpu: .venv/test .venv/cuda$(CUDA)
+	-$(RUN) -m pip install -q --disable-pip-version-check torch qtorch ninja
+	$(RUN) -m tests.benchmarks.gpu
 
 .venv/%: setup.cfg pyproject.toml
 	test -x $(RUN) || $(PYTHON) -m venv .venv
