@@ -8,6 +8,7 @@ import numpy as np
 
 from ..backend import check_one_device, get_array_module, parallel, slices
 from ..tensor import Array, Function, Tensor
+from . import norm_cuda
 
 
 def _normalize(x: Array, mean: Array, inverse: Array) -> Array:
@@ -38,6 +39,8 @@ class BatchNorm(Function):
 
     def forward(self, x: Array, weight: Array, bias: Array) -> Array:
         self._check(x, weight, bias)
+        if get_array_module(x) is not np:
+            return norm_cuda.forward(self, x, weight, bias)
         xp = get_array_module(x)
         self.x, self.weight = xp.ascontiguousarray(x), weight
         self.mean, self.var = (v.astype(x.dtype) for v in self.given) if self.given else self._statistics()
@@ -55,6 +58,8 @@ class BatchNorm(Function):
         return y
 
     def backward(self, gy: Array) -> tuple[Array | None, Array, Array]:
+        if get_array_module(gy) is not np:
+            return norm_cuda.backward(self, gy)
         xp, gy = get_array_module(gy), get_array_module(gy).ascontiguousarray(gy)
         means = self._wide(self.mean)
 
@@ -96,8 +101,6 @@ class BatchNorm(Function):
         return mean, sum(parallel(squares, self._slices())) / self.count
 
     def _slices(self) -> list[slice]:
-        if get_array_module(self.x) is not np:
-            return [slice(None)]  # a GPU wants it whole
         return slices(len(self.x), self.x[:1].size)
 
     def _rows(self, array: Array, samples: slice) -> Array:

@@ -23,7 +23,7 @@ from ..rounding import MODES, Stochastic, mode
 Array = Any  # cupy.ndarray
 FILE = "quantize.cu"
 NULL = np.uint64(0)  # in place of an array
-PART, PARTS = 64, 1 << 16  # numbers that a thread looks at, at least; threads that share a row, at most
+PART, PARTS = 64, 1 << 16  # numbers that a thread looks at, at least; threads, at most
 
 
 def quantize(x: Array, fmt: Format, rounding: str | Stochastic, stream: random.Stream | None) -> Array:
@@ -65,10 +65,9 @@ def _(fmt: FixedPoint | FloatingPoint, x: Array) -> tuple[str, Array, list[Any]]
 @planned.register
 def _(fmt: BlockFloatingPoint, x: Array) -> tuple[str, Array, list[Any]]:
     with quiet():
-        gaps = _alone(fmt).spacing(largest(fmt, x))
         top = x.dtype.type(bound(2.0 ** (fmt.wl - 1) - 1, x.dtype))
         bottom = -top if fmt.symmetric else x.dtype.type(-(2.0 ** (fmt.wl - 1)))
-    numbers = [gaps, x.dtype.type(0), bottom, top, np.int32(1)]
+    numbers = [_gaps(fmt, largest(fmt, x), x.dtype), x.dtype.type(0), bottom, top, np.int32(1)]
     return "integers", x, [*numbers, NULL, NULL, NULL, *blocks(fmt.axis, fmt.block, x.shape)]
 
 
@@ -77,7 +76,7 @@ def _(fmt: BlockScaled, x: Array) -> tuple[str, Array, list[Any]] | None:
     if not isinstance(fmt.element, FixedPoint | FloatingPoint):
         return None
     with quiet():
-        scales, whole = _alone(fmt).block_scales(largest(fmt, x))
+        scales, whole = replace(fmt, block=1).block_scales(largest(fmt, x).view(x.dtype))
         both = (scales * whole).astype(x.dtype), scales.astype(x.dtype)
     name, numbers = grid(fmt.element, x.dtype)
     whole = whole.astype(x.dtype) if fmt.tensor else NULL
@@ -123,7 +122,7 @@ def blocks(axis: int | None, block: int | None, shape: tuple[int, ...]) -> list[
 
 
 def largest(fmt: BlockFloatingPoint | BlockScaled, x: Array) -> Array:
-    """Return the largest magnitude of every block of x, read once, in the shape `fmt.block_shape(x.shape)`."""
+    """Return the bits of the largest magnitude of every block of x, read once, shaped `fmt.block_shape(x.shape)`."""
     xp, shape = get_array_module(x), fmt.block_shape(x.shape)
     bits = np.uint32 if x.dtype == np.float32 else np.uint64
     whole = fmt.axis is None or math.prod(shape) == 1
@@ -133,18 +132,23 @@ def largest(fmt: BlockFloatingPoint | BlockScaled, x: Array) -> Array:
         width = math.prod(shape[axis + 1 :])
         sizes = y.size, x.shape[axis], width, min(fmt.block, x.shape[axis]), shape[axis]
         launch(FILE, "largest_in_tiles", y.size, x.dtype, x, y, *map(np.int64, sizes))
-        return y.view(x.dtype)
+        return y
     length = x.size if whole else math.prod(x.shape[axis + 1 :])
-    rows, parts = x.size // length, max(1, min(length // PART, PARTS))
+    rows = x.size // length
+    parts = max(1, min(length // PART, PARTS // rows))
     y = xp.empty((rows, parts), bits)
     launch(FILE, "largest_in_rows", y.size, x.dtype, x, y, *map(np.int64, (rows, length, parts)))
     # (rows, parts) -> (outer, blocks, parts) -> (blocks,)
-    return y.reshape(-1, math.prod(shape), parts).max(axis=(0, 2)).reshape(shape).view(x.dtype)
+    return y.reshape(-1, math.prod(shape), parts).max(axis=(0, 2)).reshape(shape)
 
 
-def _alone(fmt: Any) -> Any:
-    """Return the format for an array of one number a block."""
-    return fmt if fmt.block is None else replace(fmt, block=1)
+def _gaps(fmt: BlockFloatingPoint, most: Array, dtype: np.dtype) -> Array:
+    """Return `fmt.spacing` of the blocks whose largest magnitudes have these bits."""
+    y, scale = get_array_module(most).empty(most.shape, dtype), fmt.scale
+    highest = 2.0 ** (127 if dtype.itemsize == 4 else 1023)
+    numbers = max(scale.smallest, tiny(dtype)), min(scale.max, highest), 2.0 ** (2 - fmt.wl), tiny(dtype)
+    launch(FILE, "block_gaps", y.size, dtype, most, y, np.int64(y.size), *map(dtype.type, numbers))
+    return y
 
 
 def significant(fmt: Format) -> int | None:

@@ -235,6 +235,16 @@ extern "C" __global__ void largest_in_tiles(const REAL* x, Bits* y, i64 n, i64 l
   }
 }
 
+// The gaps of block floating point from the bits of the blocks' largest magnitudes: 2^floor(log2), held between low and
+// high, times unit, but not below the smallest number; NaN for a block that holds an infinity or NaN.
+extern "C" __global__ void block_gaps(const Bits* most, REAL* y, i64 n, REAL low, REAL high, REAL unit, REAL smallest) {
+  EACH(i, n) {
+    REAL x = FROM_BITS(most[i]), scale = x == 0 ? x : exact_power_below(x);
+    REAL gap = MUL(scale < low ? low : scale > high ? high : scale, unit);
+    y[i] = !is_finite(x) ? FROM_BITS(INFINITE | 1) : gap < smallest ? smallest : gap;
+  }
+}
+
 // 16-bit random numbers of the first n places of a site.
 extern "C" __global__ void random_bits(unsigned short* y, i64 n, u64 seed, u64 site) {
   EACH_GROUP {

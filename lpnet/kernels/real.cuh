@@ -8,6 +8,7 @@ typedef u64 Bits;
 #define MUL __dmul_rn
 #define ADD __dadd_rn
 #define DIV __ddiv_rn
+#define SQRT __dsqrt_rn
 #define RINT rint
 #define FLOOR floor
 #define CEIL ceil
@@ -23,6 +24,7 @@ typedef unsigned int Bits;
 #define MUL __fmul_rn
 #define ADD __fadd_rn
 #define DIV __fdiv_rn
+#define SQRT __fsqrt_rn
 #define RINT rintf
 #define FLOOR floorf
 #define CEIL ceilf
@@ -40,6 +42,9 @@ typedef unsigned int Bits;
 
 // The same for rows, of which neighbouring blocks of threads take neighbouring ones.
 #define EACH_ROW(i, n) for (i64 i = blockIdx.y; i < (n); i += gridDim.y)
+
+// i / n of numbers from 0 up, four times as fast in 32 bits.
+__device__ inline i64 divided(i64 i, i64 n) { return (i | n) >> 32 ? i / n : (unsigned)i / (unsigned)n; }
 
 __device__ inline REAL magnitude(REAL x) { return FROM_BITS(TO_BITS(x) & ~(Bits)SIGN); }
 __device__ inline REAL with_sign(REAL x, REAL of) { return FROM_BITS((TO_BITS(x) & ~(Bits)SIGN) | (TO_BITS(of) & SIGN)); }
