@@ -34,14 +34,15 @@ def backward(conv: Any, gy: Array) -> tuple[Array | None, ...]:
     (x, W), xp, G = (conv.x, conv.W), get_array_module(gy), conv.groups
     weights = W.reshape(G, len(W) // G, -1)
     gx = xp.empty(x.shape, x.dtype) if conv.needs[0] else None
-    gW = xp.zeros(weights.shape, W.dtype) if conv.needs[1] else None
+    gW = None
     for samples in _slices(conv):
         # (n, O, P) -> (O, n, P) -> (G, O/G, n P)
         turned = gy[samples].reshape(-1, len(W), math.prod(conv.out)).transpose(1, 0, 2)
         errors = xp.ascontiguousarray(turned).reshape(G, len(W) // G, -1)
         carry_digits(errors, gy)
-        if gW is not None:
-            gW += _product(errors, _columns(conv, x[samples]).swapaxes(1, 2))
+        if conv.needs[1]:
+            part = _product(errors, _columns(conv, x[samples]).swapaxes(1, 2))
+            gW = part if gW is None else gW + part
         if gx is not None:
             shares = _product(weights.swapaxes(1, 2), errors)  # (G, C/G K L, n P)
             _back(conv, shares, gx[samples])

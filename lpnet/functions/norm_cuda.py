@@ -30,7 +30,7 @@ def backward(norm: Any, gy: Array) -> tuple[Array | None, Array, Array]:
     """Return the gradients of x, weight and bias, given that of y."""
     xp, dtype = get_array_module(gy), norm.x.dtype
     gy = xp.ascontiguousarray(gy.astype(dtype, copy=False))
-    gbias, products = (part.sum(axis=1) for part in _sums(norm, gy, norm.mean, 2))
+    gbias, products = _sums(norm, gy, norm.mean)
     slope, shift = xp.empty_like(gbias), xp.empty_like(gbias)
     launch(FILE, "backward_factors", gbias.size, dtype, norm.mean, norm.inverse, norm.scale, gbias, products, slope,
            shift, np.int64(gbias.size), dtype.type(norm.count))  # fmt: skip
@@ -43,20 +43,17 @@ def backward(norm: Any, gy: Array) -> tuple[Array | None, Array, Array]:
 
 def _statistics(norm: Any) -> tuple[Array, Array]:
     """Return the mean and variance of each channel, (C,)."""
-    (sums,) = _sums(norm, NULL, NULL, 1)
-    mean = sums.sum(axis=1) / norm.count
-    _, squares = _sums(norm, NULL, mean, 2)
-    return mean, squares.sum(axis=1) / norm.count
+    mean = _sums(norm, NULL, NULL)[0] / norm.count
+    return mean, _sums(norm, NULL, mean)[1] / norm.count
 
 
-def _sums(norm: Any, g: Array, mean: Array, kinds: int) -> list[Array]:
-    """Return sums of parts of each channel, (C, parts): of g, or x - mean; with two kinds, times x - mean, too."""
+def _sums(norm: Any, g: Array, mean: Array) -> Array:
+    """Return sums over each channel, (2, C): of g, or x - mean where that is NULL, and of the same times x - mean."""
     (N, C), size, xp = norm.x.shape[:2], math.prod(norm.x.shape[2:]), get_array_module(norm.x)
     parts = max(1, min(N * size // PART, PARTS // C))
-    y = [xp.empty((C, parts), norm.x.dtype) for _ in range(kinds)]
-    launch(FILE, "channel_sums", C * parts, norm.x.dtype, g, norm.x, mean, *y, *[NULL] * (2 - kinds),
-           *map(np.int64, (N, C, size, parts)))  # fmt: skip
-    return y
+    y = xp.empty((2, C, parts), norm.x.dtype)
+    launch(FILE, "channel_sums", C * parts, norm.x.dtype, g, norm.x, mean, y, *map(np.int64, (N, C, size, parts)))
+    return y.sum(axis=2)
 
 
 def _affine(norm: Any, a: Array, b: Array, slope: Array, shift: Array) -> Array:

@@ -24,6 +24,7 @@ Array = Any  # cupy.ndarray
 FILE = "quantize.cu"
 NULL = np.uint64(0)  # in place of an array
 PART, PARTS = 64, 1 << 16  # numbers that a thread looks at, at least; threads, at most
+SHORT = 512  # numbers that one thread looks at sooner than another kernel is launched
 
 
 def quantize(x: Array, fmt: Format, rounding: str | Stochastic, stream: random.Stream | None) -> Array:
@@ -67,7 +68,7 @@ def _(fmt: BlockFloatingPoint, x: Array) -> tuple[str, Array, list[Any]]:
     with quiet():
         top = x.dtype.type(bound(2.0 ** (fmt.wl - 1) - 1, x.dtype))
         bottom = -top if fmt.symmetric else x.dtype.type(-(2.0 ** (fmt.wl - 1)))
-    numbers = [_gaps(fmt, largest(fmt, x), x.dtype), x.dtype.type(0), bottom, top, np.int32(1)]
+    numbers = [gaps(fmt, x), x.dtype.type(0), bottom, top, np.int32(1)]
     return "integers", x, [*numbers, NULL, NULL, NULL, *blocks(fmt.axis, fmt.block, x.shape)]
 
 
@@ -76,7 +77,7 @@ def _(fmt: BlockScaled, x: Array) -> tuple[str, Array, list[Any]] | None:
     if not isinstance(fmt.element, FixedPoint | FloatingPoint):
         return None
     with quiet():
-        scales, whole = replace(fmt, block=1).block_scales(largest(fmt, x).view(x.dtype))
+        scales, whole = replace(fmt, block=1).block_scales(_largest_in_tiles(fmt, x).view(x.dtype))
         both = (scales * whole).astype(x.dtype), scales.astype(x.dtype)
     name, numbers = grid(fmt.element, x.dtype)
     whole = whole.astype(x.dtype) if fmt.tensor else NULL
@@ -121,34 +122,42 @@ def blocks(axis: int | None, block: int | None, shape: tuple[int, ...]) -> list[
     return [np.int64(number) for number in numbers]
 
 
-def largest(fmt: BlockFloatingPoint | BlockScaled, x: Array) -> Array:
-    """Return the bits of the largest magnitude of every block of x, read once, shaped `fmt.block_shape(x.shape)`."""
-    xp, shape = get_array_module(x), fmt.block_shape(x.shape)
-    bits = np.uint32 if x.dtype == np.float32 else np.uint64
-    whole = fmt.axis is None or math.prod(shape) == 1
-    axis = 0 if whole else fmt.positive_axis(x.shape)
-    if fmt.block is not None and not whole:
-        y = xp.empty(shape, bits)
-        width = math.prod(shape[axis + 1 :])
-        sizes = y.size, x.shape[axis], width, min(fmt.block, x.shape[axis]), shape[axis]
-        launch(FILE, "largest_in_tiles", y.size, x.dtype, x, y, *map(np.int64, sizes))
-        return y
-    length = x.size if whole else math.prod(x.shape[axis + 1 :])
-    rows = x.size // length
-    parts = max(1, min(length // PART, PARTS // rows))
-    y = xp.empty((rows, parts), bits)
-    launch(FILE, "largest_in_rows", y.size, x.dtype, x, y, *map(np.int64, (rows, length, parts)))
-    # (rows, parts) -> (outer, blocks, parts) -> (blocks,)
-    return y.reshape(-1, math.prod(shape), parts).max(axis=(0, 2)).reshape(shape)
-
-
-def _gaps(fmt: BlockFloatingPoint, most: Array, dtype: np.dtype) -> Array:
-    """Return `fmt.spacing` of the blocks whose largest magnitudes have these bits."""
-    y, scale = get_array_module(most).empty(most.shape, dtype), fmt.scale
-    highest = 2.0 ** (127 if dtype.itemsize == 4 else 1023)
-    numbers = max(scale.smallest, tiny(dtype)), min(scale.max, highest), 2.0 ** (2 - fmt.wl), tiny(dtype)
-    launch(FILE, "block_gaps", y.size, dtype, most, y, np.int64(y.size), *map(dtype.type, numbers))
+def _largest_in_tiles(fmt: BlockFloatingPoint | BlockScaled, x: Array) -> Array:
+    """Return the bits of the largest magnitude of every tile of x, in the shape `fmt.block_shape(x.shape)`."""
+    xp, shape, axis = get_array_module(x), fmt.block_shape(x.shape), fmt.positive_axis(x.shape)
+    y = xp.empty(shape, f"u{x.itemsize}")
+    sizes = y.size, x.shape[axis], math.prod(shape[axis + 1 :]), min(fmt.block, x.shape[axis]), shape[axis]
+    launch(FILE, "largest_in_tiles", y.size, x.dtype, x, y, *map(np.int64, sizes))
     return y
+
+
+def gaps(fmt: BlockFloatingPoint, x: Array) -> Array:
+    """Return `fmt.spacing(x)`, one number a block; x is read once."""
+    xp, shape = get_array_module(x), fmt.block_shape(x.shape)
+    n, y = math.prod(shape), get_array_module(x).empty(shape, x.dtype)
+    limits = _limits(fmt, x.dtype)
+    if fmt.block is not None:
+        most, outer, parts = _largest_in_tiles(fmt, x), 1, 1
+    else:
+        length = x.size if n == 1 else math.prod(x.shape[fmt.positive_axis(x.shape) + 1 :])
+        rows, outer = x.size // length, x.size // length // n
+        if outer == 1 and length <= SHORT:
+            launch(FILE, "gaps_of_rows", n, x.dtype, x, y, np.int64(n), np.int64(length), *limits)
+            return y
+        parts = max(1, min(length // PART, PARTS // rows))
+        most = xp.empty((rows, parts), f"u{x.itemsize}")
+        launch(FILE, "largest_in_rows", most.size, x.dtype, x, most, *map(np.int64, (rows, length, parts)))
+        if parts > SHORT:
+            most, parts = most.max(axis=1), 1
+    launch(FILE, "gaps_of_parts", n, x.dtype, most, y, *map(np.int64, (n, outer, parts)), *limits)
+    return y
+
+
+def _limits(fmt: BlockFloatingPoint, dtype: np.dtype) -> list[Any]:
+    """Return the lowest and highest scale of a block, the gap at scale 1, and the smallest gap."""
+    highest = 2.0 ** (127 if dtype.itemsize == 4 else 1023)
+    numbers = max(fmt.scale.smallest, tiny(dtype)), min(fmt.scale.max, highest), 2.0 ** (2 - fmt.wl), tiny(dtype)
+    return [dtype.type(number) for number in numbers]
 
 
 def significant(fmt: Format) -> int | None:

@@ -1,9 +1,10 @@
 // Batch normalization of x (samples, channels, size): sums over a channel in parts, what follows from them channel by
 // channel, and one pass that applies it. The parts are added up by the caller, so all sums have a fixed order.
 
-// Of each part of each channel: the sum of u, and of u times v, where v = x - mean, or x, and u = g, or v.
-extern "C" __global__ void channel_sums(const REAL* g, const REAL* x, const REAL* mean, REAL* sums, REAL* products,
-                                        i64 samples, i64 channels, i64 size, i64 parts) {
+// Of each part of each channel: the sum of u, and of u times v, where v = x - mean, or x, and u = g, or v;
+// y is (2, channels, parts).
+extern "C" __global__ void channel_sums(const REAL* g, const REAL* x, const REAL* mean, REAL* y, i64 samples, i64 channels,
+                                        i64 size, i64 parts) {
   EACH(t, channels * parts) {
     i64 channel = t / parts;
     REAL middle = mean ? mean[channel] : (REAL)0, sum = 0, product = 0;
@@ -13,8 +14,8 @@ extern "C" __global__ void channel_sums(const REAL* g, const REAL* x, const REAL
       sum = ADD(sum, u);
       product = ADD(product, MUL(u, v));
     }
-    if (sums) sums[t] = sum;
-    if (products) products[t] = product;
+    y[t] = sum;
+    y[channels * parts + t] = product;
   }
 }
 

@@ -235,13 +235,39 @@ extern "C" __global__ void largest_in_tiles(const REAL* x, Bits* y, i64 n, i64 l
   }
 }
 
-// The gaps of block floating point from the bits of the blocks' largest magnitudes: 2^floor(log2), held between low and
-// high, times unit, but not below the smallest number; NaN for a block that holds an infinity or NaN.
-extern "C" __global__ void block_gaps(const Bits* most, REAL* y, i64 n, REAL low, REAL high, REAL unit, REAL smallest) {
-  EACH(i, n) {
-    REAL x = FROM_BITS(most[i]), scale = x == 0 ? x : exact_power_below(x);
+struct Gap {  // of a block of block floating point: 2^floor(log2 of the largest), held between low and high, times unit
+  REAL low, high, unit, smallest;
+
+  __device__ inline REAL operator()(Bits most) const {
+    REAL x = FROM_BITS(most), scale = x == 0 ? x : exact_power_below(x);
     REAL gap = MUL(scale < low ? low : scale > high ? high : scale, unit);
-    y[i] = !is_finite(x) ? FROM_BITS(INFINITE | 1) : gap < smallest ? smallest : gap;
+    return !is_finite(x) ? FROM_BITS(INFINITE | 1) : gap < smallest ? smallest : gap;  // NaN where one is not finite
+  }
+};
+
+// The gaps of n blocks, given the bits of the largest magnitudes of their parts (outer, n, parts).
+extern "C" __global__ void gaps_of_parts(const Bits* most, REAL* y, i64 n, i64 outer, i64 parts, REAL low, REAL high,
+                                         REAL unit, REAL smallest) {
+  Gap gap = {low, high, unit, smallest};
+  EACH(i, n) {
+    Bits largest = 0;
+    for (i64 o = 0; o < outer; ++o)
+      for (i64 part = 0; part < parts; ++part) {
+        Bits b = most[(o * n + i) * parts + part];
+        if (b > largest) largest = b;
+      }
+    y[i] = gap(largest);
+  }
+}
+
+// The gaps of n blocks that are short rows of x (n, length).
+extern "C" __global__ void gaps_of_rows(const REAL* x, REAL* y, i64 n, i64 length, REAL low, REAL high, REAL unit,
+                                        REAL smallest) {
+  Gap gap = {low, high, unit, smallest};
+  EACH(i, n) {
+    Bits most = 0;
+    for (i64 j = 0; j < length; ++j) most = larger(most, x[i * length + j]);
+    y[i] = gap(most);
   }
 }
 

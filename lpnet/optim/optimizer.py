@@ -10,6 +10,7 @@ import numpy as np
 from ..backend import beside, copy_like, get_array_module, to_device
 from ..precision import PrecisionLike, as_precision, use
 from ..tensor import Array, Parameter
+from . import sgd_cuda
 
 State = dict[str, Array]
 
@@ -120,6 +121,8 @@ class SGD(Optimizer):
 
     def update(self, w: Array, g: Array, state: State) -> Array:
         """Return the weights after one step."""
+        if get_array_module(w) is not np:
+            return sgd_cuda.update(self, w, g, state)
         if self.weight_decay:
             g = g + self.weight_decay * w
         v = g

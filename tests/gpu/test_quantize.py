@@ -16,7 +16,7 @@ FORMATS = [
     "FloatingPoint(5, 2, saturate=False)", "BlockFloatingPoint(8, symmetric=False)", "BlockFloatingPoint(8, axis=1)",
     "BlockFloatingPoint(8, axis=1, block=3)", "BlockFloatingPoint(12, axis=0, block=2, exp=3)",
 ]  # fmt: skip
-SHAPES = [(5,), (37, 3), (2, 5, 33), (3, 4, 5, 2), (1, 1000)]
+SHAPES = [(5,), (37, 3), (2, 5, 33), (3, 4, 5, 2), (1, 1000), (3, 700)]
 
 
 def numbers(shape, dtype, seed=0):
