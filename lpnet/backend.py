@@ -10,11 +10,12 @@ import importlib
 import importlib.resources
 import math
 import os
+import queue
 import sys
+import threading
 import weakref
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -225,8 +226,10 @@ def set_num_threads(n: int) -> None:
     global _n_threads
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ValueError(f"set_num_threads: n must be an integer of at least 1, got {n!r}")
+    for _ in range(_n_threads - 1) if _tasks.cache_info().currsize else ():
+        _tasks().put(None)
     _n_threads = n
-    _pool.cache_clear()
+    _tasks.cache_clear()
 
 
 def get_num_threads() -> int:
@@ -235,8 +238,43 @@ def get_num_threads() -> int:
 
 
 @functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_n_threads, thread_name_prefix="lpnet")
+def _tasks() -> queue.SimpleQueue[_Task | None]:
+    """Return the queue that the other threads take tasks from; None ends one of them."""
+    tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+    for i in range(1, _n_threads):
+        threading.Thread(target=_serve, args=(tasks,), name=f"lpnet-{i}", daemon=True).start()
+    return tasks
+
+
+def _serve(tasks: queue.SimpleQueue[_Task | None]) -> None:
+    while (task := tasks.get()) is not None:
+        task.run()
+
+
+class _Task:
+    """Work that another thread may help with. An executor's futures take 50 µs longer, a hundred times a step."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.work, self.error = functools.partial(contextvars.copy_context().run, work), None
+        self.claimed, self.done = threading.Lock(), threading.Lock()
+        self.done.acquire()
+
+    def run(self) -> None:
+        """Work, unless there is nothing left to do."""
+        if self.claimed.acquire(blocking=False):
+            try:
+                self.work()
+            except BaseException as error:  # raised where the result is wanted
+                self.error = error
+            finally:
+                self.done.release()
+
+    def finish(self) -> None:
+        """Wait for the end if the work has begun, else call it off; raises what the work raised."""
+        if not self.claimed.acquire(blocking=False):
+            self.done.acquire()
+            if self.error is not None:
+                raise self.error
 
 
 @functools.cache
@@ -283,16 +321,15 @@ def _on_all_threads(function: Callable[[Item], Result], items: Sequence[Item]) -
                 return
             results[i] = function(item)
 
-    # This thread works too. Settings that hold here hold in the others; a task each costs less than one an item.
-    others = range(1, min(_n_threads, len(items)))
-    tasks = [_pool().submit(contextvars.copy_context().run, work) for _ in others]
+    tasks = [_Task(work) for _ in range(1, min(_n_threads, len(items)))]
+    for task in tasks:
+        _tasks().put(task)
     try:
-        work()
+        work()  # this thread works too
     finally:
         waiting.clear()  # after an error nobody starts another item
-        wait(tasks)
-    for task in tasks:
-        task.result()
+        for task in tasks:
+            task.finish()
     return results
 
 

@@ -116,7 +116,8 @@ class Conv2d(Function):
             raise ValueError(f"conv2d: a window of {W.shape[2:]} does not fit into an input of {x.shape[2:]}")
 
     def _slices(self) -> list[slice]:
-        return slices(len(self.x), max(math.prod(self.x.shape[1:]), len(self.W) * math.prod(self.out)), _AT_A_TIME)
+        size = max(math.prod(self.x.shape[1:]), len(self.W) * math.prod(self.out))
+        return slices(len(self.x), size, max(_AT_A_TIME, size * together(_TOGETHER, len(self.W), math.prod(self.out))))
 
     def _grouped(self) -> Array:
         return self.W.reshape(self.groups, -1, *self.W.shape[1:])  # (O, C/G, K, L) -> (G, O/G, C/G, K, L)
@@ -259,7 +260,7 @@ def products_with(seen: list[Array], gy: Array) -> Array:
     products = empty((len(seen), m, G, N, errors.shape[-1]), gy.dtype, xp)
     for matrix, product in zip(seen, products, strict=True):
         xp.matmul(matrix, errors, out=product)
-    return products.sum(axis=1)
+    return products.sum(axis=1) if m > 1 else products[:, 0]
 
 
 def channel_sums(gy: Array) -> Array:

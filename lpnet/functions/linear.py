@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import get_array_module, one_blas_thread, parallel, slices
+from ..backend import empty, get_array_module, one_blas_thread, parallel, slices
 from ..kernels import tensorcores
 from ..tensor import Array, Function, Tensor
 
 _PRODUCT = 1 << 22  # multiplications: for fewer a second thread costs more than it brings
+_ROWS = 64  # at a time, at least: each time BLAS rearranges all of the other matrix
 
 
 def product(a: Array, b: Array) -> Array:
@@ -24,8 +25,8 @@ def product(a: Array, b: Array) -> Array:
     if a.ndim != 2 or b.ndim != 2 or work < _PRODUCT:
         with one_blas_thread():
             return a @ b
-    y = np.empty((len(a), b.shape[1]), dtype=np.result_type(a, b))
-    parallel(lambda rows: np.matmul(a[rows], b, out=y[rows]), slices(len(a), work // len(a), _PRODUCT // 2))
+    y = empty((len(a), b.shape[1]), np.result_type(a, b))
+    parallel(lambda rows: np.matmul(a[rows], b, out=y[rows]), slices(len(a), 1, max(_ROWS, len(a) // 8)))
     return y
 
 

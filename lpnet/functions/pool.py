@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import get_array_module, parallel, slices
+from ..backend import empty, get_array_module, parallel, slices
 from ..tensor import Array, Function, Tensor
 from .conv import Pair, out_size, padded, pair, taps
 
@@ -43,12 +43,21 @@ class _Pool(Function):
 
     def _spread(self, gy: Array, share: Callable[[slice], Iterator[Array]]) -> Array:
         """Return the sum of the gradients that each place in the window gets, `share` of some samples at a time."""
-        (_, c, h, w), (ph, pw) = self.shape, self.padding
-        gx = get_array_module(gy).zeros((len(gy), c, h + 2 * ph, w + 2 * pw), dtype=gy.dtype)
+        (n, c, h, w), (ph, pw), xp = self.shape, self.padding, get_array_module(gy)
+        gx = empty((n, c, h + 2 * ph, w + 2 * pw), gy.dtype, xp)
+        # Windows side by side that reach everywhere: each input gets one share.
+        tiled = self.stride == self.size and all(k * m == n for k, m, n in zip(
+            self.size, gy.shape[2:], gx.shape[2:], strict=True))  # fmt: skip
 
         def add(samples: slice) -> None:
-            for index, part in zip(self.taps, share(samples), strict=True):
-                gx[samples][index] += part
+            part = gx[samples]
+            if not tiled:
+                part[...] = 0
+            for index, gradient in zip(self.taps, share(samples), strict=True):
+                if tiled:
+                    part[index] = gradient
+                else:
+                    part[index] += gradient
 
         parallel(add, self._slices(gy))
         return gx[..., ph : ph + h, pw : pw + w]
@@ -64,7 +73,7 @@ class MaxPool2d(_Pool):
 
     def forward(self, x: Array) -> Array:
         xp, self.x = get_array_module(x), x
-        y = self.y = xp.empty(self._look(x), dtype=x.dtype)
+        y = self.y = empty(self._look(x), x.dtype, xp)
 
         def pool(samples: slice) -> None:
             first, *rest = self._seen(samples)
@@ -101,7 +110,7 @@ class AvgPool2d(_Pool):
     name = "avg_pool2d"
 
     def forward(self, x: Array) -> Array:
-        y = get_array_module(x).empty(self._look(x), dtype=x.dtype)
+        y = empty(self._look(x), x.dtype, get_array_module(x))
 
         def pool(samples: slice) -> None:
             padded_x, total = padded(x[samples], self.padding), 0
