@@ -114,6 +114,8 @@ def copy_like(x: Any, like: Any) -> Any:
 
 def check_one_device(owner: str, *arrays: Any) -> None:
     """Raise ValueError unless all arrays are on one device."""
+    if "cupy" not in sys.modules:
+        return
     devices = [device_of(x) for x in arrays]
     if len(set(devices)) > 1:
         raise ValueError(f"{owner}: its inputs are on different devices, {', '.join(devices)}; move them to one with "
@@ -195,7 +197,7 @@ def known_digits(x: Any) -> int | None:
 
 def carry_digits(y: Any, *arrays: Any) -> None:
     """Remember of y, whose numbers are all among those of the arrays, or 0, what is known of them."""
-    digits = [known_digits(x) for x in arrays]
+    digits = [known_digits(x) for x in arrays] if _known else []
     if digits and None not in digits:
         note_digits(y, max(digits))
 

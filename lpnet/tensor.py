@@ -97,7 +97,7 @@ class Tensor:
         if grad is None and self.size != 1:
             raise ValueError(f"backward: a tensor of shape {self.shape} needs `grad`, an array of that shape")
         xp = get_array_module(self.data)
-        grad = xp.ones_like(self.data) if grad is None else _as_tensors((self, grad))[1].data
+        grad = xp.ones_like(self.data) if grad is None else as_tensors((self, grad))[1].data
         check_one_device("backward", self.data, grad)
         seed = xp.asarray(grad, dtype=self.dtype)
         if seed.shape != self.shape:
@@ -141,7 +141,7 @@ class Function:
 
     def __call__(self, *inputs: Any) -> Tensor:
         """Run `forward`, round with the active precision, and link the graph, which keeps that precision."""
-        tensors = _as_tensors(inputs)
+        tensors = as_tensors(inputs)
         self.needs = tuple(x.requires_grad for x in tensors)  # lets backward skip what nobody asks for
         precision = _precision.active()
         arrays = [x.data for x in tensors]
@@ -156,7 +156,7 @@ class Function:
         return out
 
 
-def _as_tensors(inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
+def as_tensors(inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
     """Return the inputs as tensors; Python's numbers and lists take the dtype and device of the tensors beside them."""
     like = next((x.data for x in inputs if isinstance(x, Tensor)), None)
     if like is None:

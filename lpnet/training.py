@@ -44,9 +44,10 @@ def evaluate(model: Module, loader: Iterable[tuple[Any, Any]], loss: Loss = F.cr
         model.eval()
         with no_grad(), random.aside(), one_blas_thread():
             for x, y in loader:
-                x, y = _on(device, x, y)
-                logits = model(Tensor(x))
-                tally.add(logits, loss(logits, y), y)
+                with enough_memory("a batch of the evaluation", f"use smaller batches than {len(x)} samples"):
+                    x, y = _on(device, x, y)
+                    logits = model(Tensor(x))
+                    tally.add(logits, loss(logits, y), y)
     finally:
         for m, training in modes:
             m.training = training

@@ -121,6 +121,7 @@ MIXED = {
     "batchnorm": lambda cpu, gpu: F.batch_norm(gpu, gpu[0], gpu[0], cpu[0], cpu[0]),
     "backward": lambda cpu, gpu: lp.Tensor(gpu, requires_grad=True).backward(lp.Tensor(cpu)),
     "linear": lambda cpu, gpu: lp.nn.Linear(3, 2)(gpu),
+    "gt": lambda cpu, gpu: lp.Tensor(gpu) > cpu,
     "mseloss": lambda cpu, gpu: F.mse_loss(lp.Tensor(gpu), cpu),
 }
 
@@ -138,6 +139,7 @@ def test_python_numbers_have_no_device(cupy):
     """A number or a list goes where the tensor beside it is."""
     x = lp.Tensor(cupy.asarray(np.ones(2, np.float32)))
     assert isinstance((x * 2 + [1, 2]).data, cupy.ndarray)
+    assert (x > [0, 1]).get().tolist() == [True, False]
 
 
 @pytest.mark.parametrize("device, message", [("gpu", "got 'gpu', expected"), (0, "got 0, expected")])
@@ -153,6 +155,17 @@ def test_an_array_too_large(fake, monkeypatch):
     monkeypatch.setattr(standin, "memory", 1000)
     with pytest.raises(MemoryError, match=r"an array of shape \(300,\): Out of memory allocating 1,200 bytes"):
         lp.to_device(np.ones(300, np.float32), "cuda")
+
+
+def test_an_evaluation_too_large(fake, monkeypatch):
+    """The message says so, and what would help."""
+    net = model().to("cuda")
+    monkeypatch.setattr(standin, "memory", 3000)
+    with pytest.raises(MemoryError, match=r"no room for an array of shape \(16, 1, 8, 8\): Out of memory"):
+        lp.evaluate(net, [batch()])
+    monkeypatch.setattr(standin, "memory", 5000)
+    with pytest.raises(MemoryError, match=r"a batch of the evaluation: Out of memory .* smaller batches than 16 samples"):
+        lp.evaluate(net, [batch()])
 
 
 def test_a_batch_too_large(fake, monkeypatch, capsys, tmp_path):

@@ -55,6 +55,23 @@ def test_kernels_give_the_bits_of_the_formats(cupy, name, dtype):
             same(got.get(), expected)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", [*FORMATS, "FloatingPoint(8, 30)", "BlockFloatingPoint(24, exp=11)",
+                                  "BlockFloatingPoint(8, exp=11, symmetric=False)"])  # fmt: skip
+def test_the_ends_of_the_range(cupy, name, dtype):
+    """Blocks of the largest and of the smallest numbers of the dtype, where gaps leave its range."""
+    limits = np.finfo(dtype)
+    low, high = float(np.log2(limits.smallest_subnormal)), float(np.log2(limits.max))
+    rng = np.random.default_rng(0)
+    tops = np.array([high - 1e-3, high - 1, low + 24, low + 9, low + 1])[:, None]
+    sizes = np.maximum(tops - 12 * rng.random((5, 64)) ** 3, low)
+    x = (rng.choice([-1, 1], (5, 64)) * np.exp2(sizes)).astype(dtype)
+    x[:2, :5] = -(2.0**127 if dtype == np.float32 else 2.0**1023)
+    for rounding in MODES:
+        expected = lp.format(name).quantize(x, rounding, Stream(1))
+        same(lp.quantize(cupy.asarray(x), name, rounding, Stream(1)).get(), expected)
+
+
 @pytest.mark.parametrize("name", [n for n in FORMATS if lp.format(n).has_nan or "bfp" in n])
 def test_infinities_and_nan(cupy, name):
     """Infinities and NaN become what the format makes of them."""
