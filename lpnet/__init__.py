@@ -22,8 +22,8 @@ from .version import __version__
 
 __all__ = [
     "BlockFloatingPoint", "BlockScaled", "FixedPoint", "FloatingPoint", "Format", "Function", "Parameter",
-    "Precision", "Quantizer", "Stochastic", "Tensor", "__version__", "cuda_available", "cuda_problem", "data", "evaluate", "explain",
-    "fit", "format", "formats", "functions", "get_array_module", "get_num_threads", "gradcheck", "load", "manual_seed",
-    "models", "nn", "no_grad", "optim", "precision", "quantize", "random", "rounding", "save", "set_num_threads",
-    "to_device", "trace", "use",
+    "Precision", "Quantizer", "Stochastic", "Tensor", "__version__", "cuda_available", "cuda_problem", "data",
+    "evaluate", "explain", "fit", "format", "formats", "functions", "get_array_module", "get_num_threads", "gradcheck",
+    "load", "manual_seed", "models", "nn", "no_grad", "optim", "precision", "quantize", "random", "rounding", "save",
+    "set_num_threads", "to_device", "trace", "use",
 ]  # fmt: skip

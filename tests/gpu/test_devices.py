@@ -164,7 +164,7 @@ def test_an_evaluation_too_large(fake, monkeypatch):
     with pytest.raises(MemoryError, match=r"no room for an array of shape \(16, 1, 8, 8\): Out of memory"):
         lp.evaluate(net, [batch()])
     monkeypatch.setattr(standin, "memory", 5000)
-    with pytest.raises(MemoryError, match=r"a batch of the evaluation: Out of memory .* smaller batches than 16 samples"):
+    with pytest.raises(MemoryError, match=r"of the evaluation: Out of memory .* smaller batches than 16 samples"):
         lp.evaluate(net, [batch()])
 
 
