@@ -132,7 +132,8 @@ def fit(
     Raises
     ------
     FloatingPointError: the loss or a weight is no longer finite; says at which step, and in which layer it first
-        happened. The folder keeps its last checkpoint, which is good.
+        happened; on a GPU, which is not waited for, up to 50 steps later. The folder keeps its last checkpoint, which
+        is good.
     ValueError: the folder holds another run, or its checkpoint does not fit.
     """
     if not checkpoint_every >= 0:
@@ -199,16 +200,11 @@ class _Run:
             self._step(*_on(device, x, y))
 
     def _step(self, x: Any, y: Any) -> None:
-        streams = self._streams()
-        sites = [s.site for s in streams]
+        sites = [s.site for s in self._streams()]
         logits, loss = self._forward(x, y)
         on_host = device_of(loss.data) == "cpu"
         if on_host:
-            self.last_loss = float(loss.data)
-            if not math.isfinite(self.last_loss):
-                for stream, site in zip(streams, sites, strict=True):
-                    stream.site = site  # the search below runs into the same random bits
-                raise FloatingPointError(self._where(f"the loss is {self.last_loss}", x))
+            self._check_loss(loss, x, sites)
         self.optimizer.zero_grad()
         loss.backward()
         self.lr = self.optimizer.lr
@@ -222,6 +218,13 @@ class _Run:
         self.unread = None if on_host else (loss.data, x)
         if self.step % LOOK == 0:
             self.look()
+
+    def _check_loss(self, loss: Tensor, x: Any, sites: list[int]) -> None:
+        self.last_loss = float(loss.data)
+        if not math.isfinite(self.last_loss):
+            for stream, site in zip(self._streams(), sites, strict=True):
+                stream.site = site  # the search below runs into the same random bits
+            raise FloatingPointError(self._where(f"the loss is {self.last_loss}", x))
 
     def look(self) -> None:
         """Read what a GPU has kept to itself since the last time; raises FloatingPointError as `train_step` does."""
@@ -450,7 +453,8 @@ class _Progress:
 
     def step(self, text: str, loss: float) -> None:
         if self.bar is not None:
-            self.bar.set_description(f"{text} loss {loss:.3f}", refresh=False)
+            shown = "" if math.isnan(loss) else f" loss {loss:.3f}"  # a GPU's first has not been read
+            self.bar.set_description(text + shown, refresh=False)
             self.bar.update()
 
     def line(self, row: Row) -> None:
