@@ -4,7 +4,7 @@
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: demo test lint wheel bench clean
+.PHONY: demo test lint wheel bench bench-gpu clean
 
 demo: .venv/demo
 	$(RUN) -m lpnet demo
@@ -28,6 +28,12 @@ bench: .venv-bench/bench
 	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install -q --disable-pip-version-check -e '.[bench]'
 	touch $@
+
+# On a machine with a GPU: its tests and figures, into tests/GPU.md. CUDA is the driver's, 12 or 13. The peers may fail.
+CUDA ?= 13
+bench-gpu: .venv/test .venv/cuda$(CUDA)
+	-$(RUN) -m pip install -q --disable-pip-version-check torch qtorch ninja
+	$(RUN) -m tests.benchmarks.gpu
 
 .venv/%: setup.cfg pyproject.toml
 	test -x $(RUN) || $(PYTHON) -m venv .venv

@@ -7,13 +7,15 @@ import contextvars
 import ctypes
 import functools
 import importlib
+import importlib.resources
 import math
 import os
 import queue
 import sys
 import threading
+import weakref
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -29,19 +31,38 @@ def get_array_module(x: Any) -> ModuleType:
     return cupy if cupy is not None and isinstance(x, cupy.ndarray) else np
 
 
+DEVICES = ("cpu", "cuda")
+
+
 @functools.cache
 def cuda_problem() -> str | None:
-    """Return why CUDA cannot be used here, or None if it can (tried once, with a small matrix product)."""
+    """Return why CUDA cannot be used here and what would change that, or None if it can (tried once, in earnest)."""
     try:
         cupy = importlib.import_module("cupy")
     except ImportError:
-        return "cupy is not installed: pip install 'lpnet[cuda12]' or 'lpnet[cuda13]'"
+        return "cupy is not installed: pip install 'lpnet[cuda12]' or 'lpnet[cuda13]', as the driver has it"
     try:
         one = cupy.ones((2, 2), cupy.float32)
-        one @ one
-    except Exception as error:  # whatever the driver, NVRTC or cuBLAS lack: the sentence is the result
-        return f"cupy is installed, but the GPU does not work: {error}"
+        (one @ one).get()  # waits: NVRTC, cuBLAS and the device itself have worked
+    except Exception as error:  # whatever is lacking, the sentence is the result
+        return _advice(error)
     return None
+
+
+def _advice(error: Exception) -> str:
+    """Return a sentence with what to install or change so that this error of CuPy's goes away."""
+    text = " ".join(str(error).split())
+    for sign, advice in {
+        "cudaErrorInsufficientDriver": "the NVIDIA driver is missing or older than this CuPy needs: update the driver, "
+        "or install 'lpnet[cuda12]' in place of 'lpnet[cuda13]'",
+        "cudaErrorNoDevice": "there is a driver but no GPU that this process may see: check CUDA_VISIBLE_DEVICES",
+        "Out of memory": "the GPU's memory is taken by other processes: end them, or choose another GPU with "
+        "CUDA_VISIBLE_DEVICES",
+        "Failure finding": "a library of CUDA is missing: pip install 'lpnet[cuda12]' or 'lpnet[cuda13]' brings it",
+    }.items():  # fmt: skip
+        if sign in text:
+            return f"{advice} ({text})"
+    return f"cupy is installed, but the GPU does not work ({text})"
 
 
 def cuda_available() -> bool:
@@ -49,18 +70,153 @@ def cuda_available() -> bool:
     return cuda_problem() is None
 
 
+def choose_device(device: str | None = None) -> str:
+    """Return "cpu" or "cuda": the one asked for, or, asked for none, the GPU where there is one that works.
+
+    Raises ValueError for another name, RuntimeError with the reason if "cuda" is asked for and cannot be had.
+    """
+    if device is None:
+        return "cuda" if cuda_available() else "cpu"
+    if device not in DEVICES:
+        raise ValueError(f'device: got {device!r}, expected "cpu" or "cuda"')
+    if device == "cuda" and (problem := cuda_problem()) is not None:
+        raise RuntimeError(f"device cuda cannot be used: {problem}")
+    return device
+
+
+def device_of(x: Any) -> str:
+    """Return where an array lives, "cpu" or "cuda"."""
+    return "cpu" if get_array_module(x) is np else "cuda"
+
+
 def to_device(x: Any, device: str) -> Any:
     """Return the array `x` on `device`, "cpu" or "cuda"; no copy if it is there already.
 
-    Raises ValueError for another device name, RuntimeError with the reason if CUDA cannot be used.
+    Raises ValueError for another device name, RuntimeError with the reason if CUDA cannot be used, MemoryError that
+    says how much was asked for if the array does not fit.
     """
-    if device == "cpu":
+    if choose_device(device) == "cpu":
         return x.get() if get_array_module(x) is not np else np.asarray(x)
-    if device != "cuda":
-        raise ValueError(f'device: got {device!r}, expected "cpu" or "cuda"')
-    if (problem := cuda_problem()) is not None:
-        raise RuntimeError(f"device cuda cannot be used: {problem}")
-    return sys.modules["cupy"].asarray(x)
+    with enough_memory(f"an array of shape {getattr(x, 'shape', '()')}"):
+        return sys.modules["cupy"].asarray(x)
+
+
+def beside(x: Any, other: Any) -> Any:
+    """Return the array `x` on the device where `other` lives; no copy if it is there already."""
+    return x if get_array_module(x) is get_array_module(other) else to_device(x, device_of(other))
+
+
+def copy_like(x: Any, like: Any) -> Any:
+    """Return a copy of the array or list `x` on the device and in the dtype of `like`."""
+    xp = get_array_module(like)
+    return xp.array(x if xp is not np else to_device(x, "cpu"), dtype=like.dtype)
+
+
+def check_one_device(owner: str, *arrays: Any) -> None:
+    """Raise ValueError unless all arrays are on one device."""
+    if "cupy" not in sys.modules:
+        return
+    devices = [device_of(x) for x in arrays]
+    if len(set(devices)) > 1:
+        raise ValueError(f"{owner}: its inputs are on different devices, {', '.join(devices)}; move them to one with "
+                         "model.to(device) and lpnet.to_device(array, device)")  # fmt: skip
+
+
+@contextlib.contextmanager
+def enough_memory(what: str, advice: str = "make room on it, or use smaller arrays") -> Iterator[None]:
+    """Say, where the GPU has no room left in this block, for what, how much was asked for, and what would help."""
+    try:
+        yield
+    except MemoryError as error:
+        if type(error).__module__.split(".")[0] in ("builtins", "numpy") or hasattr(error, "explained"):
+            raise  # the host's, or said already
+        new = MemoryError(f"the GPU has no room for {what}: {str(error).rstrip('.')}; {advice}")
+        new.explained = True
+        raise new from error
+
+
+_THREADS, _MOST_BLOCKS = 256, 65535  # of a launch; a thread takes more than one thing where there are more
+
+
+def launch(file: str, kernel: str, n: int, dtype: Any, *arguments: Any, rows: int = 1) -> None:
+    """Run a kernel of lpnet/kernels for n things in each of some rows on the GPU, without waiting for it.
+
+    `arguments` are contiguous CuPy arrays and NumPy scalars of the kernel's types; dtype is the kernel's REAL.
+    """
+    grid = min(-(-n // _THREADS), _MOST_BLOCKS), min(rows, _MOST_BLOCKS)
+    _kernel(file, kernel, np.dtype(dtype).itemsize == 8)(grid, (_THREADS,), arguments)
+
+
+@functools.cache
+def _kernel(file: str, kernel: str, double: bool) -> Any:
+    return _kernels(file, double).get_function(kernel)
+
+
+@functools.cache
+def _kernels(file: str, double: bool) -> Any:
+    return sys.modules["cupy"].RawModule(code=kernel_source(file), options=kernel_options(double))
+
+
+def kernel_source(file: str) -> str:
+    """Return the text of a file of kernels, with what all share before it."""
+    folder = importlib.resources.files("lpnet.kernels")
+    return "".join((folder / name).read_text(encoding="utf-8") for name in ("real.cuh", file))
+
+
+def kernel_options(double: bool) -> tuple[str, ...]:
+    """Return the options of NVRTC for kernels on float64 or float32."""
+    return ("-std=c++17", "--fmad=false", f"-DREAL={'double' if double else 'float'}", f"-DDOUBLE={int(double)}")
+
+
+# What is known of CuPy arrays: by the array's id, a reference that forgets it with the array, and the binary digits
+# that no number in it goes beyond. Views know it through the array that they are a view of.
+_known: dict[int, tuple[Any, int]] = {}
+
+
+def note_digits(x: Any, digits: int | None) -> Any:
+    """Remember that the numbers of the CuPy array `x` have at most so many significant binary digits; returns x.
+
+    Whoever then writes other numbers into x makes this untrue. Of NumPy arrays nothing is remembered.
+    """
+    if digits is not None and get_array_module(x) is not np:
+        root = x if x.base is None else x.base
+        if root.size == x.size:
+            key = id(root)
+            _known[key] = (weakref.ref(root, lambda _: _known.pop(key, None)), digits)
+    return x
+
+
+def known_digits(x: Any) -> int | None:
+    """Return how many significant binary digits the numbers of a CuPy array have at most, None if nobody said."""
+    if get_array_module(x) is np:
+        return None
+    root = x if x.base is None else x.base
+    reference, digits = _known.get(id(root), (None, None))
+    return digits if reference is not None and reference() is root else None
+
+
+def carry_digits(y: Any, *arrays: Any) -> None:
+    """Remember of y, whose numbers are all among those of the arrays, or 0, what is known of them."""
+    digits = [known_digits(x) for x in arrays] if _known else []
+    if digits and None not in digits:
+        note_digits(y, max(digits))
+
+
+@functools.cache
+def cublas() -> Any:
+    """Return CuPy's binding of cuBLAS; None where it is not as this version of lpnet knows it."""
+    try:
+        binding = importlib.import_module("cupy_backends.cuda.libs.cublas")
+    except ImportError:
+        return None
+    return binding if hasattr(binding, "gemmEx") and hasattr(binding, "gemmStridedBatchedEx") else None
+
+
+def forget_cuda() -> None:
+    """Forget what was found out about CuPy and compiled with it, so that it is looked for again."""
+    for cached in (cuda_problem, _kernel, _kernels, cublas):
+        cached.cache_clear()
+    _known.clear()
 
 
 _WORTH = 1 << 18  # numbers; for fewer a second thread costs more than it brings
@@ -193,11 +349,12 @@ class _Loan:
     def __init__(self, memory: np.ndarray) -> None:
         self.memory, self.__array_interface__ = memory, memory.__array_interface__
 
-    def __del__(self, free: Any = _free, kept: int = _KEPT) -> None:
+    def __del__(self) -> None:
         global _free_bytes
-        if _free_bytes + self.memory.nbytes <= kept:
+        # At the end of the process the list may be gone before the last arrays are.
+        if _free is not None and _free_bytes + self.memory.nbytes <= _KEPT:
             _free_bytes += self.memory.nbytes
-            free[self.memory.nbytes].append(self.memory)
+            _free[self.memory.nbytes].append(self.memory)
 
 
 def empty(shape: tuple[int, ...], dtype: Any, xp: ModuleType = np) -> Any:

@@ -18,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from . import formats
+from .backend import device_of, to_device
 from .formats import Encoded, Format
 from .tensor import Tensor
 
@@ -90,7 +91,8 @@ def _sync_folder(folder: Path) -> None:
 def _flatten(value: Any, name: str, arrays: dict[str, np.ndarray], fmt: Format | None) -> Any:
     """Return `value` as JSON takes it, with arrays moved to `arrays` and {"array": name} in their place."""
     value = value.state_dict() if hasattr(value, "state_dict") else value
-    value = value.numpy() if isinstance(value, Tensor) else value
+    value = value.data if isinstance(value, Tensor) else value
+    value = to_device(value, "cpu") if device_of(value) != "cpu" else value
     if isinstance(value, dict):
         return {"dict": {str(k): _flatten(v, f"{name}/{k}" if name else str(k), arrays, fmt) for k, v in value.items()}}
     if isinstance(value, list | tuple):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import data, demo, models, nn, optim, random
-from .backend import keep_freed_memory
+from .backend import DEVICES, choose_device, keep_freed_memory
 from .checkpoint import load
 from .formats import show
 from .precision import Precision
@@ -99,10 +99,11 @@ def _add_demo(commands: Any) -> None:
     p.add_argument("--seeds", type=_number(int, 2), default=3, help="runs of each method")
     p.add_argument("--epochs", type=_number(int, 3), default=demo.EPOCHS, help="epochs of each run")
     p.add_argument("--out", type=Path, default=Path("demo"), help="folder for table.md and curves.png")
+    p.add_argument("--device", default="cpu", choices=DEVICES, help="where to compute: cpu or cuda")
 
 
 def _demo(arguments: argparse.Namespace) -> None:
-    print(demo.run(arguments.out, arguments.seeds, arguments.epochs))
+    print(demo.run(arguments.out, arguments.seeds, arguments.epochs, device=arguments.device))
     print(f"curves: {arguments.out / 'curves.png'}")
 
 
@@ -138,27 +139,36 @@ def _add_train(commands: Any) -> None:
     p.add_argument("--checkpoint-every", type=_number(float, 0), default=30.0, metavar="SECONDS",
                    help="time between checkpoints")
     p.add_argument("--quiet", action="store_true", help="no progress bar")
+    _add_device(p)
 
 
-_NOT_CONFIG = ("run", "out", "resume", "quiet", "data_dir", "checkpoint_every")  # may change when a run is resumed
+def _add_device(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--device", choices=DEVICES, help="where to compute: cpu or cuda; none: the GPU where there is one "
+                   "that works, else the CPU")  # fmt: skip
+
+
+_NOT_CONFIG = (  # may change when a run is resumed
+    "run", "out", "resume", "quiet", "data_dir", "checkpoint_every", "device",
+)  # fmt: skip
 
 
 def _train(arguments: argparse.Namespace) -> None:
     config = {k: v for k, v in vars(arguments).items() if k not in _NOT_CONFIG}
     out = arguments.out or Path("runs") / f"{arguments.data}-{arguments.model}-{arguments.precision.replace(':', '-')}"
-    parts = _prepare(config, arguments.data_dir)
+    parts = _prepare(config, arguments.data_dir, choose_device(arguments.device))
     lowered = sum(m.precision is not None for m in parts["model"].modules())
-    print(f"{arguments.model}: {parts['model'].n_parameters():,} parameters, {lowered} layers rounded")
+    print(f"{arguments.model}: {parts['model'].n_parameters():,} parameters, {lowered} layers rounded, on "
+          f"{parts['model'].device}")  # fmt: skip
     fit(**parts, out=out, resume=arguments.resume, config=config, checkpoint_every=arguments.checkpoint_every,
         progress=not arguments.quiet)  # fmt: skip
     print(f"results: {out}")
 
 
-def _prepare(config: dict[str, Any], data_dir: Path | None) -> dict[str, Any]:
+def _prepare(config: dict[str, Any], data_dir: Path | None, device: str) -> dict[str, Any]:
     """Return what `fit` needs for a configuration."""
     random.manual_seed(config["seed"])
     train, test = _loaders(config, data_dir)
-    model = _model(config, train)
+    model = _model(config, train).to(device)
     precision = Precision.parse(config["precision"], config["rounding"])
     nn.lower(model, precision if precision != Precision() else None)
     optimizer = optim.SGD(model.parameters(), config["lr"], config["momentum"], config["weight_decay"],
@@ -198,13 +208,15 @@ def _add_eval(commands: Any) -> None:
     p = _command(commands, "eval", _eval, "measure the final and the averaged model of a run on its test set")
     p.add_argument("folder", metavar="RUN", type=Path, help="run folder of 'lpnet train'")
     p.add_argument("--data-dir", type=Path, help="folder with the data files")
+    _add_device(p)
 
 
 def _eval(arguments: argparse.Namespace) -> None:
     config = read_config(arguments.folder)
     try:
         _, test = _loaders(config, arguments.data_dir)
-        model, precision = _model(config, test), Precision.parse(config["precision"], config["rounding"])
+        model = _model(config, test).to(choose_device(arguments.device))
+        precision = Precision.parse(config["precision"], config["rounding"])
     except KeyError as error:
         raise ValueError(f"{arguments.folder}: config.json has no {error}: not a run of 'lpnet train'") from error
     if not (arguments.folder / "model.npz").exists():

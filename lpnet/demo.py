@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import data, models, nn, optim, random
-from .backend import keep_freed_memory, set_num_threads
+from .backend import choose_device, keep_freed_memory, set_num_threads
 from .checkpoint import atomic
 from .precision import Precision
 from .training import Row, evaluate, fit
@@ -51,14 +51,16 @@ class Result:
     log: list[Row]
 
 
-def train_one(method: Method, seed: int, epochs: int, report: Callable[[Row], None] | bool = False) -> Result:
+def train_one(method: Method, seed: int, epochs: int, report: Callable[[Row], None] | bool = False,
+              device: str = "cpu") -> Result:  # fmt: skip
     """Train from one seed and measure the final weights and their average."""
     random.manual_seed(seed)
     train, test = data.load("digits")
     # Shifts by up to a pixel: without them the network soon fits every image, and no gradient is left to be rounded.
     loader = data.DataLoader(train, BATCH, shuffle=True, seed=seed, transform=data.random_crop(1))
     test_loader = data.DataLoader(test, len(test))
-    model, precision = models.small_cnn(), Precision() if method.fmt is None else Precision.uniform(method.fmt)
+    model = models.small_cnn().to(device)
+    precision = Precision() if method.fmt is None else Precision.uniform(method.fmt)
     nn.lower(model, precision)
     optimizer = optim.SGD(model.parameters(), LR, MOMENTUM, WEIGHT_DECAY, precision=precision)
     start = round(epochs * (1 - AVERAGED)) if method.swalp else epochs
@@ -80,17 +82,18 @@ def _error(model: nn.Module, precision: Precision | None, train: data.Dataset, t
     return evaluate(model, test)["error"]
 
 
-def run(out: str | os.PathLike[str], seeds: int = 3, epochs: int = EPOCHS, progress: bool = True) -> str:
+def run(out: str | os.PathLike[str], seeds: int = 3, epochs: int = EPOCHS, progress: bool = True,
+        device: str = "cpu") -> str:  # fmt: skip
     """Train every method from every seed, on all processors; write table.md and curves.png to `out`.
 
     Returns the table. Raises ValueError for fewer than two seeds (there would be no deviation) or three epochs.
     """
     if seeds < 2 or epochs < 3:
         raise ValueError(f"demo: needs at least 2 seeds and 3 epochs, got {seeds} and {epochs}")
-    out = Path(out)
+    out, device = Path(out), choose_device(device)
     out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    results = _train_all(seeds, epochs, progress)
+    results = _train_all(seeds, epochs, progress, device)
     text = table(results, seeds, epochs) + f"\ntraining took {time.monotonic() - started:.0f} s\n"
     with atomic(out / "table.md", "w") as file:
         file.write(text)
@@ -108,21 +111,21 @@ def _start_worker(counter: Any) -> None:
     keep_freed_memory()
 
 
-def _work(method: Method, seed: int, epochs: int) -> Result:
+def _work(method: Method, seed: int, epochs: int, device: str) -> Result:
     def report(_: Row) -> None:
         with _epochs_done.get_lock():
             _epochs_done.value += 1
 
-    return train_one(method, seed, epochs, report)
+    return train_one(method, seed, epochs, report, device)
 
 
-def _train_all(seeds: int, epochs: int, progress: bool) -> dict[Method, list[Result]]:
+def _train_all(seeds: int, epochs: int, progress: bool, device: str) -> dict[Method, list[Result]]:
     context = multiprocessing.get_context("spawn")
     counter = context.Value("i", 0)
     jobs = list(itertools.product(METHODS, range(seeds)))
     with ProcessPoolExecutor(os.cpu_count(), context, _start_worker, (counter,)) as pool:
         # The slow ones (low precision) first, so that no processor idles at the end.
-        futures = {job: pool.submit(_work, *job, epochs) for job in reversed(jobs)}
+        futures = {job: pool.submit(_work, *job, epochs, device) for job in reversed(jobs)}
         _watch(list(futures.values()), counter, len(jobs) * epochs, progress)
         return {m: [futures[m, seed].result() for seed in range(seeds)] for m in METHODS}
 

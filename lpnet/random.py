@@ -12,8 +12,12 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
+from types import ModuleType
+from typing import Any
 
 import numpy as np
+
+from .backend import launch
 
 LANES = 16  # random 16-bit numbers in one Philox block
 _ROUNDING, _HOST = 0, 1  # second key word: bits for arrays, and for host-side generators, never meet
@@ -98,6 +102,16 @@ def current(stream: Stream | None = None) -> Stream:
     if isinstance(stream, Window):  # whoever made it has chosen already
         return stream
     return _aside.get() or stream or default
+
+
+def draw(stream: Stream | None, n: int, xp: ModuleType) -> Any:
+    """Return `n` 16-bit random numbers of the current stream's next site as an array of `xp`: the GPU draws its own."""
+    if xp is np:
+        return current(stream).draw(n)
+    (seed, site), y = current(stream).take(), xp.empty(n, np.uint16)
+    if n:
+        launch("quantize.cu", "random_bits", -(-n // LANES), np.float32, y, *map(np.uint64, (n, seed, site)))
+    return y
 
 
 @contextlib.contextmanager

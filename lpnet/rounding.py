@@ -76,10 +76,10 @@ class Stochastic:
     def uniform(self, n: Array, stream: random.Stream | None) -> Array:
         """Return u for every element of `n`, in its dtype, where it is exact."""
         xp = get_array_module(n)
-        lanes = random.current(stream).draw(n.size)
+        lanes = random.draw(stream, n.size, xp)
         if self.bits < 16:
             lanes = lanes >> (16 - self.bits)
-        u = empty(lanes.shape, n.dtype)
+        u = empty(lanes.shape, n.dtype, xp)
         u[...] = lanes
         u += 0.5
         u *= 2.0**-self.bits

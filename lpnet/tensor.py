@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import precision as _precision
-from .backend import elementwise, get_array_module, to_device
+from .backend import carry_digits, check_one_device, device_of, elementwise, get_array_module, to_device
 
 Array = Any  # numpy.ndarray or cupy.ndarray
 _grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
@@ -72,6 +72,11 @@ class Tensor:
         """Return the only element as a Python float."""
         return self.data.item()
 
+    @property
+    def device(self) -> str:
+        """Where the data lives, "cpu" or "cuda"."""
+        return device_of(self.data)
+
     def detach(self) -> Tensor:
         """Return a tensor of the same data that no gradient flows through."""
         return Tensor(self.data)
@@ -92,7 +97,8 @@ class Tensor:
         if grad is None and self.size != 1:
             raise ValueError(f"backward: a tensor of shape {self.shape} needs `grad`, an array of that shape")
         xp = get_array_module(self.data)
-        grad = xp.ones_like(self.data) if grad is None else _as_tensors((self, grad))[1].data
+        grad = xp.ones_like(self.data) if grad is None else as_tensors((self, grad))[1].data
+        check_one_device("backward", self.data, grad)
         seed = xp.asarray(grad, dtype=self.dtype)
         if seed.shape != self.shape:
             raise ValueError(f"backward: grad has shape {seed.shape}, the tensor {self.shape}")
@@ -122,6 +128,7 @@ class Function:
     """One operation. A subclass gives `forward` and `backward` on arrays and keeps on itself what backward needs."""
 
     rounds = True  # False where values only move or are selected: what was representable still is
+    moves = True  # False where, although nothing is rounded, the result has numbers that no input has (and not just 0)
     sums = False  # True where backward nevertheless adds or divides gradients, and so has to round
 
     def forward(self, *arrays: Array) -> Array:
@@ -134,10 +141,14 @@ class Function:
 
     def __call__(self, *inputs: Any) -> Tensor:
         """Run `forward`, round with the active precision, and link the graph, which keeps that precision."""
-        tensors = _as_tensors(inputs)
+        tensors = as_tensors(inputs)
         self.needs = tuple(x.requires_grad for x in tensors)  # lets backward skip what nobody asks for
         precision = _precision.active()
-        y = as_array(self.forward(*(x.data for x in tensors)))  # NumPy's 0-d results are scalars, not arrays
+        arrays = [x.data for x in tensors]
+        check_one_device(type(self).__name__, *arrays)
+        y = as_array(self.forward(*arrays))  # NumPy's 0-d results are scalars, not arrays
+        if self.moves and not self.rounds:
+            carry_digits(y, *arrays)
         out = Tensor(precision.round("activation", y) if self.rounds else y)
         if _grad_enabled.get() and any(self.needs):
             self.inputs, self.precision = tensors, precision
@@ -145,7 +156,7 @@ class Function:
         return out
 
 
-def _as_tensors(inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
+def as_tensors(inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
     """Return the inputs as tensors; Python's numbers and lists take the dtype and device of the tensors beside them."""
     like = next((x.data for x in inputs if isinstance(x, Tensor)), None)
     if like is None:
@@ -184,6 +195,8 @@ def _step(function: Function, gy: Array, grads: dict[int, Array]) -> None:
         rounds = x.role == "error"
         if rounds and (function.rounds or function.sums or summed):
             gx = function.precision.round("error", gx)
+        elif function.moves and not (function.rounds or function.sums or summed):
+            carry_digits(gx, gy)
         if id(x) in grads:  # a value used more than once: the sum is an operation too
             gx = as_array(elementwise(get_array_module(gx).add, grads[id(x)], gx))
             gx = function.precision.round("error", gx) if rounds else gx

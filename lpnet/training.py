@@ -18,7 +18,7 @@ import numpy as np
 
 from . import functions as F
 from . import random
-from .backend import get_array_module, one_blas_thread
+from .backend import device_of, enough_memory, get_array_module, one_blas_thread, to_device
 from .checkpoint import atomic, load, save
 from .data import DataLoader
 from .nn import Module, module
@@ -29,6 +29,7 @@ from .tensor import Tensor, no_grad
 
 Loss = Callable[[Tensor, Any], Tensor]
 Row = dict[str, Any]
+LOOK = 50  # steps from one look at what a GPU has computed to the next
 
 
 def evaluate(model: Module, loader: Iterable[tuple[Any, Any]], loss: Loss = F.cross_entropy) -> dict[str, float]:
@@ -38,13 +39,15 @@ def evaluate(model: Module, loader: Iterable[tuple[Any, Any]], loss: Loss = F.cr
     left as they were. Without integer labels there is no "error". Raises ValueError for an empty loader.
     """
     modes = [(m, m.training) for m in model.modules()]
-    tally = _Tally()
+    tally, device = _Tally(), model.device
     try:
         model.eval()
         with no_grad(), random.aside(), one_blas_thread():
             for x, y in loader:
-                logits = model(Tensor(x))
-                tally.add(logits, loss(logits, y), y)
+                with enough_memory("a batch of the evaluation", f"use smaller batches than {len(x)} samples"):
+                    x, y = _on(device, x, y)
+                    logits = model(Tensor(x))
+                    tally.add(logits, loss(logits, y), y)
     finally:
         for m, training in modes:
             m.training = training
@@ -53,24 +56,39 @@ def evaluate(model: Module, loader: Iterable[tuple[Any, Any]], loss: Loss = F.cr
     return tally.result()
 
 
+def _on(device: str, *batch: Any) -> list[Any]:
+    """Return the arrays of a batch, on the device."""
+    return [to_device(a.data if isinstance(a, Tensor) else a, device) for a in batch]
+
+
 class _Tally:
-    """Sums over the samples seen."""
+    """Sums over the samples seen. On a GPU they stay there until somebody asks."""
 
     def __init__(self) -> None:
         self.loss, self.wrong, self.seen, self.classified = 0.0, 0, 0, True
 
     def add(self, logits: Tensor, loss: Tensor, labels: Any) -> None:
         self.seen += len(labels)
-        self.loss += float(loss.data) * len(labels)
-        self.classified = np.asarray(labels).dtype.kind in "iu"
+        self.loss = self.loss + loss.data.astype(np.float64) * len(labels)
+        self.classified = labels.dtype.kind in "iu"
         if self.classified:
-            self.wrong += int((logits.data.argmax(axis=1) != labels).sum())
+            self.wrong = self.wrong + (logits.data.argmax(axis=1) != labels).sum()
 
     def result(self) -> dict[str, float]:
+        self._fetch()
         error = {"error": 100 * self.wrong / self.seen} if self.classified else {}
         return {"loss": self.loss / self.seen, **error}
 
+    def _fetch(self) -> None:
+        self.loss, self.wrong = float(self.loss), int(self.wrong)
+
+    def finite(self) -> bool:
+        """Return whether all losses were: a sum with one that was not is not."""
+        self._fetch()
+        return math.isfinite(self.loss)
+
     def state_dict(self) -> dict[str, Any]:
+        self._fetch()
         return vars(self).copy()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -114,7 +132,8 @@ def fit(
     Raises
     ------
     FloatingPointError: the loss or a weight is no longer finite; says at which step, and in which layer it first
-        happened. The folder keeps its last checkpoint, which is good.
+        happened; on a GPU, which is not waited for, up to 50 steps later. The folder keeps its last checkpoint, which
+        is good.
     ValueError: the folder holds another run, or its checkpoint does not fit.
     """
     if not checkpoint_every >= 0:
@@ -135,10 +154,12 @@ def _epoch(run: _Run, folder: _Folder | None, checkpoint_every: float, bar: _Pro
     """Train from wherever the run stands to the end of its epoch."""
     run.begin_epoch()
     for x, y in run.train:
-        value = run.train_step(x, y)
-        bar.step(f"epoch {run.epoch + 1}/{run.epochs}", loss=value)
+        run.train_step(x, y)
+        bar.step(f"epoch {run.epoch + 1}/{run.epochs}", loss=run.last_loss)
         if folder is not None and time.monotonic() - folder.saved >= checkpoint_every:
+            run.look()
             folder.checkpoint(run)
+    run.look()
     row = run.end_epoch()
     bar.line(row)
     if folder is not None:
@@ -159,6 +180,8 @@ class _Run:
         self.epoch = self.step = 0
         self.lr = optimizer.lr  # of the last step: SWALP may already have switched the optimizer's
         self.tally, self.log = _Tally(), []
+        self.last_loss = math.nan  # the last one that was read
+        self.unread: Any = None  # on a GPU, the loss and the inputs of the last step
 
     def begin_epoch(self) -> None:
         averaging = self.swalp is not None and self.swalp.lr is not None and self.swalp.t >= self.swalp.start
@@ -166,26 +189,53 @@ class _Run:
             self.optimizer.lr = self.schedule(self.epoch)
 
     @np.errstate(all="ignore")  # numbers that are not finite are looked for, and reported with their place
-    def train_step(self, x: Any, y: Any) -> float:
-        """Take one step and return the loss; raises FloatingPointError if it or a weight is not finite."""
-        streams = self._streams()
-        sites = [s.site for s in streams]
+    def train_step(self, x: Any, y: Any) -> None:
+        """Take one step; raises FloatingPointError if the loss or a weight is not finite.
+
+        On a GPU that comes out every `LOOK` steps, as is the loss read: each time the GPU is waited for.
+        """
+        device = self.model.device
+        advice = f"use a smaller batch than {len(x)} samples, or a smaller model"
+        with enough_memory(f"step {self.step + 1} of the training", advice):
+            self._step(*_on(device, x, y))
+
+    def _step(self, x: Any, y: Any) -> None:
+        sites = [s.site for s in self._streams()]
         logits, loss = self._forward(x, y)
-        value = float(loss.data)
-        if not math.isfinite(value):
-            for stream, site in zip(streams, sites, strict=True):
-                stream.site = site  # the search below runs into the same random bits
-            raise FloatingPointError(self._where(f"the loss is {value}", x))
+        on_host = device_of(loss.data) == "cpu"
+        if on_host:
+            self._check_loss(loss, x, sites)
         self.optimizer.zero_grad()
         loss.backward()
         self.lr = self.optimizer.lr
         self.optimizer.step()
-        self._check_weights()
+        if on_host:
+            self._check_weights()
         if self.swalp is not None:
             self.swalp.step()
         self.tally.add(logits, loss, y)
         self.step += 1
-        return value
+        self.unread = None if on_host else (loss.data, x)
+        if self.step % LOOK == 0:
+            self.look()
+
+    def _check_loss(self, loss: Tensor, x: Any, sites: list[int]) -> None:
+        self.last_loss = float(loss.data)
+        if not math.isfinite(self.last_loss):
+            for stream, site in zip(self._streams(), sites, strict=True):
+                stream.site = site  # the search below runs into the same random bits
+            raise FloatingPointError(self._where(f"the loss is {self.last_loss}", x))
+
+    def look(self) -> None:
+        """Read what a GPU has kept to itself since the last time; raises FloatingPointError as `train_step` does."""
+        if self.unread is None:
+            return
+        (loss, x), self.unread = self.unread, None
+        self.last_loss = float(loss)
+        if not self.tally.finite():
+            problem = f"the loss was not finite in one of the last {LOOK} steps"
+            raise FloatingPointError(self._where(problem, x, self.step))
+        self._check_weights()
 
     def _forward(self, x: Any, y: Any) -> tuple[Tensor, Tensor]:
         self.model.train()
@@ -222,9 +272,9 @@ class _Run:
         if any(not bool(get_array_module(p.data).isfinite(p.data).all()) for p in self.model.parameters()):
             raise FloatingPointError(self._where("a weight is not finite", None))
 
-    def _where(self, problem: str, x: Any) -> str:
+    def _where(self, problem: str, x: Any, step: int | None = None) -> str:
         place = first_nonfinite(self.model, x, self.precision) or "only the loss itself"
-        return (f"training stopped at step {self.step + 1} (epoch {self.epoch + 1}): {problem}; "
+        return (f"training stopped at step {step or self.step + 1} (epoch {self.epoch + 1}): {problem}; "
                 f"the first numbers that are not finite: {place}")  # fmt: skip
 
     def _streams(self) -> list[random.Stream]:
@@ -265,7 +315,7 @@ class _Run:
 
 def first_nonfinite(model: Module, x: Any = None, precision: Precision | None = None) -> str | None:
     """Return where numbers that are not finite first appear: in the data, a parameter, or a layer's output."""
-    if x is not None and not np.isfinite(Tensor(x).numpy()).all():
+    if x is not None and not np.isfinite(Tensor(to_device(x, "cpu")).numpy()).all():
         return "in the data"
     for name, p in model.named_parameters():
         if not np.isfinite(p.numpy()).all():
@@ -282,7 +332,7 @@ def first_nonfinite(model: Module, x: Any = None, precision: Precision | None = 
     module.observers.append(look)
     try:
         with no_grad(), use(precision):
-            model(Tensor(x))
+            model(Tensor(to_device(x, model.device)))
     finally:
         module.observers.remove(look)
     return places[0] if places else None
@@ -403,7 +453,8 @@ class _Progress:
 
     def step(self, text: str, loss: float) -> None:
         if self.bar is not None:
-            self.bar.set_description(f"{text} loss {loss:.3f}", refresh=False)
+            shown = "" if math.isnan(loss) else f" loss {loss:.3f}"  # a GPU's first has not been read
+            self.bar.set_description(text + shown, refresh=False)
             self.bar.update()
 
     def line(self, row: Row) -> None:

@@ -4,8 +4,10 @@ import importlib
 import pkgutil
 
 import lpnet
+from lpnet.backend import kernel_source
 
 names = [m.name for m in pkgutil.walk_packages(lpnet.__path__, "lpnet.") if not m.name.endswith("__main__")]
 for name in names:
     importlib.import_module(name)
+assert "__global__" in kernel_source("quantize.cu") and "__global__" in kernel_source("windows.cu")
 print(f"lpnet {lpnet.__version__}: {len(names)} modules import")

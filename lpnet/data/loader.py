@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..backend import choose_device, to_device
 from .datasets import Dataset
 from .transforms import Transform, compose
 
@@ -29,8 +30,9 @@ class DataLoader:
     seed : an integer in [0, 2^64), for order and augmentation.
     transform : a function (x, rng) -> x, or several in a tuple.
     drop_last : leave out a last batch that is not full.
+    device : where the batches go, "cpu" or "cuda"; `lpnet.fit` and `evaluate` move them to where the model is anyway.
 
-    Raises ValueError when an argument does not fit or no batch would come.
+    Raises ValueError when an argument does not fit or no batch would come, RuntimeError if "cuda" cannot be had.
 
     Notes
     -----
@@ -50,11 +52,12 @@ class DataLoader:
         seed: int = 0,
         transform: Transform | tuple[Transform, ...] | None = None,
         drop_last: bool = False,
+        device: str = "cpu",
     ) -> None:
         self.dataset = dataset if isinstance(dataset, Dataset) else _as_pair(dataset)
         self.batch_size = _integer(batch_size, "batch_size", 1)
         self.seed = _integer(seed, "seed", 0, 2**64 - 1)
-        self.shuffle, self.drop_last = shuffle, drop_last
+        self.shuffle, self.drop_last, self.device = shuffle, drop_last, choose_device(device)
         self.transform = compose(*transform) if isinstance(transform, tuple | list) else transform
         self.epoch, self.batch = 0, 0  # epochs finished; batches of the current one handed out
         self._resume = False  # whether the next loop goes on at `batch`
@@ -77,7 +80,8 @@ class DataLoader:
         order = self.order(epoch)
         for batch in range(start, len(self)):
             index = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            xy = self._take(index, epoch, batch)
+            x, y = self._take(index, epoch, batch)
+            xy = to_device(x, self.device), to_device(y, self.device)
             self.epoch, self.batch = epoch, batch + 1
             yield xy
         self.epoch, self.batch = epoch + 1, 0

@@ -99,7 +99,7 @@ class FloatingPoint(Format):
 
     def clip(self, y: Array, s: Array) -> Array:
         """Replace what overflowed by the largest number, an infinity, or NaN."""
-        xp, top = get_array_module(y), self._largest(y.dtype)
+        xp, top = get_array_module(y), self.largest(y.dtype)
         if self.saturate or self.specials == "none":
             return y.clip(-top, top)
         beyond = y.dtype.type("inf" if self.specials == "ieee" else "nan")
@@ -108,7 +108,7 @@ class FloatingPoint(Format):
     def quantize(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
         """Return `x` rounded to the format: same shape, same dtype (float32 or float64)."""
         xp, x = get_array_module(x), check(x, self)
-        if not self.has_nan and bool(xp.isnan(x).any()):
+        if not self.has_nan and xp is np and np.isnan(x).any():  # on a GPU it would have to be waited for
             raise ValueError(f"{self}: x holds NaN, which this format does not have")
         y = super().quantize(x, rounding, stream)
         if self.saturate or rounding not in ("toward_zero", "floor", "ceil"):
@@ -116,9 +116,9 @@ class FloatingPoint(Format):
         with quiet():
             lost = (abs(y) > self.max) | xp.isnan(y)
             inward = {"toward_zero": True, "floor": x > 0, "ceil": x < 0}[rounding]
-            return xp.where(lost & xp.isfinite(x) & inward, xp.copysign(x.dtype.type(self._largest(x.dtype)), x), y)
+            return xp.where(lost & xp.isfinite(x) & inward, xp.copysign(x.dtype.type(self.largest(x.dtype)), x), y)
 
-    def _largest(self, dtype: np.dtype) -> float:
+    def largest(self, dtype: np.dtype) -> float:
         """Return the largest number that the dtype has, too."""
         own = 127 if dtype.itemsize == 4 else 1023
         return self.max if self.emax <= own else bound((2 - 2.0**-self.man) * 2.0**own, dtype)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..backend import get_array_module, to_device
+from ..backend import get_array_module
 from ..random import Stream
 from ..rounding import Stochastic
 from .base import Array, Format, check, divide, integer, quiet, tiny
@@ -62,15 +62,19 @@ class BlockScaled(Blocked):
         whole = self._whole(largest) if self.tensor else 1.0
         return self.scale.quantize(largest / (unit * whole), rounding), whole
 
-    def _whole(self, largest: Array) -> float:
+    def _whole(self, largest: Array) -> Array:
+        if not largest.size:
+            return largest.dtype.type(tiny(np.dtype(np.float32)))
+        xp = get_array_module(largest)
+        top = xp.where(xp.isnan(largest), 0.0, largest).max() / (self.scale.max * self.element.max)
         # At least the smallest float32, so that an array of zeros or of tiny numbers has a scale to divide by
-        top = float(np.nan_to_num(to_device(largest, "cpu")).max(initial=0.0)) / (self.scale.max * self.element.max)
-        return float(np.float32(min(max(top, tiny(np.dtype(np.float32))), float(np.finfo(np.float32).max))))
+        top = xp.clip(top, tiny(np.dtype(np.float32)), float(np.finfo(np.float32).max))
+        return top.astype(np.float32).astype(np.float64)
 
     def elements(self, x: Array, scales: Array, rounding: str | Stochastic, stream: Stream | None) -> Array:
         """Return the numbers of x rounded to elements; zeros where the scale is 0 or NaN."""
         xp, usable = get_array_module(x), scales > 0
-        if not bool(usable.all()):
+        if xp is not np or not usable.all():  # on a GPU, asking costs more than doing it
             x = xp.where(self.spread(usable, x.shape), x, xp.copysign(x.dtype.type(0), x))
             scales = xp.where(usable, scales, x.dtype.type(1))
         return self.element.quantize(divide(x, self.spread(scales, x.shape), rounding), rounding, stream)

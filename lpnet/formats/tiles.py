@@ -98,7 +98,7 @@ class Blocked(Format):
         """Return elements times the scale of their block, which is exact, times that of the array."""
         y = elements * self.spread(blocks.astype(elements.dtype), elements.shape)
         if self.tensor:
-            y = y * whole
+            y = y * elements.dtype.type(whole) if isinstance(whole, float) else y * whole.astype(elements.dtype)
         return get_array_module(y).asarray(y if self.signed_zero else y + 0.0)
 
     @property
@@ -144,7 +144,9 @@ class Blocked(Format):
         xp, shape = get_array_module(x), self.block_shape(x.shape)
         if x.size == 0:
             return xp.zeros(shape, x.dtype)
-        if self.block is None or x.ndim == 0:
+        if x.ndim == 0:
+            return abs(x)
+        if self.block is None:
             over = tuple(i for i, n in enumerate(shape) if n == 1)
             return abs(xp.maximum(x.max(axis=over, keepdims=True), -x.min(axis=over, keepdims=True)))
         magnitude = abs(x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import elementwise, get_array_module
+from ..backend import check_one_device, elementwise, get_array_module
 from ..tensor import Array, Function, Tensor
 
 
@@ -169,6 +169,7 @@ class Where(Function):
         self.condition = condition
 
     def forward(self, a: Array, b: Array) -> Array:
+        check_one_device("where", self.condition, a, b)
         return get_array_module(a).where(self.condition, a, b)
 
     def backward(self, gy: Array) -> tuple[Array, Array]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..backend import empty, get_array_module, parallel, slices
 from ..tensor import Array, Function, Tensor
+from . import conv_cuda
 
 Pair = int | tuple[int, int]
 _AT_A_TIME = 1 << 17  # numbers of input or output: enough that threads do not often wait for the interpreter
@@ -61,6 +62,8 @@ class Conv2d(Function):
     def forward(self, x: Array, W: Array, *b: Array) -> Array:
         self._check(x, W, *b)
         self.x, self.W, xp = x, W, get_array_module(x)
+        if xp is not np:
+            return conv_cuda.forward(self, x, W, *b)
         y = empty((len(x), len(W), *self.out), xp.result_type(x, W), xp)
         weights, look = as_matrices(self._grouped()), self._windows()
 
@@ -73,6 +76,8 @@ class Conv2d(Function):
         return y
 
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
+        if get_array_module(gy) is not np:
+            return conv_cuda.backward(self, gy)
         xp, (x, W), gy = get_array_module(gy), (self.x, self.W), get_array_module(gy).ascontiguousarray(gy)
         gx = empty(x.shape, x.dtype, xp) if self.needs[0] else None
         shape, look, back = as_matrices(self._grouped()).swapaxes(2, 3).shape, self._windows(), self._way_back()

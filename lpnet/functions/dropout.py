@@ -15,8 +15,9 @@ class Dropout(Function):
         self.p, self.stream = p, stream
 
     def forward(self, x: Array) -> Array:
-        kept = random.current(self.stream).draw(x.size).reshape(x.shape) >= round(self.p * 65536)
-        self.factor = get_array_module(x).asarray(kept.astype(x.dtype) / x.dtype.type(1 - self.p))
+        xp = get_array_module(x)
+        kept = random.draw(self.stream, x.size, xp).reshape(x.shape) >= round(self.p * 65536)
+        self.factor = kept.astype(x.dtype) / x.dtype.type(1 - self.p)
         return x * self.factor
 
     def backward(self, gy: Array) -> Array:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import empty, get_array_module, one_blas_thread, parallel, slices
+from ..kernels import tensorcores
 from ..tensor import Array, Function, Tensor
 
 _PRODUCT = 1 << 22  # multiplications: for fewer a second thread costs more than it brings
@@ -18,8 +19,10 @@ def product(a: Array, b: Array) -> Array:
 
     BLAS never gets to start threads of its own: after a product they wait busily for the next, on our processors.
     """
-    xp, work = get_array_module(a), a.size * b.shape[-1]
-    if xp is not np or a.ndim != 2 or b.ndim != 2 or work < _PRODUCT:
+    work = a.size * b.shape[-1]
+    if get_array_module(a) is not np:
+        return tensorcores.product(a, b)
+    if a.ndim != 2 or b.ndim != 2 or work < _PRODUCT:
         with one_blas_thread():
             return a @ b
     y = empty((len(a), b.shape[1]), np.result_type(a, b))

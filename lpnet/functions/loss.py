@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from ..backend import get_array_module
+from ..backend import beside, get_array_module
 from ..tensor import Array, Function, Tensor
 from .activation import log_softmax_array
 
 
 class CrossEntropy(Function):
     # y = mean over samples of -log softmax(x)[label],  gx = (softmax(x) - onehot) / N
-    rounds = False
+    rounds = moves = False
 
     def __init__(self, labels: Array) -> None:
         self.labels = labels
 
     def forward(self, x: Array) -> Array:
         _check_labels(x, self.labels)
-        xp = get_array_module(x)
-        self.labels = xp.asarray(self.labels)
+        xp, k = get_array_module(x), x.shape[1]
+        self.labels = beside(self.labels, x)
         self.logp = log_softmax_array(x, 1)
-        return -xp.take_along_axis(self.logp, self.labels[:, None], axis=1).mean()
+        if xp is np:
+            return -np.take_along_axis(self.logp, self.labels[:, None], axis=1).mean()
+        right = ((self.labels >= 0) & (self.labels < k))[:, None]  # the check above would have waited for the GPU
+        chosen = xp.take_along_axis(self.logp, xp.where(right, self.labels[:, None], 0), axis=1)
+        return -xp.where(right, chosen, math.nan).mean()
 
     def backward(self, gy: Array) -> Array:
         xp, (n, k) = get_array_module(gy), self.logp.shape
@@ -48,14 +53,16 @@ def _check_labels(x: Array, labels: Array) -> None:
 def cross_entropy(logits: Any, labels: Any) -> Tensor:
     """Return the mean cross-entropy, in nats, of logits (N, classes) against integer labels (N,).
 
-    Raises TypeError for labels that are not integers, ValueError for labels out of range or shapes that do not fit.
+    Labels may be on the CPU where the logits are on the GPU. Raises TypeError for labels that are not integers,
+    ValueError for labels out of range or shapes that do not fit; labels on the GPU are not waited for, and one out of
+    range makes the loss NaN.
     """
     return CrossEntropy(labels if hasattr(labels, "dtype") else np.asarray(labels))(logits)
 
 
 class MSELoss(Function):
     # y = mean (x - t)^2,  gx = 2 (x - t) / n
-    rounds = False
+    rounds = moves = False
 
     def forward(self, x: Array, t: Array) -> Array:
         if x.shape != t.shape:

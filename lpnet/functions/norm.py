@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import empty, get_array_module, parallel, slices
+import numpy as np
+
+from ..backend import check_one_device, empty, get_array_module, parallel, slices
 from ..tensor import Array, Function, Tensor
+from . import norm_cuda
 
 
 def _normalize(x: Array, mean: Array, inverse: Array) -> Array:
@@ -36,6 +39,8 @@ class BatchNorm(Function):
 
     def forward(self, x: Array, weight: Array, bias: Array) -> Array:
         self._check(x, weight, bias)
+        if get_array_module(x) is not np:
+            return norm_cuda.forward(self, x, weight, bias)
         xp = get_array_module(x)
         self.x, self.weight = xp.ascontiguousarray(x), weight
         self.mean, self.var = (v.astype(x.dtype) for v in self.given) if self.given else self._statistics()
@@ -53,6 +58,8 @@ class BatchNorm(Function):
         return y
 
     def backward(self, gy: Array) -> tuple[Array | None, Array, Array]:
+        if get_array_module(gy) is not np:
+            return norm_cuda.backward(self, gy)
         xp, gy = get_array_module(gy), get_array_module(gy).ascontiguousarray(gy)
         means = self._wide(self.mean)
 
@@ -123,6 +130,7 @@ class BatchNorm(Function):
 
     def _check(self, x: Array, weight: Array, bias: Array) -> None:
         """Raise ValueError if the shapes do not fit or there is nothing to take a variance of; count the values."""
+        check_one_device("batch_norm", x, *self.given)
         shapes = [v.shape for v in (weight, bias, *self.given)]
         if x.ndim < 2 or any(shape != x.shape[1:2] for shape in shapes):
             raise ValueError(f"batch_norm: input {x.shape} needs weight, bias, mean and var of shape {x.shape[1:2]}, "

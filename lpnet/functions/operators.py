@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..tensor import Array, Tensor, as_array
+from ..backend import check_one_device
+from ..tensor import Array, Tensor, as_tensors
 from . import arithmetic as a
 from . import linear, reduction, shape
 
@@ -24,7 +25,9 @@ def _comparison(name: str) -> Any:
     def compare(self: Tensor, other: Any) -> Array:
         if other is None or isinstance(other, str):
             return NotImplemented
-        other = other if isinstance(other, int | float) else as_array(other)
+        if not isinstance(other, int | float):
+            other = as_tensors((self, other))[1].data
+            check_one_device(name.strip("_"), self.data, other)
         return getattr(self.data, name)(other)
 
     return compare
@@ -59,6 +62,7 @@ METHODS = {
     "flatten": lambda x: shape.reshape(x, -1),
     "ravel": lambda x: shape.reshape(x, -1),
     "clip": lambda x, low, high: a.minimum(a.maximum(x, low), high),
+    "to": shape.move,
     "T": property(shape.transpose),
     **{f"__{name}__": _comparison(f"__{name}__") for name in ("lt", "le", "gt", "ge", "eq", "ne")},
 }

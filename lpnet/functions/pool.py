@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from ..backend import empty, get_array_module, parallel, slices
 from ..tensor import Array, Function, Tensor
 from .conv import Pair, out_size, padded, pair, taps
@@ -34,7 +36,9 @@ class _Pool(Function):
         self.taps = list(taps(self.size, self.stride, (1, 1), out))
         return (*x.shape[:2], *out)
 
-    def _slices(self) -> list[slice]:
+    def _slices(self, x: Array) -> list[slice]:
+        if get_array_module(x) is not np:
+            return [slice(None)]  # a GPU wants it whole
         return slices(self.shape[0], math.prod(self.shape[1:]))
 
     def _spread(self, gy: Array, share: Callable[[slice], Iterator[Array]]) -> Array:
@@ -55,7 +59,7 @@ class _Pool(Function):
                 else:
                     part[index] += gradient
 
-        parallel(add, self._slices())
+        parallel(add, self._slices(gy))
         return gx[..., ph : ph + h, pw : pw + w]
 
 
@@ -77,7 +81,7 @@ class MaxPool2d(_Pool):
             for other in rest:
                 xp.maximum(y[samples], other, out=y[samples])
 
-        parallel(pool, self._slices())
+        parallel(pool, self._slices(x))
         return y
 
     def backward(self, gy: Array) -> Array:
@@ -114,7 +118,7 @@ class AvgPool2d(_Pool):
                 total = total + padded_x[index]
             y[samples] = total / math.prod(self.size)
 
-        parallel(pool, self._slices())
+        parallel(pool, self._slices(x))
         return y
 
     def backward(self, gy: Array) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import get_array_module
+from ..backend import choose_device, device_of, get_array_module, to_device
 from ..tensor import Array, Function, Tensor
 
 
@@ -23,6 +23,26 @@ class Identity(Function):
 def identity(x: Any) -> Tensor:
     """Return x, rounded with the active precision; the error that comes back is rounded too."""
     return Identity()(x)
+
+
+class Move(Function):
+    # y = x, on another device
+    rounds = False
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+    def forward(self, x: Array) -> Array:
+        self.back = device_of(x)
+        return to_device(x, self.device)
+
+    def backward(self, gy: Array) -> Array:
+        return to_device(gy, self.back)
+
+
+def move(x: Any, device: str) -> Tensor:
+    """Return x on "cpu" or "cuda": itself if it is there already. Gradients go back to where x is."""
+    return x if device_of(x.data) == choose_device(device) else Move(device)(x)
 
 
 class Reshape(Function):
@@ -158,7 +178,7 @@ class Pad(Function):
     rounds = False
 
     def __init__(self, width: Any, value: float) -> None:
-        self.width, self.value = width, value
+        self.width, self.value, self.moves = width, value, value == 0
 
     def forward(self, x: Array) -> Array:
         width = np.broadcast_to(self.width, (x.ndim, 2)).tolist()

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from ..backend import empty, get_num_threads, parallel
+from ..backend import empty, get_array_module, get_num_threads, parallel
 from ..formats import BlockFloatingPoint, FixedPoint, FloatingPoint, Format, format
 from ..formats.base import pow2floor, quiet
 from ..random import Stream
 from ..rounding import Stochastic
+from . import cuda
 
 SMALL, LARGE = 1 << 17, 1 << 19  # numbers a piece: more than the threads' taking turns costs, within the cache
 Array = np.ndarray
@@ -33,6 +34,8 @@ def quantize(x: Any, fmt: Format | str, rounding: Rounding = "nearest", stream: 
     arrays that are not float32 or float64, ValueError for an unknown format or rounding.
     """
     fmt, stochastic = format(fmt), rounding == "stochastic" or isinstance(rounding, Stochastic)
+    if get_array_module(x) is not np:
+        return cuda.quantize(x, fmt, rounding, stream)
     if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64) or x.size == 0:
         return fmt.quantize(x, rounding, stream)
     rows = np.ascontiguousarray(x)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .. import functions as F
-from ..backend import get_array_module, to_device
+from ..backend import choose_device, copy_like, to_device
 from ..precision import Precision, use
 from ..tensor import Parameter, Tensor
 
@@ -110,8 +110,7 @@ class Module:
         state = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
         _check_state(own, state)
         for name, tensor in own.items():
-            xp = get_array_module(tensor.data)
-            tensor.data = xp.array(state[name], dtype=tensor.dtype)
+            tensor.data = copy_like(state[name], tensor.data)
 
     def train(self, mode: bool = True) -> Module:
         """Switch this module and all within it to training (or evaluation); returns self."""
@@ -123,8 +122,18 @@ class Module:
         """Switch this module and all within it to evaluation; returns self."""
         return self.train(False)
 
+    @property
+    def device(self) -> str:
+        """Where the parameters and buffers are, "cpu" or "cuda"; "cpu" for a module without any."""
+        return next((tensor.device for tensor in self._named_state().values()), "cpu")
+
     def to(self, device: str) -> Module:
-        """Move parameters and buffers to "cpu" or "cuda"; returns self."""
+        """Move parameters and buffers to "cpu" or "cuda"; returns self.
+
+        An optimizer's state and SWALP's average follow at their next step. Gradients are forgotten. Raises
+        RuntimeError with the reason if "cuda" cannot be had.
+        """
+        choose_device(device)  # before anything has moved
         return self._convert(lambda array: to_device(array, device))
 
     def astype(self, dtype: Any) -> Module:

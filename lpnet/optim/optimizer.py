@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import get_array_module, to_device
+from ..backend import beside, copy_like, get_array_module, to_device
 from ..precision import PrecisionLike, as_precision, use
 from ..tensor import Array, Parameter
+from . import sgd_cuda
 
 State = dict[str, Array]
 
@@ -46,12 +47,19 @@ class Optimizer:
         for p, state in zip(self.params, self.state, strict=True):
             if p.grad is None:
                 continue
+            self._follow(p, state)
             g = self.precision.round("gradient", p.grad)
             w = self.update(state.get("accumulator", p.data), g, state)
             for name in state:  # in the order of definition, in which the random bits are taken
                 if name != "accumulator":
                     state[name] = self.precision.round("momentum", state[name])
             self._store(p, state, w)
+
+    @staticmethod
+    def _follow(p: Parameter, state: State) -> None:
+        """Move the state to where the parameter is: `model.to` knows nothing of optimizers."""
+        for name, array in state.items():
+            state[name] = beside(array, p.data)
 
     def _store(self, p: Parameter, state: State, w: Array) -> None:
         """Round new weights into the parameter, by way of the accumulator if there is one."""
@@ -84,9 +92,8 @@ class Optimizer:
                                  f"{np.shape(arrays[wrong[0]])}, the parameter {p.shape}")  # fmt: skip
         self.lr = float(state["lr"])
         for p, own, arrays in zip(self.params, self.state, state["state"].values(), strict=True):
-            xp = get_array_module(p.data)
             own.clear()
-            own.update({k: xp.array(v, dtype=p.dtype) for k, v in arrays.items()})
+            own.update({k: copy_like(v, p.data) for k, v in arrays.items()})
 
 
 def _at_least_0(owner: Any, **numbers: float) -> float:
@@ -114,6 +121,8 @@ class SGD(Optimizer):
 
     def update(self, w: Array, g: Array, state: State) -> Array:
         """Return the weights after one step."""
+        if get_array_module(w) is not np:
+            return sgd_cuda.update(self, w, g, state)
         if self.weight_decay:
             g = g + self.weight_decay * w
         v = g

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import get_array_module
+from ..backend import beside, copy_like, to_device
 from ..formats import Format
 from ..nn import Dropout, Module, lower
 from ..nn.layers import _BatchNorm
@@ -59,7 +59,7 @@ class SWALP:
     def _average(self) -> None:
         # mean <- (mean n + w) / (n + 1), in the form that cannot overflow
         for name, p in self.model.named_parameters():
-            mean = self.mean.get(name, p.data)
+            mean = beside(self.mean.get(name, p.data), p.data)  # the model may have moved
             mean = mean + (p.data - mean) / (self.n_averaged + 1)
             self.mean[name] = mean if self.round is None else self.round(mean)
         self.n_averaged += 1
@@ -75,7 +75,7 @@ class SWALP:
         for name, p in model.named_parameters():
             p.grad = None
             if name in self.mean:
-                p.data = self.mean[name].copy()
+                p.data = beside(self.mean[name].copy(), p.data)
         return model
 
     def state_dict(self) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class SWALP:
                 raise ValueError(f"SWALP: the saved average of {name!r} {np.shape(array)} does not fit the model")
         self.t, self.n_averaged = int(state["t"]), int(state["n_averaged"])
         self.mean = {
-            name: get_array_module(own[name].data).array(array, dtype=own[name].dtype)
+            name: copy_like(array, own[name].data)
             for name, array in state["mean"].items()
         }
 
@@ -124,7 +124,7 @@ def update_bn(model: Module, loader: Iterable[tuple[Any, Any]]) -> None:
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     if not norms:
         return
-    moments = [_Moments() for _ in norms]
+    moments, device = [_Moments() for _ in norms], model.device
     modes = [(module, module.training) for module in model.modules()]
     try:
         for norm, collect in zip(norms, moments, strict=True):
@@ -133,7 +133,7 @@ def update_bn(model: Module, loader: Iterable[tuple[Any, Any]]) -> None:
             module.training = not isinstance(module, Dropout)
         with no_grad(), aside(), use(None):
             for x, _ in loader:
-                model(x if isinstance(x, Tensor) else Tensor(x))
+                model(x.to(device) if isinstance(x, Tensor) else Tensor(to_device(x, device)))
     finally:
         for norm in norms:
             del norm.observe

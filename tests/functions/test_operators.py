@@ -28,7 +28,7 @@ COMPARISONS = {"__lt__": operator.lt, "__le__": operator.le, "__gt__": operator.
 
 def test_every_method_is_tested():
     """A new method without a test fails here."""
-    assert set(METHODS) == set(CALLS) | set(COMPARISONS)
+    assert set(METHODS) - {"to"} == set(CALLS) | set(COMPARISONS)  # `to` has its test under tests/gpu
 
 
 @pytest.mark.parametrize("name", CALLS)
