@@ -1,9 +1,11 @@
 # make demo: train in float, 8 and 4 bits and show what SWALP gains.   make test: run the tests.
 # Both make their own virtual environment, .venv, with what they need and nothing else.
+# make bench: lpnet against PyTorch and QPyTorch, in an environment of its own, .venv-bench; TABLES=steps for one table.
+# make bench-gpu: on a machine with a GPU, in .venv-gpu, all that only a GPU can show; CUDA=12 for an older driver.
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: demo test lint wheel bench-gpu clean
+.PHONY: demo test lint wheel bench bench-gpu clean
 
 demo: .venv/demo
 	$(RUN) -m lpnet demo
@@ -20,11 +22,24 @@ wheel: .venv/test
 	$(PYTHON) -m venv .venv/wheel && .venv/wheel/bin/python -m pip install -q dist/*.whl
 	cd dist && ../.venv/wheel/bin/python ../tests/import_all.py
 
-# On a machine with a GPU: its tests and figures, into tests/GPU.md. CUDA is the driver's, 12 or 13. The peers may fail.
+bench: .venv-bench/bench
+	PATH="$(CURDIR)/.venv-bench/bin:$$PATH" .venv-bench/bin/python -m tests.benchmarks $(TABLES)
+
+.venv-bench/bench: setup.cfg pyproject.toml
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install -q --disable-pip-version-check -e '.[bench]'
+	touch $@
+
+# On a machine with a GPU: its tests and figures, into tests/GPU.md. CUDA is the driver's, 12 or 13. Peers may be missing.
 CUDA ?= 13
-bench-gpu: .venv/test .venv/cuda$(CUDA)
-	-$(RUN) -m pip install -q --disable-pip-version-check torch qtorch ninja
-	$(RUN) -m tests.benchmarks.gpu
+bench-gpu: .venv-gpu/cuda$(CUDA)
+	-.venv-gpu/bin/python -m pip install -q --disable-pip-version-check -e '.[bench]'
+	PATH="$(CURDIR)/.venv-gpu/bin:$$PATH" .venv-gpu/bin/python -m tests.benchmarks.gpu
+
+.venv-gpu/cuda%: setup.cfg pyproject.toml
+	test -x .venv-gpu/bin/python || $(PYTHON) -m venv .venv-gpu
+	.venv-gpu/bin/python -m pip install -q --disable-pip-version-check -e '.[test,cuda$*]'
+	touch $@
 
 .venv/%: setup.cfg pyproject.toml
 	test -x $(RUN) || $(PYTHON) -m venv .venv
@@ -32,4 +47,4 @@ bench-gpu: .venv/test .venv/cuda$(CUDA)
 	touch $@
 
 clean:
-	rm -rf .venv build dist demo runs *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf .venv .venv-bench .venv-gpu build dist demo runs *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage*

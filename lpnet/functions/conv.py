@@ -159,47 +159,55 @@ class Windows:
 
     def __init__(self, shape: tuple[int, ...], groups: int, kernel: tuple[int, int], out: tuple[int, int],
                  first: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]) -> None:  # fmt: skip
-        (_, C, H, W), (K, L) = shape, kernel
-        self.channels, self.groups, self.size, self.out = C, groups, (H, W), out
+        (_, C, *self.size), (K, self.L) = shape, kernel
+        self.channels, self.groups, self.out = C, groups, out
         starts = [first[0] + i * dilation[0] for i in range(K)]
         # At stride 1 what the rows of the window see overlaps, and is copied once for all.
         self.offsets = [start - first[0] for start in starts] if stride[0] == 1 else None
-        self.height = out[0] + (starts[-1] - first[0] if self.offsets else 0)
-        self.rows = [_both(self.height, H, stride[0], start) for start in (starts[:1] if self.offsets else starts)]
-        self.columns = [_both(out[1], W, stride[1], first[1] + j * dilation[1]) for j in range(L)]
-        self.moves = out[1] == W and stride == (1, 1)  # each place in the window sees whole rows, moved sideways
-        self.is_input = self.moves and (K, L, *first) == (1, 1, 0, 0) and out == (H, W)
+        self.height = out[0] + (self.offsets[-1] if self.offsets else 0)
+        self.rows = [_both(self.height, self.size[0], stride[0], start)
+                     for start in (starts[:1] if self.offsets else starts)]  # fmt: skip
+        self.columns = [_both(out[1], self.size[1], stride[1], first[1] + j * dilation[1]) for j in range(self.L)]
+        self.moves = out[1] == self.size[1] and stride == (1, 1)  # places see whole rows, moved sideways
+        self.is_input = self.moves and (K, self.L, *first) == (1, 1, 0, 0) and out == tuple(self.size)
+        self.clears = [(r, *_all(4), part) for r, (to, _) in enumerate(self.rows) for part in _outside(to, self.height)]
+        self.clears += [(r, *_all(2), j, _ALL, to, part) for r, (to, _) in enumerate(self.rows)
+                        for j, (there, _) in enumerate(self.columns) for part in _outside(there, out[1])]  # fmt: skip
 
     def __call__(self, x: Array) -> list[Array]:
         """Return a matrix (m, G, L C/G, H' W' p) for each row of the window; p of the n = m p samples are side by side.
 
         If the matrices are flat they come as one, (m, G, K L C/G, H' W' p).
         """
-        p, L, xp = together(len(x), self.channels, math.prod(self.out)), len(self.columns), get_array_module(x)
-        x = side_by_side(x, p).reshape(-1, self.groups, self.channels // self.groups, *self.size, p)
-        m, G, C, *_ = x.shape
+        p, C, L, xp = together(len(x), self.channels, math.prod(self.out)), self.channels, self.L, get_array_module(x)
+        m, G, C = len(x) // p, self.groups, C // self.groups
+        x = side_by_side(x, p)
         if self.is_input:
             return [x.reshape(m, G, C, -1)]
         seen = empty((len(self.rows), m, G, L, C, self.height, self.out[1], p), x.dtype, xp)
-        for part, (to, of) in zip(seen, self.rows, strict=True):
-            _clear(part, 4, to)
-            for j in range(L):
-                self._copy(x[:, :, :, of], part[:, :, j, :, to], j)
+        self._copy(x.reshape(m, G, C, *self.size, p), seen)
+        for index in self.clears:
+            seen[index] = 0
         flat, row = seen.reshape(-1, m, G, L * C, self.height * self.out[1] * p), self.out[1] * p
         parts = [flat[0, ..., i * row : (i + self.out[0]) * row] for i in self.offsets] if self.offsets else list(flat)
         return [xp.concatenate(parts, axis=2)] if as_one(L * C) and len(parts) > 1 else parts
 
-    def _copy(self, x: Array, to: Array, j: int) -> None:
-        """Write what place j of a row of the window sees of x (m, G, C, h, W, p), (m, G, C, h, W', p)."""
-        here, there = self.columns[j]
-        if self.moves:  # all rows as one: a long copy instead of many short ones
-            shift, length = (there.start - here.start) * x.shape[-1], math.prod(x.shape[3:])
+    def _copy(self, x: Array, seen: Array) -> None:
+        """Write x (m, G, C, H, W, p) to where it is seen, (R, m, G, L, C, H', W', p)."""
+        if not self.moves:
+            for r, (to, of) in enumerate(self.rows):
+                for j, (there, here) in enumerate(self.columns):
+                    seen[r, :, :, j, :, to, there] = x[:, :, :, of, here]
+            return
+        # All rows as one: a long copy instead of many short ones. The ends of rows are cleared after.
+        wide, x = seen.reshape(*seen.shape[1:5], -1), x.reshape(*x.shape[:3], -1)
+        (to, of), row = self.rows[0], self.size[1] * seen.shape[-1]
+        start, length = to.start * row, (to.stop - to.start) * row
+        for j, (there, here) in enumerate(self.columns):
+            shift = (here.start - there.start) * seen.shape[-1]
             first, count = max(0, -shift), max(0, length - abs(shift))
-            wide, target = x.reshape(*x.shape[:3], length), to.reshape(*x.shape[:3], length)
-            target[..., first : first + count] = wide[..., first + shift : first + shift + count]
-        else:
-            to[..., here, :] = x[..., there, :]
-        _clear(to, 4, here)
+            source = of.start * row + first + shift
+            wide[:, :, j, :, start + first : start + first + count] = x[..., source : source + count]
 
 
 def as_one(height: int) -> bool:
@@ -269,12 +277,16 @@ def channel_sums(gy: Array) -> Array:
     return (rows @ get_array_module(gy).ones(rows.shape[1], gy.dtype)).reshape(len(gy), -1).sum(axis=0)
 
 
-def _clear(x: Array, axis: int, but: slice) -> None:
-    """Set x to zero outside of a slice of an axis."""
-    if but.start:
-        x[(slice(None),) * axis + (slice(but.start),)] = 0
-    if but.stop < x.shape[axis]:
-        x[(slice(None),) * axis + (slice(but.stop, None),)] = 0
+_ALL = slice(None)
+
+
+def _all(n: int) -> tuple[slice, ...]:
+    return (_ALL,) * n
+
+
+def _outside(part: slice, size: int) -> list[slice]:
+    """Return what a part leaves of 0..size."""
+    return [rest for rest in (slice(0, part.start), slice(part.stop, size)) if rest.start < rest.stop]
 
 
 def _both(n: int, size: int, step: int, offset: int) -> tuple[slice, slice]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import check_one_device, get_array_module, parallel, slices
+from ..backend import check_one_device, empty, get_array_module, parallel, slices
 from ..tensor import Array, Function, Tensor
 from . import norm_cuda
 
@@ -45,7 +45,7 @@ class BatchNorm(Function):
         self.x, self.weight = xp.ascontiguousarray(x), weight
         self.mean, self.var = (v.astype(x.dtype) for v in self.given) if self.given else self._statistics()
         self.inverse = 1 / xp.sqrt(self.var + self.eps)
-        y = xp.empty(x.shape, dtype=xp.result_type(x, weight))
+        y = empty(x.shape, xp.result_type(x, weight), xp)
         scale = weight * self.inverse
         scales, shifts = self._wide(scale), self._wide(bias - self.mean * scale)
 
@@ -65,14 +65,14 @@ class BatchNorm(Function):
 
         def sums(samples: slice) -> tuple[Array, Array]:
             g = self._rows(gy, samples)
-            return self._sum(g), self._dot(g, self._rows(self.x, samples) - means)
+            return self._sum(g), self._dot(g, self._less(self._rows(self.x, samples), means))
 
         gbias, gweight = (sum(parts) for parts in zip(*parallel(sums, self._slices()), strict=True))
         gweight *= self.inverse
         if not self.needs[0]:
             return None, gweight, gbias
         # gx = weight / std (g - mean(g) - xhat mean(g xhat)); with a given mean and variance only the first term
-        gx, scale = xp.empty(self.x.shape, dtype=gy.dtype), self.weight * self.inverse
+        gx, scale = empty(self.x.shape, gy.dtype, xp), self.weight * self.inverse
         slope = -scale * gweight * self.inverse / self.count
         scales, slopes = self._wide(scale), self._wide(slope)
         shifts = self._wide(-scale * gbias / self.count - slope * self.mean)
@@ -81,7 +81,7 @@ class BatchNorm(Function):
             rows = self._rows(gx, samples)
             xp.multiply(self._rows(gy, samples), scales, out=rows)
             if not self.given:
-                towards = self._rows(self.x, samples) * slopes
+                towards = xp.multiply(self._rows(self.x, samples), slopes, out=empty(rows.shape, rows.dtype, xp))
                 towards += shifts
                 rows += towards
 
@@ -89,22 +89,31 @@ class BatchNorm(Function):
         return gx, gweight, gbias
 
     def _statistics(self) -> tuple[Array, Array]:
-        """Return the mean and variance of each channel, (C,)."""
-        sums = parallel(lambda samples: self._sum(self._rows(self.x, samples)), self._slices())
-        mean = sum(sums) / self.count
-        means = self._wide(mean)
+        """Return the mean and variance of each channel, (C,), from those of some samples at a time.
 
-        def squares(samples: slice) -> Array:
-            centred = self._rows(self.x, samples) - means
-            return self._dot(centred, centred)
+        Source: Chan, Golub and LeVeque, "Updating formulae ... for computing sample variances", 1979.
+        """
+        values = self.x[0, 0].size  # a channel and sample
 
-        return mean, sum(parallel(squares, self._slices())) / self.count
+        def moments(samples: slice) -> tuple[Array, Array, int]:
+            rows = self._rows(self.x, samples)
+            mean = self._sum(rows) / (len(rows) * values)
+            centred = self._less(rows, self._wide(mean))
+            return mean, self._dot(centred, centred), len(rows) * values
+
+        parts = parallel(moments, self._slices())
+        mean = sum(part * n for part, _, n in parts) / self.count
+        return mean, sum(squares + n * (part - mean) ** 2 for part, squares, n in parts) / self.count
 
     def _slices(self) -> list[slice]:
-        return slices(len(self.x), self.x[:1].size)
+        return slices(len(self.x), self.x[:1].size, 1 << 19)  # fewer take less time than what fits the cache would
 
     def _rows(self, array: Array, samples: slice) -> Array:
         return array[samples].reshape(-1, array[0].size)  # (n, C, ...) -> (n, C S)
+
+    def _less(self, rows: Array, values: Array) -> Array:
+        xp = get_array_module(rows)
+        return xp.subtract(rows, values, out=empty(rows.shape, rows.dtype, xp))
 
     def _wide(self, values: Array) -> Array:
         return values.repeat(self.x[0, 0].size)  # (C,) -> (C S,)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import functools
 import os
 import platform
 import subprocess
@@ -19,19 +20,19 @@ import ml_dtypes
 import numpy as np
 import torch
 from gfloat.formats import format_info_ocp_e4m3
+from lpnet.models import preresnet
 from qtorch import quant
 
 import lpnet as lp
 import lpnet.functions as F
-from lpnet.backend import get_num_threads, keep_freed_memory
+from lpnet.backend import get_num_threads, keep_freed_memory, set_num_threads
 
 from . import peers
-from .timing import Comparison, compare
+from .ours import BATCH, NETWORKS, batch, lowered, network, trainer
+from .timing import Comparison, compare, median
 
 HEADER = "| {} | lpnet, ms | peer, ms | peer / lpnet |\n|{}---:|---:|---:|"
 SHAPES = ((3, 32, 32), (16, 32, 32), (32, 16, 16), (64, 16, 16), (128, 8, 8), (256, 8, 8))  # channels, height, width
-NETWORKS = {"lenet": (1, 28, 28), "vgg16": (3, 32, 32), "preresnet20": (3, 32, 32)}
-BATCH = 128
 
 
 def head(*names: str) -> str:
@@ -90,35 +91,6 @@ def _their_convolution(x: np.ndarray, W: np.ndarray, gy: np.ndarray) -> tuple[Ca
     return forward, lambda: forward(True).backward(gy)
 
 
-def batch(shape: tuple[int, ...], n: int = BATCH) -> tuple[np.ndarray, np.ndarray]:
-    """Return images and labels."""
-    rng = np.random.default_rng(0)
-    return rng.standard_normal((n, *shape), np.float32), rng.integers(0, 10, n)
-
-
-def network(name: str, low: bool) -> lp.nn.Module:
-    """Return a network, with its layers marked for bfp8 if `low`."""
-    lp.manual_seed(0)
-    model = lp.models.build(name, NETWORKS[name], 10)
-    lp.nn.lower(model, "bfp8" if low else None)
-    return model
-
-
-def trainer(model: lp.nn.Module, low: bool, x: np.ndarray, labels: np.ndarray) -> Callable[[], float]:
-    """Return a function that takes one training step and returns the loss."""
-    optimizer = lp.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4,
-                             precision="bfp8" if low else None)  # fmt: skip
-
-    def train() -> float:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(lp.Tensor(x)), labels)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return train
-
-
 def _step(name: str, low: bool) -> Comparison:
     x, labels = batch(NETWORKS[name])
     model = network(name, low)
@@ -149,8 +121,28 @@ def _peak(name: str, low: bool, side: str) -> float:
 
 
 def scaling() -> Iterator[str]:
-    """Time of a PreResNet step in bfp8 against batch, width, depth and threads."""
-    yield "| what | size | ms | relative to the size |\n|---|---:|---:|---:|"
+    """Time of a training step in bfp8 against batch, width, depth and threads."""
+    yield "| network | batch | threads | ms | per sample and step, us |\n|---|---:|---:|---:|---:|"
+    networks: dict[str, Callable[[], lp.nn.Module]] = {}
+    for n in (1, 3, 6):
+        networks[f"PreResNet, {6 * n + 2} layers"] = functools.partial(preresnet.PreResNet, n, False, 10, 3)
+    for n in (16, 32, 64):
+        networks[f"two convolutions, {n} and {2 * n} channels"] = functools.partial(lp.models.small_cnn, 10, 3, 32, n)
+    for name, make in networks.items():
+        for n in (32, 128, 512) if name == "PreResNet, 20 layers" else (BATCH,):
+            yield _scaling_row(name, make, n)
+    threads = get_num_threads()
+    try:
+        for n in range(1, threads):
+            set_num_threads(n)
+            yield _scaling_row("PreResNet, 20 layers", networks["PreResNet, 20 layers"], BATCH)
+    finally:
+        set_num_threads(threads)
+
+
+def _scaling_row(name: str, make: Callable[[], lp.nn.Module], n: int) -> str:
+    seconds = median(trainer(lowered(make(), True), True, *batch((3, 32, 32), n)), least=0.5)
+    return f"| {name} | {n} | {get_num_threads()} | {1e3 * seconds:.4g} | {1e6 * seconds / n:.0f} |"
 
 
 TABLES = {f.__name__: f for f in (quantizers, convolution, steps, memory, scaling)}

@@ -38,6 +38,12 @@ def compare(ours: Callable[[], object], theirs: Callable[[], object], rounds: in
     return Comparison(*map(list, zip(*pairs, strict=True)))
 
 
+def median(function: Callable[[], object], rounds: int = 5, least: float = 0.2) -> float:
+    """Return the median of seconds a call, after one call to warm up."""
+    function()
+    return statistics.median(_time(function, least) for _ in range(rounds))
+
+
 def _time(function: Callable[[], object], least: float) -> float:
     """Return seconds a call."""
     time.sleep(PAUSE)

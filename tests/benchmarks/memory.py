@@ -1,0 +1,41 @@
+"""Print the peak memory, in MB, of some training steps in this process: `memory.py NETWORK lpnet|torch [low]`.
+
+Counted is what the process holds at most beyond what it held once everything was imported.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+
+from lpnet.backend import keep_freed_memory
+
+from . import ours
+
+STEPS = 3
+
+
+def resident() -> float:
+    """Return the memory that this process holds now, in MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+def main(name: str, side: str, low: bool) -> float:
+    """Return the peak of some steps, in MB."""
+    keep_freed_memory()
+    if side == "torch":
+        from . import peers  # lpnet's own figure is without PyTorch
+    before = resident()
+    model, data = ours.network(name, low), ours.batch(ours.NETWORKS[name])
+    if side == "torch":
+        model = peers.twin(model)
+    train = (peers if side == "torch" else ours).trainer(model, low, *data)
+    for _ in range(STEPS):
+        train()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6 - before
+
+
+if __name__ == "__main__":
+    print(main(*sys.argv[1:3], low="low" in sys.argv[3:]))
