@@ -1,6 +1,7 @@
 # make demo: train in float, 8 and 4 bits and show what SWALP gains.   make test: run the tests.
 # Both make their own virtual environment, .venv, with what they need and nothing else.
 # make bench: lpnet against PyTorch and QPyTorch, in an environment of its own, .venv-bench; TABLES=steps for one table.
+# make bench-gpu: on a machine with a GPU, in .venv-gpu, all that only a GPU can show; CUDA=12 for an older driver.
 PYTHON ?= python3
 RUN = .venv/bin/python
 
@@ -24,21 +25,27 @@ wheel: .venv/test
 bench: .venv-bench/bench
 	PATH="$(CURDIR)/.venv-bench/bin:$$PATH" .venv-bench/bin/python -m tests.benchmarks $(TABLES)
 
-.venv-bench/bench: setup.cfg pyproject.toml
-	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install -q --disable-pip-version-check -e '.[bench]'
-	touch $@
-
-# On a machine with a GPU: its tests and figures, into tests/GPU.md. CUDA is the driver's, 12 or 13. The peers may fail.
+# On a machine with a GPU: its tests and figures, into tests/GPU.md. CUDA is the driver's, 12 or 13. Peers may be missing.
 CUDA ?= 13
-bench-gpu: .venv/test .venv/cuda$(CUDA)
-	-$(RUN) -m pip install -q --disable-pip-version-check torch qtorch ninja
-	$(RUN) -m tests.benchmarks.gpu
+bench-gpu: .venv-gpu/test,cuda$(CUDA)
+	-.venv-gpu/bin/python -m pip install -q --disable-pip-version-check -e '.[bench]'
+	PATH="$(CURDIR)/.venv-gpu/bin:$$PATH" .venv-gpu/bin/python -m tests.benchmarks.gpu
+
+# An environment, and in it the extras that the file is named after.
+define environment
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -q --disable-pip-version-check -e '.[$(@F)]'
+	touch $@
+endef
 
 .venv/%: setup.cfg pyproject.toml
-	test -x $(RUN) || $(PYTHON) -m venv .venv
-	$(RUN) -m pip install -q --disable-pip-version-check -e '.[$*]'
-	touch $@
+	$(environment)
+
+.venv-bench/%: setup.cfg pyproject.toml
+	$(environment)
+
+.venv-gpu/%: setup.cfg pyproject.toml
+	$(environment)
 
 clean:
-	rm -rf .venv .venv-bench build dist demo runs *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf .venv .venv-bench .venv-gpu build dist demo runs *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage*

@@ -5,7 +5,7 @@ Counted is what the process holds at most beyond what it held once everything wa
 
 from __future__ import annotations
 
-import resource
+import re
 import sys
 from pathlib import Path
 
@@ -16,10 +16,10 @@ from . import ours
 STEPS = 3
 
 
-def resident() -> float:
-    """Return the memory that this process holds now, in MB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 1e6
+def status(field: str) -> float:
+    """Return a figure of this process's memory as Linux has it, in MB: VmRSS is what it holds, VmHWM the most so far."""
+    line = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(line[1]) * 1024 / 1e6
 
 
 def main(name: str, side: str, low: bool) -> float:
@@ -27,14 +27,14 @@ def main(name: str, side: str, low: bool) -> float:
     keep_freed_memory()
     if side == "torch":
         from . import peers  # lpnet's own figure is without PyTorch
-    before = resident()
+    before = status("VmRSS")
     model, data = ours.network(name, low), ours.batch(ours.NETWORKS[name])
     if side == "torch":
         model = peers.twin(model)
     train = (peers if side == "torch" else ours).trainer(model, low, *data)
     for _ in range(STEPS):
         train()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6 - before
+    return status("VmHWM") - before
 
 
 if __name__ == "__main__":
