@@ -17,7 +17,7 @@ STEPS = 3
 
 
 def status(field: str) -> float:
-    """Return a figure of this process's memory as Linux has it, in MB: VmRSS is what it holds, VmHWM the most so far."""
+    """Return a figure of this process as Linux has it, in MB: VmRSS is what it holds now, VmHWM the most so far."""
     line = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(line[1]) * 1024 / 1e6
 
