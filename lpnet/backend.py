@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import ctypes
 import functools
 import importlib
 import importlib.resources
@@ -387,19 +386,7 @@ def elementwise(function: Callable[..., Any], *arrays: Any) -> Any:
     plain = all(isinstance(a, np.ndarray) and a.flags.c_contiguous for a in arrays)
     if not plain or x.size < _WORTH or any(a.shape != x.shape or a.dtype != x.dtype for a in arrays):
         return function(*arrays)
-    flat, y = [a.reshape(-1) for a in arrays], np.empty_like(x)
+    flat, y = [a.reshape(-1) for a in arrays], empty(x.shape, x.dtype)
     out = y.reshape(-1)
     parallel(lambda s: function(*(a[s] for a in flat), out=out[s]), slices(x.size, 1))
     return y
-
-
-def keep_freed_memory() -> None:
-    """Have the C library keep freed memory for the next training step instead of returning it to the system.
-
-    A program that trains, such as the command line, calls it once: a third less time for a small network. It is a
-    property of the whole process, so the library itself never does. Without effect where the C library is not glibc.
-    """
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD: blocks of up to 32 MiB, the most there is, come from the heap ...
-        mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD: ... which shrinks only once 1 GiB of it is free

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import data, demo, models, nn, optim, random
-from .backend import DEVICES, choose_device, keep_freed_memory
+from .backend import DEVICES, choose_device
 from .checkpoint import load
 from .formats import show
 from .precision import Precision
@@ -23,7 +23,6 @@ from .version import __version__
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 2 for a mistake of the user's, 130 when interrupted."""
-    keep_freed_memory()
     try:
         arguments = parser().parse_args(argv)
         arguments.run(arguments)

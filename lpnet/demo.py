@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import data, models, nn, optim, random
-from .backend import choose_device, keep_freed_memory, set_num_threads
+from .backend import choose_device, set_num_threads
 from .checkpoint import atomic
 from .precision import Precision
 from .training import Row, evaluate, fit
@@ -108,7 +108,6 @@ def _start_worker(counter: Any) -> None:
     global _epochs_done
     _epochs_done = counter
     set_num_threads(1)  # one process a processor
-    keep_freed_memory()
 
 
 def _work(method: Method, seed: int, epochs: int, device: str) -> Result:

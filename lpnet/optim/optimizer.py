@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import beside, copy_like, get_array_module, to_device
+from ..backend import beside, copy_like, elementwise, get_array_module, to_device
 from ..precision import PrecisionLike, as_precision, use
 from ..tensor import Array, Parameter
 from . import sgd_cuda
@@ -104,6 +104,12 @@ def _at_least_0(owner: Any, **numbers: float) -> float:
     return float(value)
 
 
+def scaled_plus(x: Array, factor: float, y: Array) -> Array:
+    """Return factor * x + y in one piece of memory, large arrays on all threads."""
+    xp = get_array_module(x)
+    return elementwise(lambda x, y, out=None: xp.add(xp.multiply(x, factor, out=out), y, out=out), x, y)
+
+
 class SGD(Optimizer):
     """v <- momentum * v + g,  w <- w - lr * v, where g is the rounded gradient plus weight_decay * w.
 
@@ -124,12 +130,12 @@ class SGD(Optimizer):
         if get_array_module(w) is not np:
             return sgd_cuda.update(self, w, g, state)
         if self.weight_decay:
-            g = g + self.weight_decay * w
+            g = scaled_plus(w, self.weight_decay, g)
         v = g
         if self.momentum:
-            v = self.momentum * state["momentum"] + g if "momentum" in state else g
+            v = scaled_plus(state["momentum"], self.momentum, g) if "momentum" in state else g
             state["momentum"] = v
-        return w - self.lr * (g + self.momentum * v if self.nesterov else v)
+        return scaled_plus(scaled_plus(v, self.momentum, g) if self.nesterov else v, -self.lr, w)
 
 
 class Adam(Optimizer):

@@ -1,7 +1,7 @@
 """lpnet against PyTorch and QPyTorch on the CPU: `make bench`, or one table: `... -m tests.benchmarks steps`.
 
 Both sides run in turn in one process, on the same arrays, with the same number of threads; a ratio above 1 says that
-lpnet is that many times as fast. Tables go to standard output in Markdown, progress to standard error.
+lpnet is that many times as fast. Tables are Markdown.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from qtorch import quant
 
 import lpnet as lp
 import lpnet.functions as F
-from lpnet.backend import get_num_threads, keep_freed_memory, set_num_threads
+from lpnet.backend import get_num_threads, parallel, set_num_threads, slices
+from lpnet.random import bits
 
 from . import peers
 from .ours import BATCH, NETWORKS, batch, lowered, network, trainer
@@ -38,6 +39,25 @@ SHAPES = ((3, 32, 32), (16, 32, 32), (32, 16, 16), (64, 16, 16), (128, 8, 8), (2
 def head(*names: str) -> str:
     """Return the first two lines of a table of comparisons."""
     return HEADER.format(" | ".join(names), "---|" * len(names))
+
+
+def machine() -> Iterator[str]:
+    """What bounds the rest: matrix products, copies, random bits on all threads."""
+    yield "| what | lpnet | PyTorch |\n|---|---:|---:|"
+    rng, n, threads = np.random.default_rng(0), 1024, get_num_threads()
+    a, b = (rng.standard_normal((threads, n, n), np.float32) for _ in range(2))
+    ta, tb = map(torch.from_numpy, (a, b))
+    flops = threads * 2e-9 * n**3
+    both = compare(lambda: parallel(lambda i: a[i] @ b[i], range(threads)), lambda: ta @ tb)
+    yield "| products of 1024x1024 matrices, GFLOP/s | {:.0f} | {:.0f} |".format(*(flops / t for t in both.medians))
+    x = rng.standard_normal(1 << 23, np.float32)
+    t, y, z = torch.from_numpy(x), torch.empty(1 << 23), np.empty_like(x)
+    pieces = slices(x.size, 1)
+    both = compare(lambda: parallel(lambda s: np.copyto(z[s], x[s]), pieces), lambda: y.copy_(t))
+    yield "| a copy of 34 MB, GB/s read and written | {:.0f} | {:.0f} |".format(
+        *(8e-9 * x.size / seconds for seconds in both.medians))  # fmt: skip
+    seconds = median(lambda: parallel(lambda i: bits(0, i, 0, 1 << 21), range(threads)))
+    yield f"| random bits, 16 a number, millions of numbers a second | {threads * 2**21 / seconds / 1e6:.0f} | |"
 
 
 def quantizers() -> Iterator[str]:
@@ -95,7 +115,7 @@ def _step(name: str, low: bool) -> Comparison:
     x, labels = batch(NETWORKS[name])
     model = network(name, low)
     theirs = peers.trainer(peers.twin(model), low, x, labels)
-    return compare(trainer(model, low, x, labels), theirs, rounds=3 if low and name != "lenet" else 5, least=0.5)
+    return compare(trainer(model, low, x, labels), theirs, rounds=5, least=1.5)
 
 
 def steps() -> Iterator[str]:
@@ -145,7 +165,7 @@ def _scaling_row(name: str, make: Callable[[], lp.nn.Module], n: int) -> str:
     return f"| {name} | {n} | {get_num_threads()} | {1e3 * seconds:.4g} | {1e6 * seconds / n:.0f} |"
 
 
-TABLES = {f.__name__: f for f in (quantizers, convolution, steps, memory, scaling)}
+TABLES = {f.__name__: f for f in (machine, quantizers, convolution, steps, memory, scaling)}
 
 
 def main() -> None:
@@ -155,7 +175,6 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.tables) - set(TABLES):
         parser.error(f"unknown table {min(unknown)!r}; the tables are {', '.join(TABLES)}")
-    keep_freed_memory()  # as the command line does; it serves both sides
     torch.set_num_threads(get_num_threads())
     print(f"{datetime.date.today()}, {platform.machine()}, {get_num_threads()} threads of {os.cpu_count()} processors, "
           f"Python {platform.python_version()}, NumPy {np.__version__}, PyTorch {torch.__version__}")  # fmt: skip

@@ -9,8 +9,6 @@ import re
 import sys
 from pathlib import Path
 
-from lpnet.backend import keep_freed_memory
-
 from . import ours
 
 STEPS = 3
@@ -24,7 +22,6 @@ def status(field: str) -> float:
 
 def main(name: str, side: str, low: bool) -> float:
     """Return the peak of some steps, in MB."""
-    keep_freed_memory()
     if side == "torch":
         from . import peers  # lpnet's own figure is without PyTorch
     before = status("VmRSS")

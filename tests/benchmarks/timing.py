@@ -22,9 +22,14 @@ class Comparison:
         """How many times as long as ours theirs took, round by round, in order of size."""
         return sorted(b / a for a, b in zip(self.ours, self.theirs, strict=True))
 
+    @property
+    def medians(self) -> tuple[float, float]:
+        """Seconds a call, ours and theirs."""
+        return statistics.median(self.ours), statistics.median(self.theirs)
+
     def row(self, *names: str) -> str:
         """Return a line of a Markdown table: names, median milliseconds of both, median ratio and its range."""
-        ours, theirs = (1e3 * statistics.median(times) for times in (self.ours, self.theirs))
+        ours, theirs = (1e3 * seconds for seconds in self.medians)
         ratios = self.ratios
         spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}..{ratios[-1]:.2f})"
         return f"| {' | '.join(names)} | {ours:.4g} | {theirs:.4g} | {spread} |"

@@ -1,0 +1,53 @@
+"""What backward keeps: the inputs and the output of an operation, which live anyway, and a few numbers a channel."""
+
+import numpy as np
+import pytest
+
+import lpnet as lp
+from lpnet import functions as F
+
+N, C, H = 6, 8, 10
+LAYERS = {
+    "conv2d": lambda x: F.conv2d(x, lp.Parameter(normal(C, C, 3, 3)), lp.Parameter(normal(C)), padding=1),
+    "batch_norm": lambda x: F.batch_norm(x, lp.Parameter(normal(C)), lp.Parameter(normal(C))),
+    "relu": F.relu,
+    "max_pool2d": lambda x: F.max_pool2d(x, 2),
+    "avg_pool2d": lambda x: F.avg_pool2d(x, 2),
+    "add": lambda x: x + x,
+    "reshape": lambda x: x.reshape(N, -1),
+    "linear": lambda x: F.linear(x.reshape(N, -1), lp.Parameter(normal(4, C * H * H))),
+}
+
+
+def normal(*shape):
+    """Return float32 numbers."""
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def arrays(value):
+    """Yield the arrays in an attribute of a function."""
+    if isinstance(value, np.ndarray):
+        yield value
+    elif isinstance(value, lp.Tensor):
+        yield value.data
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from arrays(item)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_backward_keeps_inputs_and_output_only(name):
+    """Every large array that a function holds is an input of it or its output: no copy, no unfolded windows."""
+    y = LAYERS[name](lp.Tensor(normal(N, C, H, H), requires_grad=True))
+    own = [y.data, *(x.data for x in y.creator.inputs)]
+    for held in (a for value in vars(y.creator).values() for a in arrays(value)):
+        assert held.size <= C or any(np.shares_memory(held, a) for a in own)
+
+
+def test_backward_frees_what_it_kept():
+    """After the sweep the functions of the graph hold nothing."""
+    x = lp.Tensor(normal(N, C, H, H), requires_grad=True)
+    hidden = F.relu(F.batch_norm(x, lp.Parameter(normal(C)), lp.Parameter(normal(C))))
+    creators = [hidden.creator, hidden.creator.inputs[0].creator]
+    hidden.sum().backward()
+    assert [vars(f) for f in creators] == [{}, {}]
