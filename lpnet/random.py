@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from .backend import launch
+from .backend import empty, launch
 
+_AT_A_TIME = 1 << 13  # words: for so few the C library has memory at hand, for more it asks the system each time
 LANES = 16  # random 16-bit numbers in one Philox block
 _ROUNDING, _HOST = 0, 1  # second key word: bits for arrays, and for host-side generators, never meet
 _local = threading.local()
@@ -36,7 +37,9 @@ def bits(seed: int, site: int, start: int, stop: int) -> np.ndarray:
     _local.state["state"]["counter"][:] = first, site, 0, 0
     _local.state["buffer_pos"] = 4
     _local.philox.state = _local.state
-    words = _local.philox.random_raw((-(-stop // LANES) - first) * 4)
+    words = empty(((-(-stop // LANES) - first) * 4,), np.uint64)
+    for i in range(0, len(words), _AT_A_TIME):
+        words[i : i + _AT_A_TIME] = _local.philox.random_raw(min(_AT_A_TIME, len(words) - i))
     return words.astype("<u8", copy=False).view("<u2")[start - first * LANES : stop - first * LANES]
 
 
