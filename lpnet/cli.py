@@ -95,7 +95,7 @@ def _add_demo(commands: Any) -> None:
     p = _command(commands, "demo", _demo, "train in float, 8 and 4 bits, and show what SWALP gains",
                  "Needs no network and no data beside the package; takes about a minute on two processors."
                  )  # fmt: skip
-    p.add_argument("--seeds", type=_number(int, 2), default=3, help="runs of each method")
+    p.add_argument("--seeds", type=_number(int, 2), default=6, help="runs of each method")
     p.add_argument("--epochs", type=_number(int, 3), default=demo.EPOCHS, help="epochs of each run")
     p.add_argument("--out", type=Path, default=Path("demo"), help="folder for table.md and curves.png")
     p.add_argument("--device", default="cpu", choices=DEVICES, help="where to compute: cpu or cuda")

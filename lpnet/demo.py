@@ -82,7 +82,7 @@ def _error(model: nn.Module, precision: Precision | None, train: data.Dataset, t
     return evaluate(model, test)["error"]
 
 
-def run(out: str | os.PathLike[str], seeds: int = 3, epochs: int = EPOCHS, progress: bool = True,
+def run(out: str | os.PathLike[str], seeds: int = 6, epochs: int = EPOCHS, progress: bool = True,
         device: str = "cpu") -> str:  # fmt: skip
     """Train every method from every seed, on all processors; write table.md and curves.png to `out`.
 
