@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -78,26 +77,36 @@ class Conv2d(Function):
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
         if get_array_module(gy) is not np:
             return conv_cuda.backward(self, gy)
-        xp, (x, W), gy = get_array_module(gy), (self.x, self.W), get_array_module(gy).ascontiguousarray(gy)
-        gx = empty(x.shape, x.dtype, xp) if self.needs[0] else None
-        shape, look, back = as_matrices(self._grouped()).swapaxes(2, 3).shape, self._windows(), self._way_back()
+        (x, W), gy = (self.x, self.W), np.ascontiguousarray(gy)
+        gx = empty(x.shape, x.dtype) if self.needs[0] else None
+        # At stride 1 the input's gradient is a convolution too: of the errors, with the windows turned by 180 degrees.
+        convolves = gx is not None and self.stride == (1, 1)
+        turned, look_back = self._turned(self._grouped()), self._windows_back() if convolves else None
+        # What it sees of the errors, times the input, is the weight's gradient: no windows of the input are needed.
+        shares = convolves and math.prod(x.shape[2:]) <= math.prod(self.out)
+        W_back, look = as_matrices(turned), None if shares else self._windows()
+        kind = turned if shares else self._grouped()  # of weights, that the gradient is summed as
 
         def differentiate(lane: list[slice]) -> tuple[Array, Array]:
-            gW, gb = xp.zeros(shape, W.dtype), xp.zeros(len(W), W.dtype)
+            gW, gb = np.zeros_like(as_matrices(kind).swapaxes(2, 3)), np.zeros(len(W), W.dtype)
             for samples in lane:
+                seen = look_back(gy[samples]) if convolves else None
+                if convolves:
+                    correlate(W_back, seen, gx[samples])
+                elif gx is not None:
+                    self._spread(gy[samples], gx[samples])
                 if self.needs[1]:
-                    gW += products_with(look(x[samples]), gy[samples])
+                    gW += products_with(seen, x[samples]) if shares else products_with(look(x[samples]), gy[samples])
                 if len(self.needs) == 3:
                     gb += channel_sums(gy[samples])
-                if gx is not None:
-                    back(gy[samples], gx[samples])
             return gW, gb
 
         parts = self._slices()
         each = -(-len(parts) // _LANES)
         lanes = parallel(differentiate, [parts[i : i + each] for i in range(0, len(parts), each)])
         gW, gb = (sum(kind[1:], kind[0]) for kind in zip(*lanes, strict=True))
-        gW = from_matrices(gW.swapaxes(2, 3), self._grouped().shape).reshape(W.shape)
+        gW = from_matrices(gW.swapaxes(2, 3), kind.shape)
+        gW = (self._turned(gW) if shares else gW).reshape(W.shape)
         return (gx, gW if self.needs[1] else None, gb)[: len(self.needs)]
 
     def _check(self, x: Array, W: Array, *b: Array) -> None:
@@ -126,20 +135,20 @@ class Conv2d(Function):
         first = -self.padding[0], -self.padding[1]
         return Windows(self.x.shape, self.groups, self.W.shape[2:], self.out, first, self.stride, self.dilation)
 
-    def _way_back(self) -> Callable[[Array, Array], None]:
-        """Return the function that writes the gradient of some inputs, given that of their outputs."""
-        if self.stride != (1, 1):
-            return functools.partial(self._spread, self._grouped().transpose(3, 0, 4, 2, 1))
-        # A convolution as well: of the errors, with the windows turned by 180 degrees.
-        turned = as_matrices(self._grouped()[..., ::-1, ::-1].swapaxes(1, 2))
-        first = [p - d * (k - 1) for p, d, k in zip(self.padding, self.dilation, self.W.shape[2:], strict=True)]
-        look = Windows((len(self.x), len(self.W), *self.out), self.groups, self.W.shape[2:], self.x.shape[2:], first,
-                       (1, 1), self.dilation)  # fmt: skip
-        return lambda gy, gx: correlate(turned, look(gy), gx)
+    @staticmethod
+    def _turned(W: Array) -> Array:
+        """Return grouped weights as the errors meet them, or as they were: (G, M, N, K, L) -> (G, N, M, K, L)."""
+        return W[..., ::-1, ::-1].swapaxes(1, 2)
 
-    def _spread(self, W: Array, gy: Array, gx: Array) -> None:
-        """Give the gradient of each output back to the inputs that it saw; W is (K, G, L, C/G, O/G)."""
+    def _windows_back(self) -> Windows:
+        first = [p - d * (k - 1) for p, d, k in zip(self.padding, self.dilation, self.W.shape[2:], strict=True)]
+        return Windows((len(self.x), len(self.W), *self.out), self.groups, self.W.shape[2:], self.x.shape[2:], first,
+                       (1, 1), self.dilation)  # fmt: skip
+
+    def _spread(self, gy: Array, gx: Array) -> None:
+        """Give the gradient of each output back to the inputs that it saw."""
         gx[...] = 0
+        W = self._grouped().transpose(3, 0, 4, 2, 1)  # -> (K, G, L, C/G, O/G)
         (n, _, *out), (_, G, L, C, O) = gy.shape, W.shape  # noqa: E741
         inputs, errors = gx.reshape(n, G, C, *gx.shape[2:]), gy.reshape(n, G, O, -1)
         for i, w in enumerate(W):
