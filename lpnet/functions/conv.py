@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -79,24 +79,12 @@ class Conv2d(Function):
             return conv_cuda.backward(self, gy)
         (x, W), gy = (self.x, self.W), np.ascontiguousarray(gy)
         gx = empty(x.shape, x.dtype) if self.needs[0] else None
-        # At stride 1 the input's gradient is a convolution too: of the errors, with the windows turned by 180 degrees.
-        convolves = gx is not None and self.stride == (1, 1)
-        turned, look_back = self._turned(self._grouped()), self._windows_back() if convolves else None
-        # What it sees of the errors, times the input, is the weight's gradient: no windows of the input are needed.
-        shares = convolves and math.prod(x.shape[2:]) <= math.prod(self.out)
-        W_back, look = as_matrices(turned), None if shares else self._windows()
-        kind = turned if shares else self._grouped()  # of weights, that the gradient is summed as
+        step, restored = self._from_errors() if gx is not None and self._covered() else self._from_inputs()
 
         def differentiate(lane: list[slice]) -> tuple[Array, Array]:
-            gW, gb = np.zeros_like(as_matrices(kind).swapaxes(2, 3)), np.zeros(len(W), W.dtype)
+            gW = gb = 0
             for samples in lane:
-                seen = look_back(gy[samples]) if convolves else None
-                if convolves:
-                    correlate(W_back, seen, gx[samples])
-                elif gx is not None:
-                    self._spread(gy[samples], gx[samples])
-                if self.needs[1]:
-                    gW += products_with(seen, x[samples]) if shares else products_with(look(x[samples]), gy[samples])
+                gW += step(x[samples], gy[samples], None if gx is None else gx[samples])
                 if len(self.needs) == 3:
                     gb += channel_sums(gy[samples])
             return gW, gb
@@ -104,10 +92,39 @@ class Conv2d(Function):
         parts = self._slices()
         each = -(-len(parts) // _LANES)
         lanes = parallel(differentiate, [parts[i : i + each] for i in range(0, len(parts), each)])
-        gW, gb = (sum(kind[1:], kind[0]) for kind in zip(*lanes, strict=True))
-        gW = from_matrices(gW.swapaxes(2, 3), kind.shape)
-        gW = (self._turned(gW) if shares else gW).reshape(W.shape)
-        return (gx, gW if self.needs[1] else None, gb)[: len(self.needs)]
+        gW, gb = map(sum, zip(*lanes, strict=True))
+        return (gx, restored(gW).reshape(W.shape) if self.needs[1] else None, gb)[: len(self.needs)]
+
+    def _covered(self) -> bool:
+        """Return whether every input is seen from as many places as there are in the window, up to the border."""
+        return self.stride == (1, 1) and math.prod(self.x.shape[2:]) <= math.prod(self.out)
+
+    def _from_errors(self) -> tuple[Callable[..., Array], Callable[[Array], Array]]:
+        """Return what writes the gradient of some inputs and gives the weight's, and what brings that into order.
+
+        The input's gradient is a convolution too: of the errors, with the windows turned by 180 degrees. What it sees
+        of them, times the input, is the weight's gradient.
+        """
+        turned = self._grouped()[..., ::-1, ::-1].swapaxes(1, 2)  # -> (G, C/G, O/G, K, L)
+        weights, look = as_matrices(turned), self._windows_back()
+
+        def step(x: Array, gy: Array, gx: Array) -> Array:
+            seen = look(gy)
+            correlate(weights, seen, gx)
+            return products_with(seen, x) if self.needs[1] else 0
+
+        return step, lambda gW: from_matrices(gW.swapaxes(2, 3), turned.shape)[..., ::-1, ::-1].swapaxes(1, 2)
+
+    def _from_inputs(self) -> tuple[Callable[..., Array], Callable[[Array], Array]]:
+        """Return the same for any geometry: by what the outputs saw of the input."""
+        look = self._windows()
+
+        def step(x: Array, gy: Array, gx: Array | None) -> Array:
+            if gx is not None:
+                self._spread(gy, gx)
+            return products_with(look(x), gy) if self.needs[1] else 0
+
+        return step, lambda gW: from_matrices(gW.swapaxes(2, 3), self._grouped().shape)
 
     def _check(self, x: Array, W: Array, *b: Array) -> None:
         """Raise ValueError if the shapes do not fit; find the output's height and width."""
@@ -134,11 +151,6 @@ class Conv2d(Function):
     def _windows(self) -> Windows:
         first = -self.padding[0], -self.padding[1]
         return Windows(self.x.shape, self.groups, self.W.shape[2:], self.out, first, self.stride, self.dilation)
-
-    @staticmethod
-    def _turned(W: Array) -> Array:
-        """Return grouped weights as the errors meet them, or as they were: (G, M, N, K, L) -> (G, N, M, K, L)."""
-        return W[..., ::-1, ::-1].swapaxes(1, 2)
 
     def _windows_back(self) -> Windows:
         first = [p - d * (k - 1) for p, d, k in zip(self.padding, self.dilation, self.W.shape[2:], strict=True)]
