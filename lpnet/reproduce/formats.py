@@ -14,7 +14,7 @@ from typing import Any
 from . import recipes
 from .grid import Here, Results, Task
 from .images import described, train, uniform
-from .report import Report, Table, Verdict, difference, spread, within
+from .report import Report, Table, Verdict, difference, legend, spread, within
 
 SUMMARY = "one network in fixed, block, fp8, MX and fp4 formats"
 MODES = ("stochastic", "nearest")
@@ -41,6 +41,7 @@ KINDS: dict[str, tuple[dict[str, str], float]] = {  # formats by role ("all": of
 }
 EIGHT = ("fixed, 8 bits", "block, 8 bits", "fp8 e4m3 / e5m2", "MXINT8", "MXFP8 e4m3 / e5m2")
 RECIPE = "QPyTorch IBM8"
+FEW = 5  # formats: a mean over fewer says nothing
 
 
 def settings(quick: bool) -> dict[str, Any]:
@@ -50,8 +51,8 @@ def settings(quick: bool) -> dict[str, Any]:
     if quick:
         kinds = ["float", "block, 8 bits", "block, 4 bits", "fp8 e4m3 / e5m2"]
         return {**shared, "data": "digits", "seeds": 2, "kinds": kinds, "epochs": 6, "start": 4}
-    return {**shared, "data": "fashion_mnist", "images": 3000, "pool": 2, "flip": True, "seeds": 3,
-            "kinds": [*KINDS, RECIPE], "epochs": 15, "start": 10}  # fmt: skip
+    return {**shared, "data": "mnist", "images": 2000, "pool": 2, "seeds": 3, "kinds": [*KINDS, RECIPE],
+            "epochs": 9, "start": 6}  # fmt: skip
 
 
 def tasks(s: dict[str, Any]) -> list[Task]:
@@ -106,15 +107,18 @@ def report(s: dict[str, Any], results: Results) -> Report:
             f"{s['epochs']} epochs, lr {s['lr']}; SWALP averages from epoch {s['start']} on, once an epoch, with lr "
             f"{s['swa_lr']}. FP: float activations at evaluation, LP: as trained. Every number is rounded; only "
             "QPyTorch's recipe keeps a wider copy of the weights (e6m9, stochastic).")  # fmt: skip
+    return Report([_table(s, results, mode) for mode in MODES], _verdicts(s, results), [note, _scales(s)])
+
+
+def _table(s: dict[str, Any], results: Results, mode: str) -> Table:
     rows = []
     for kind in s["kinds"]:
-        for mode in modes(kind):
-            cells = [spread(errors(s, results, kind, mode, method, how)) for how in ("float", "as trained")
-                     for method in ("sgd", "swa")]  # fmt: skip
-            rows.append([kind, mode[:7], *cells])
-    table = Table("Test error by format and rounding; SWA is SWALP but in float.",
-                  ["format", "", "SGD, FP", "SWA, FP", "SGD, LP", "SWA, LP"], rows)  # fmt: skip
-    return Report([table], _verdicts(s, results), [note, _scales(s)])
+        own = modes(kind)[0] if len(modes(kind)) == 1 else mode
+        if own in (mode, "exact"):
+            rows.append([kind, *(spread(errors(s, results, kind, own, method, how)) for how in ("float", "as trained")
+                                 for method in ("sgd", "swa"))])  # fmt: skip
+    title = f"Rounding: {mode}. Test error; SWA is SWALP but in float."
+    return Table(title, ["format", "SGD FP", "SWA FP", "SGD LP", "SWA LP"], rows)
 
 
 def _scales(s: dict[str, Any]) -> str:
@@ -126,12 +130,15 @@ def _verdicts(s: dict[str, Any], results: Results) -> list[Verdict]:
     exact = errors(s, results, "float", "exact", "swa")
     worst = [statistics.mean(e) - statistics.mean(exact) if (e := errors(s, results, kind, "stochastic", "swa")) else
              math.inf for kind in s["kinds"] if kind in EIGHT]  # fmt: skip
+    found = [within("8-bit formats, stochastic, SWALP: highest error above SWA in float", max(worst), -math.inf, 2,
+                    "{:+.2f}")]  # fmt: skip
     rounded = [kind for kind in s["kinds"] if modes(kind) == MODES]
+    if len(rounded) < FEW:
+        return found
     nearest = [_gap(s, results, kind, ("stochastic", "swa"), ("nearest", "swa")) for kind in rounded]
     average = [_gap(s, results, kind, ("stochastic", "swa"), ("stochastic", "sgd")) for kind in rounded]
     return [
-        within("8-bit formats, stochastic, SWALP: highest error above SWA in float", max(worst), -math.inf, 2,
-               "{:+.2f}"),
+        *found,
         _below("SWALP: stochastic minus nearest, mean over formats", nearest),
         _below("stochastic: SWALP minus SGD-LP, mean over formats", average),
     ]
@@ -166,4 +173,4 @@ def draw(figure: Any, s: dict[str, Any], results: Results) -> None:
     axes.invert_yaxis()
     axes.set(xscale="log", xlabel="test error (%), float activations", title=f"{s['network']} on {s['data']}")
     axes.grid(alpha=0.3, which="both", axis="x")
-    axes.legend(fontsize=8)
+    legend(axes)

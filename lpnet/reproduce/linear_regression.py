@@ -20,7 +20,7 @@ from .grid import Here, Results, Task
 from .report import Report, Table, Verdict, within
 from .sgd import Array, iterates, quantizer, slope, squared
 
-SUMMARY = "Theorem 1: SWALP converges as 1/T, SGD-LP stalls at a floor"
+SUMMARY = "Theorem 1: SWALP converges as 1/T, SGD-LP stalls"
 METHODS = {"float": "SGD-FP", "stochastic": "SGD-LP", "nearest": "nearest"}
 EVERY = 20  # steps from one measurement of the distance to the next: they are correlated
 

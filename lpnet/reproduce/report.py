@@ -86,6 +86,12 @@ def spread(values: Iterable[float]) -> str:
     return f"{statistics.mean(values):.2f} ± {statistics.stdev(values) if len(values) > 1 else math.nan:.2f}"
 
 
+def legend(axes: Any) -> None:
+    """Draw a legend of what was drawn, if anything was."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8)
+
+
 def difference(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
     """Return mean(a) - mean(b) and its standard error; NaN where a side has fewer than two values.
 
