@@ -51,7 +51,7 @@ def settings(quick: bool) -> dict[str, Any]:
     if quick:
         kinds = ["float", "block, 8 bits", "block, 4 bits", "fp8 e4m3 / e5m2"]
         return {**shared, "data": "digits", "seeds": 2, "kinds": kinds, "epochs": 6, "start": 4}
-    return {**shared, "data": "mnist", "images": 2000, "pool": 2, "seeds": 3, "kinds": [*KINDS, RECIPE],
+    return {**shared, "data": "mnist", "images": 2000, "pool": 2, "seeds": 2, "kinds": [*KINDS, RECIPE],
             "epochs": 9, "start": 6}  # fmt: skip
 
 

@@ -191,8 +191,8 @@ def report(s: dict[str, Any], results: Results) -> Report:
     runs = "; ".join(f"{name}: the first {r['samples']} images, {r['replicas']} replicas, {r['steps']:,} steps"
                      for name, r in s["runs"].items())  # fmt: skip
     note = (f"Logistic regression on {s['data']}, {s['components']} whitened principal components and a constant, "
-            f"penalty {s['penalty']}, one sample a step, lr of {s['lr_by_gap']} times the weights' gap. "
-            f"{runs}. SWALP's figure is its squared bias: the distance of an average over ever more steps.")  # fmt: skip
+            f"penalty {s['penalty']}, one sample a step, lr {s['lr_by_gap']} times the weights' gap. "
+            f"{runs}. SWALP's figure is its squared bias: the distance of an average without end.")  # fmt: skip
     tables = [_table(s, results, problem) for problem in s["runs"]]
     return Report(tables, [v for problem in s["runs"] for v in _verdicts(s, results, problem)], [note])
 
