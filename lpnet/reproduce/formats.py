@@ -172,5 +172,9 @@ def draw(figure: Any, s: dict[str, Any], results: Results) -> None:
     axes.set_yticks(range(len(s["kinds"])), s["kinds"])
     axes.invert_yaxis()
     axes.set(xscale="log", xlabel="test error (%), float activations", title=f"{s['network']} on {s['data']}")
-    axes.grid(alpha=0.3, which="both", axis="x")
+    low, high = axes.get_xlim()
+    ticks = [x for x in (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 90) if low <= x <= high]
+    axes.set_xticks(ticks, [str(x) for x in ticks])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3, axis="x")
     legend(axes)
