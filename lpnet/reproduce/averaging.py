@@ -40,7 +40,7 @@ def settings(quick: bool) -> dict[str, Any]:
     images |= {"data": "mnist", "images": 2000, "pool": 2, "network": "small_cnn", "swa_lr": 0.05, "epochs": 24,
                "start": 16}  # fmt: skip
     cycles = {"step": 1, "4 steps": 4, "epoch": 16, "2 epochs": 32, "4 epochs": 64}
-    return {"data": "mnist", "linear": linear, "images": images, "format": "bfp8", "seeds": 5,
+    return {"data": "mnist", "linear": linear, "images": images, "format": "bfp8", "seeds": 3,
             "cycles": cycles, "bits": [12, 10, 8, 7, 6, 5, 4]}  # fmt: skip
 
 
