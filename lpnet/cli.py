@@ -1,4 +1,4 @@
-"""The command line: lpnet demo | train | eval | formats."""
+"""The command line: lpnet demo | train | eval | formats | reproduce."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import data, demo, models, nn, optim, random
+from . import data, demo, models, nn, optim, random, reproduce
 from .backend import DEVICES, choose_device
 from .checkpoint import load
 from .formats import show
@@ -22,10 +22,13 @@ from .version import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, 2 for a mistake of the user's, 130 when interrupted."""
+    """Run the command line; returns the exit code.
+
+    0; 1 for an experiment with a figure outside of its band; 2 for a mistake of the user's; 130 when interrupted.
+    """
     try:
         arguments = parser().parse_args(argv)
-        arguments.run(arguments)
+        return arguments.run(arguments) or 0
     except SystemExit as stop:  # argparse's way to end after --help or a usage error
         return int(stop.code or 0)
     except BrokenPipeError:  # whoever read the output has gone; nothing more can be told, at exit neither
@@ -35,9 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"lpnet: error: {_sentence(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("lpnet: interrupted; a run with a folder goes on with --resume", file=sys.stderr)
+        print("lpnet: interrupted; 'train' goes on with --resume, 'reproduce' by itself", file=sys.stderr)
         return 130
-    return 0
 
 
 def _sentence(error: Exception) -> str:
@@ -77,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(prog="lpnet", description="Low-precision training of small neural networks.")
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_train, _add_eval, _add_formats):
+    for add in (_add_demo, _add_train, _add_eval, _add_formats, _add_reproduce):
         add(commands)
     return top
 
@@ -253,3 +255,29 @@ def _formats(arguments: argparse.Namespace) -> None:
     if arguments.plot is not None:
         show.plot(arguments.name, arguments.plot)
         print(f"picture: {arguments.plot}")
+
+
+def _add_reproduce(commands: Any) -> None:
+    p = _command(commands, "reproduce", _reproduce, "run one of the SWALP paper's experiments, or list them",
+                 "Writes results.json, table.md and picture.png. Started again, it goes on where it was. The exit code "
+                 "is 1 if a figure lies outside of its band.")  # fmt: skip
+    p.add_argument("name", metavar="NAME", nargs="?", help=f"one of {', '.join(reproduce.EXPERIMENTS)}")
+    p.add_argument("--quick", action="store_true", help="a version of about a minute, on data of the package")
+    p.add_argument("--paper", metavar="DATA", choices=reproduce.PAPER, help="classification with the paper's own "
+                   f"networks, data and epochs: {' or '.join(reproduce.PAPER)}; takes weeks")  # fmt: skip
+    p.add_argument("--data-dir", type=Path, help="folder with the data files")
+    p.add_argument("--out", type=Path, help="folder for the results; none: runs/NAME, with what was chosen added")
+    p.add_argument("--jobs", type=_number(int, 1), help="processes that compute; none: one a processor")
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    if arguments.name is None:
+        print(reproduce.listing())
+        return 0
+    name = "-".join(filter(None, (arguments.name, "quick" if arguments.quick else None, arguments.paper)))
+    out = arguments.out or Path("runs") / name
+    report = reproduce.run(arguments.name, out, quick=arguments.quick, paper=arguments.paper,
+                           data_dir=arguments.data_dir, jobs=arguments.jobs)  # fmt: skip
+    print(report)
+    print(f"results: {out}")
+    return 0 if report.passed else 1

@@ -12,6 +12,7 @@ import pytest
 import lpnet as lp
 from lpnet import cli, data
 
+COMMANDS = ("demo", "train", "eval", "formats", "reproduce")
 TINY = ("train", "--model", "logistic_regression", "--epochs", "2", "--quiet")
 
 
@@ -49,8 +50,8 @@ def refused(capsys, *arguments):
 
 def test_help_mentions_every_command_and_option(capsys):
     code, out, _ = run(capsys, "--help")
-    assert code == 0 and all(command in out for command in ("demo", "train", "eval", "formats"))
-    for command in ("demo", "train", "eval", "formats"):
+    assert code == 0 and all(command in out for command in COMMANDS)
+    for command in COMMANDS:
         code, out, error = run(capsys, command, "--help")
         assert code == 0 and not error
         (sub,) = [a for a in cli.parser()._actions if a.dest == "command" or a.choices]

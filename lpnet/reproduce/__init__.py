@@ -1,0 +1,105 @@
+"""The SWALP paper's claims as experiments: each by one command, with a stated band for every figure.
+
+Files: `grid` (independent runs that resume), `report` (tables and verdicts), `sgd` (rounded SGD on convex problems),
+then one an experiment. An experiment is a module with SUMMARY, `settings(quick)`, `tasks(settings)`, `run(task's
+settings, here)`, `report(settings, results)` and `draw(figure, settings, results)`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..backend import get_num_threads
+from ..checkpoint import atomic
+from ..data import load
+from . import averaging, classification, formats, grid, linear_regression, logistic_regression
+from .report import Report
+
+EXPERIMENTS: dict[str, ModuleType] = {
+    "linear-regression": linear_regression,
+    "logistic-regression": logistic_regression,
+    "classification": classification,
+    "averaging": averaging,
+    "formats": formats,
+}
+
+
+PAPER = ("cifar10", "cifar100")  # data sets of the paper's own recipe
+
+
+def listing() -> str:
+    """Return the experiments, a line each."""
+    return "\n".join(f"{name:20} {experiment.SUMMARY}" for name, experiment in EXPERIMENTS.items())
+
+
+def run(name: str, out: str | os.PathLike[str], *, quick: bool = False, paper: str | None = None,
+        data_dir: str | os.PathLike[str] | None = None, jobs: int | None = None, progress: bool = True
+        ) -> Report:  # fmt: skip
+    """Run an experiment, or go on with it, and write results.json, table.md and picture.png to `out`.
+
+    Parameters: name, one of EXPERIMENTS; quick, a minute's version; paper, the data set of the paper's own recipe, for
+    classification only; data_dir, the folder with MNIST and the like; jobs, how many processes compute (None: one a
+    processor). Raises ValueError for an unknown name, and if `out` holds an experiment with other settings,
+    FileNotFoundError for a data set that is not there.
+    """
+    settings, out, data_dir = _settings(name, quick, paper), Path(out), None if data_dir is None else Path(data_dir)
+    if "data" in settings:
+        load(settings["data"], data_dir)  # before anything is written; and no two processes download it
+    _claim(out, settings)
+    started, experiment = time.monotonic(), EXPERIMENTS[name]
+    results = grid.run(experiment.run, experiment.tasks(settings), out / "runs", data_dir, jobs or get_num_threads(),
+                       progress)  # fmt: skip
+    report = experiment.report(settings, results)
+    _write(out, settings, results, report, time.monotonic() - started)
+    _draw(experiment, settings, results, out / "picture.png")
+    return report
+
+
+def _settings(name: str, quick: bool, paper: str | None) -> dict[str, Any]:
+    if name not in EXPERIMENTS:
+        near = ", ".join(difflib.get_close_matches(name, EXPERIMENTS)) or ", ".join(EXPERIMENTS)
+        raise ValueError(f"unknown experiment {name!r}; the nearest are {near}")
+    if paper is not None and (name != "classification" or quick or paper not in PAPER):
+        raise ValueError(f"paper={paper!r} is for classification without quick, and one of {', '.join(PAPER)}")
+    more = {} if paper is None else {"paper": paper}
+    return json.loads(json.dumps({"experiment": name, **EXPERIMENTS[name].settings(quick, **more)}))
+
+
+def _claim(out: Path, settings: dict[str, Any]) -> None:
+    """Make the folder this experiment's, or raise ValueError if it is another's."""
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "settings.json"
+    if file.exists():
+        try:
+            old = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{file}: damaged ({error})") from error
+        grid.check(out, old, settings)
+    with atomic(file, "w") as stream:
+        json.dump(settings, stream, indent=2)
+
+
+def _write(out: Path, settings: dict[str, Any], results: grid.Results, report: Report, seconds: float) -> None:
+    with atomic(out / "table.md", "w") as file:
+        file.write(str(report))
+    with atomic(out / "results.json", "w") as file:
+        json.dump({"settings": settings, "verdicts": report.state(), "passed": report.passed,
+                   "seconds": round(seconds, 1), "results": results}, file, indent=1)  # fmt: skip
+
+
+def _draw(experiment: ModuleType, settings: dict[str, Any], results: grid.Results, path: Path) -> None:
+    """Draw the picture; nothing where matplotlib is missing."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    experiment.draw(figure, settings, results)
+    with atomic(path) as file:
+        figure.savefig(file, format="png", dpi=120)

@@ -1,0 +1,180 @@
+"""One small network in every kind of format, rounded to nearest and stochastically, with and without SWALP.
+
+Every number is rounded: weights, activations, errors, gradients and momentum; no wider copy of the weights is kept, but
+in QPyTorch's recipe. Where a format's range is short the loss is scaled up, and gradients scaled down again before they
+are rounded.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import Any
+
+from . import recipes
+from .grid import Here, Results, Task
+from .images import described, train, uniform
+from .report import Report, Table, Verdict, difference, legend, spread, within
+
+SUMMARY = "one network in fixed, block, fp8, MX and fp4 formats"
+MODES = ("stochastic", "nearest")
+BACKWARD = ("error", "gradient", "momentum")
+
+
+def _fixed(wl: int) -> dict[str, str]:
+    """Return fixed-point formats that hold the usual sizes of each role's numbers; errors are of the scaled loss."""
+    ahead = {"weight": 2, "activation": 4, "error": 2, "gradient": -1, "momentum": 1}  # bits before the point
+    return {role: f"fixed{wl}.{wl - above}" for role, above in ahead.items()}
+
+
+KINDS: dict[str, tuple[dict[str, str], float]] = {  # formats by role ("all": of the others), and the loss scale
+    "float": ({"all": "fp32"}, 1),
+    "fixed, 8 bits": (_fixed(8), 64),
+    "block, 8 bits": ({"all": "bfp8"}, 1),
+    "block, 4 bits": ({"all": "bfp4"}, 1),
+    "fp8 e4m3 / e5m2": ({"all": "e4m3", **dict.fromkeys(BACKWARD, "e5m2")}, 1024),
+    "MXINT8": ({"all": "mxint8"}, 1),
+    "MXFP8 e4m3 / e5m2": ({"all": "mxfp8_e4m3", **dict.fromkeys(BACKWARD, "mxfp8_e5m2")}, 1),
+    "MXFP6 e2m3 / e3m2": ({"all": "mxfp6_e2m3", **dict.fromkeys(BACKWARD, "mxfp6_e3m2")}, 1),
+    "MXFP4": ({"all": "mxfp4_e2m1"}, 1),
+    "NVFP4": ({"all": "nvfp4"}, 1),
+}
+EIGHT = ("fixed, 8 bits", "block, 8 bits", "fp8 e4m3 / e5m2", "MXINT8", "MXFP8 e4m3 / e5m2")
+RECIPE = "QPyTorch IBM8"
+FEW = 5  # formats: a mean over fewer says nothing
+
+
+def settings(quick: bool) -> dict[str, Any]:
+    """Return what the experiment is run with."""
+    shared = {"batch": 128, "momentum": 0.9, "weight_decay": 3e-4, "crop": 1, "network": "small_cnn", "lr": 0.1,
+              "swa_lr": 0.05}  # fmt: skip
+    if quick:
+        kinds = ["float", "block, 8 bits", "block, 4 bits", "fp8 e4m3 / e5m2"]
+        return {**shared, "data": "digits", "seeds": 2, "kinds": kinds, "epochs": 6, "start": 4}
+    return {**shared, "data": "mnist", "images": 2000, "pool": 2, "seeds": 2, "kinds": [*KINDS, RECIPE],
+            "epochs": 9, "start": 6}  # fmt: skip
+
+
+def tasks(s: dict[str, Any]) -> list[Task]:
+    """Return two runs, SGD and SWALP, for each kind of format, rounding and seed."""
+    shared = {k: v for k, v in s.items() if k not in ("experiment", "kinds", "seeds")}
+    return [
+        Task(_name(kind, mode, method, seed), {
+            **shared, "precision": _precision(kind, mode), "loss_scale": _scale(kind), "seed": seed,
+            "start": s["epochs" if method == "sgd" else "start"], "averages": {"epoch": [None, None, "nearest"]},
+        }, s["epochs"])
+        for kind in s["kinds"] for mode in modes(kind) for method in ("sgd", "swa") for seed in range(s["seeds"])
+    ]  # fmt: skip
+
+
+def modes(kind: str) -> tuple[str, ...]:
+    """Return the roundings that a kind is run with: there is none in float, and one in the recipe."""
+    return ("exact",) if kind == "float" else ("nearest",) if kind == RECIPE else MODES
+
+
+def _precision(kind: str, mode: str) -> dict[str, list[str]]:
+    if kind == RECIPE:
+        return recipes.IBM8
+    roles = KINDS[kind][0]
+    return uniform(roles.get("all", "fp32"), mode, **{role: fmt for role, fmt in roles.items() if role != "all"})
+
+
+def _scale(kind: str) -> float:
+    return 1000 if kind == RECIPE else KINDS[kind][1]
+
+
+def _name(kind: str, mode: str, method: str, seed: int) -> str:
+    return f"{kind.replace(' / ', '-').replace(', ', '-').replace(' ', '-')}-{mode}-{method}-{seed}"
+
+
+def run(t: dict[str, Any], here: Here) -> dict[str, Any]:
+    """Return the test errors of one run."""
+    return train(t, here)
+
+
+# What is reported.
+
+
+def errors(s: dict[str, Any], results: Results, kind: str, mode: str, method: str, how: str = "float") -> list[float]:
+    """Return the test errors of SGD's last weights, or SWALP's average, of the seeds that did not diverge."""
+    runs = [results[_name(kind, mode, method, seed)] for seed in range(s["seeds"])]
+    return [(r["first"] if method == "sgd" else r["averages"]["epoch"])[how] for r in runs if "diverged" not in r]
+
+
+def report(s: dict[str, Any], results: Results) -> Report:
+    """Return the test errors by format and rounding, and the verdicts."""
+    note = (f"Test error in %, mean ± standard deviation over {s['seeds']} seeds: {s['network']} on {described(s)}; "
+            f"{s['epochs']} epochs, lr {s['lr']}; SWALP averages from epoch {s['start']} on, once an epoch, with lr "
+            f"{s['swa_lr']}. FP: float activations at evaluation, LP: as trained. Every number is rounded; only "
+            "QPyTorch's recipe keeps a wider copy of the weights (e6m9, stochastic).")  # fmt: skip
+    return Report([_table(s, results, mode) for mode in MODES], _verdicts(s, results), [note, _scales(s)])
+
+
+def _table(s: dict[str, Any], results: Results, mode: str) -> Table:
+    rows = []
+    for kind in s["kinds"]:
+        own = modes(kind)[0] if len(modes(kind)) == 1 else mode
+        if own in (mode, "exact"):
+            rows.append([kind, *(spread(errors(s, results, kind, own, method, how)) for how in ("float", "as trained")
+                                 for method in ("sgd", "swa"))])  # fmt: skip
+    title = f"Rounding: {mode}. Test error; SWA is SWALP but in float."
+    return Table(title, ["format", "SGD FP", "SWA FP", "SGD LP", "SWA LP"], rows)
+
+
+def _scales(s: dict[str, Any]) -> str:
+    scaled = [f"{kind} {_scale(kind):g}" for kind in s["kinds"] if _scale(kind) != 1]
+    return f"Loss scale: {', '.join(scaled) or 'none'}; all others 1."
+
+
+def _verdicts(s: dict[str, Any], results: Results) -> list[Verdict]:
+    exact = errors(s, results, "float", "exact", "swa")
+    worst = [statistics.mean(e) - statistics.mean(exact) if (e := errors(s, results, kind, "stochastic", "swa")) else
+             math.inf for kind in s["kinds"] if kind in EIGHT]  # fmt: skip
+    found = [within("8-bit formats, stochastic, SWALP: highest error above SWA in float", max(worst), -math.inf, 2,
+                    "{:+.2f}")]  # fmt: skip
+    rounded = [kind for kind in s["kinds"] if modes(kind) == MODES]
+    if len(rounded) < FEW:
+        return found
+    nearest = [_gap(s, results, kind, ("stochastic", "swa"), ("nearest", "swa")) for kind in rounded]
+    average = [_gap(s, results, kind, ("stochastic", "swa"), ("stochastic", "sgd")) for kind in rounded]
+    return [
+        *found,
+        _below("SWALP: stochastic minus nearest, mean over formats", nearest),
+        _below("stochastic: SWALP minus SGD-LP, mean over formats", average),
+    ]
+
+
+def _gap(s: dict[str, Any], results: Results, kind: str, a: tuple[str, str], b: tuple[str, str]) -> tuple[float, float]:
+    """Return the difference of two mean errors and its standard error; a diverged run counts as wrong on 90 %."""
+    sides = [errors(s, results, kind, *side) for side in (a, b)]
+    return difference(*(side + [90.0] * (s["seeds"] - len(side)) for side in sides))
+
+
+def _below(claim: str, gaps: list[tuple[float, float]]) -> Verdict:
+    mean = statistics.mean(gap for gap, _ in gaps)
+    error = math.sqrt(sum(e**2 for _, e in gaps)) / len(gaps)
+    return Verdict(claim, f"{mean:+.2f} ± {error:.2f}", "below 0 by over two standard errors", mean < -2 * error)
+
+
+def draw(figure: Any, s: dict[str, Any], results: Results) -> None:
+    """Draw the errors with float activations, a row a format."""
+    axes = figure.subplots()
+    styles = {("stochastic", "swa"): ("C3o", "stochastic, SWALP"), ("stochastic", "sgd"): ("C1s", "stochastic, SGD-LP"),
+              ("nearest", "swa"): ("C0o", "nearest, SWALP"), ("nearest", "sgd"): ("C9s", "nearest, SGD-LP"),
+              ("exact", "swa"): ("ko", "float, SWA"), ("exact", "sgd"): ("ks", "float, SGD")}  # fmt: skip
+    for i, ((mode, method), (style, label)) in enumerate(styles.items()):
+        points = [(y, e) for y, kind in enumerate(s["kinds"]) if mode in modes(kind)
+                  and len(e := errors(s, results, kind, mode, method)) > 1]  # fmt: skip
+        if points:
+            axes.errorbar([statistics.mean(e) for _, e in points], [y + 0.12 * (i % 4 - 1.5) for y, _ in points],
+                          xerr=[statistics.stdev(e) for _, e in points], fmt=style, ms=4, capsize=2,
+                          label=label)  # fmt: skip
+    axes.set_yticks(range(len(s["kinds"])), s["kinds"])
+    axes.invert_yaxis()
+    axes.set(xscale="log", xlabel="test error (%), float activations", title=f"{s['network']} on {s['data']}")
+    low, high = axes.get_xlim()
+    ticks = [x for x in (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 90) if low <= x <= high]
+    axes.set_xticks(ticks, [str(x) for x in ticks])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3, axis="x")
+    legend(axes)
