@@ -215,7 +215,7 @@ def _verdicts(s: dict[str, Any], results: Results, problem: str) -> list[Verdict
         d2 = dict(zip(bits, _series(s, results, problem, what), strict=True))
         low, high = 2**power * (1 - tolerance), 2**power * (1 + tolerance)
         found += [within(f"(c) {problem}, {who}: bit {fl + 1} divides the squared distance by", d2[fl] / d2[fl + 1],
-                         low, high, "{:.2f}") for fl in bits if {fl, fl + 1} <= set(s["ratios"])]  # fmt: skip
+                         low, high, "{:.2f}") for fl in bits if {fl, fl + 1} <= {*s["ratios"]} & {*bits}]  # fmt: skip
         fit = slope([2.0**-fl for fl in bits], list(d2.values())) if min(d2.values()) > 0 else math.nan
         claim = f"{problem}, {who}: exponent of the gap, all bits"
         found.append(within(claim, fit, power * 0.8, power * 1.2, "{:.2f}"))
