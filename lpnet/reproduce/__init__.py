@@ -49,8 +49,8 @@ def run(name: str, out: str | os.PathLike[str], *, quick: bool = False, paper: s
     FileNotFoundError for a data set that is not there.
     """
     settings, out, data_dir = _settings(name, quick, paper), Path(out), None if data_dir is None else Path(data_dir)
-    if "data" in settings:
-        load(settings["data"], data_dir)  # before anything is written; and no two processes download it
+    for data in _data_sets(settings):
+        load(data, data_dir)  # before anything is written; and no two processes download it
     _claim(out, settings)
     started, experiment = time.monotonic(), EXPERIMENTS[name]
     results = grid.run(experiment.run, experiment.tasks(settings), out / "runs", data_dir, jobs or get_num_threads(),
@@ -69,6 +69,11 @@ def _settings(name: str, quick: bool, paper: str | None) -> dict[str, Any]:
         raise ValueError(f"paper={paper!r} is for classification without quick, and one of {', '.join(PAPER)}")
     more = {} if paper is None else {"paper": paper}
     return json.loads(json.dumps({"experiment": name, **EXPERIMENTS[name].settings(quick, **more)}))
+
+
+def _data_sets(settings: dict[str, Any]) -> list[str]:
+    recipes = [settings, *settings.get("networks", {}).values()]
+    return sorted({recipe["data"] for recipe in recipes if "data" in recipe})
 
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:

@@ -9,7 +9,8 @@ a weight. Source: Yang et al., "SWALP", ICML 2019, section 5.
 from __future__ import annotations
 
 import math
-import statistics
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from ..random import Stream
 from . import linear_regression
 from .grid import Here, Results, Task
 from .images import described, train, uniform
-from .report import Report, Table, Verdict, difference, spread, within
+from .report import BySeed, Report, Table, Verdict, difference, mean, points, spread, within
 from .sgd import Array, iterates, quantizer, squared
 
 SUMMARY = "how often to average, in how many bits"
@@ -36,12 +37,12 @@ def settings(quick: bool) -> dict[str, Any]:
                    "average_fl": [6, 10]}  # fmt: skip
         images |= {"data": "digits", "network": "small_cnn", "swa_lr": 0.05, "epochs": 12, "start": 8}
         return {"data": "digits", "linear": linear, "images": images, "format": "bfp8", "seeds": 3,
-                "cycles": {"step": 1, "epoch": 11}, "bits": [12, 8, 4]}  # fmt: skip
+                "cycles": {"step": 1, "epoch": 11}, "bits": [12, 8, 4], "far": 5}  # fmt: skip
     images |= {"data": "mnist", "images": 2000, "pool": 2, "network": "small_cnn", "swa_lr": 0.05, "epochs": 24,
                "start": 16}  # fmt: skip
     cycles = {"step": 1, "4 steps": 4, "epoch": 16, "2 epochs": 32, "4 epochs": 64}
     return {"data": "mnist", "linear": linear, "images": images, "format": "bfp8", "seeds": 3,
-            "cycles": cycles, "bits": [12, 10, 8, 7, 6, 5, 4]}  # fmt: skip
+            "cycles": cycles, "bits": [12, 10, 8, 7, 6, 5, 4], "far": 10}  # fmt: skip
 
 
 def tasks(s: dict[str, Any]) -> list[Task]:
@@ -135,21 +136,25 @@ def _linear_table(s: dict[str, Any], results: Results) -> Table:
     return Table(title, ["average kept in", "stochastic", "nearest", "formula (stoch.)"], rows)
 
 
-def _errors(s: dict[str, Any], results: Results, name: str) -> list[float]:
+def _errors(s: dict[str, Any], results: Results, *path: str) -> BySeed:
+    """Return what `path` leads to in the run of each seed, by default the error of the last weights."""
     runs = [results[f"images-{seed}"] for seed in range(s["seeds"])]
-    return [r["averages"][name]["float"] for r in runs if "diverged" not in r]
+    return [None if "diverged" in run else reduce(getitem, (*path, "float"), run) for run in runs]
 
 
-def _last(s: dict[str, Any], results: Results) -> list[float]:
-    runs = [results[f"images-{seed}"] for seed in range(s["seeds"])]
-    return [r["last"]["float"] for r in runs if "diverged" not in r]
+def _last(s: dict[str, Any], results: Results) -> BySeed:
+    return _errors(s, results, "last")
+
+
+def _average(s: dict[str, Any], results: Results, name: str) -> BySeed:
+    return _errors(s, results, "averages", name)
 
 
 def _image_tables(s: dict[str, Any], results: Results) -> list[Table]:
     rows = [["none: the last weights", spread(_last(s, results))]]
-    rows += [[f"every {cycle}", spread(_errors(s, results, f"every {cycle}"))] for cycle in s["cycles"]]
-    bits = [["float", spread(_errors(s, results, "every epoch")), ""]]
-    bits += [[f"{b} bits", *(spread(_errors(s, results, f"{b} bits, {mode}")) for mode in MODES)] for b in s["bits"]]
+    rows += [[f"every {cycle}", spread(_average(s, results, f"every {cycle}"))] for cycle in s["cycles"]]
+    bits = [["float", spread(_average(s, results, "every epoch")), ""]]
+    bits += [[f"{b} bits", *(spread(_average(s, results, f"{b} bits, {mode}")) for mode in MODES)] for b in s["bits"]]
     return [Table("Images: test error by how often is averaged, in float.", ["average", "test error"], rows),
             Table("Images: test error by the precision of the average, taken once an epoch, block floating point.",
                   ["average kept in", *MODES], bits)]  # fmt: skip
@@ -164,16 +169,16 @@ def _linear_verdicts(s: dict[str, Any], results: Results) -> list[Verdict]:
     low = s["linear"]["average_fl"][0]
     for mode in MODES:
         times = _distance(results, f"{low} bits, {mode}") / _distance(results, "float")
-        found.append(within(f"linear regression: {low} fraction bits, {mode}, times the distance of float", times, 5,
-                            math.inf, "{:.0f}"))  # fmt: skip
+        found.append(within(f"linear regression: {low} fraction bits, {mode}, times the distance of float", times,
+                            s["far"], math.inf, "{:.0f}"))  # fmt: skip
     return found
 
 
 def _image_verdicts(s: dict[str, Any], results: Results) -> list[Verdict]:
     """Averages of one training are compared seed by seed."""
-    last, epoch = _last(s, results), _errors(s, results, "every epoch")
-    every_step = _errors(s, results, "every step")
-    many, few = (_errors(s, results, f"{bits} bits, stochastic") for bits in (s["bits"][0], s["bits"][-1]))
+    last, epoch = _last(s, results), _average(s, results, "every epoch")
+    every_step = _average(s, results, "every step")
+    many, few = (_average(s, results, f"{bits} bits, stochastic") for bits in (s["bits"][0], s["bits"][-1]))
     return [
         _at_most("images: error of the average once an epoch minus the last weights'", epoch, last, 0.0),
         _at_most("images: once an epoch minus every step", epoch, every_step, 0.5),
@@ -182,11 +187,8 @@ def _image_verdicts(s: dict[str, Any], results: Results) -> list[Verdict]:
     ]
 
 
-def _at_most(claim: str, a: list[float], b: list[float], limit: float) -> Verdict:
-    gaps = [x - y for x, y in zip(a, b, strict=True)]
-    if len(gaps) < 2:
-        return Verdict(claim, "diverged", "two runs at least", False)
-    gap, error = statistics.mean(gaps), difference(gaps, [0.0, 0.0])[1]
+def _at_most(claim: str, a: BySeed, b: BySeed, limit: float) -> Verdict:
+    gap, error = difference(a, b)
     return Verdict(claim, f"{gap:+.2f} ± {error:.2f}", f"at most {limit:.1f}, to two standard errors",
                    gap <= limit + 2 * error)  # fmt: skip
 
@@ -197,26 +199,19 @@ def draw(figure: Any, s: dict[str, Any], results: Results) -> None:
     bits = s["linear"]["average_fl"]
     for mode, style in zip(MODES, ("C3o-", "C0s-"), strict=True):
         left.plot(bits, [_distance(results, f"{fl} bits, {mode}") for fl in bits], style, label=mode)
-        _points(right, s["bits"], [_errors(s, results, f"{b} bits, {mode}") for b in s["bits"]], style, mode)
+        points(right, s["bits"], [_average(s, results, f"{b} bits, {mode}") for b in s["bits"]], fmt=style, label=mode)
     left.plot(bits, [floor(s, fl) for fl in bits], "k:", label="formula, stochastic")
     left.axhline(_distance(results, "float"), color="0.5", lw=1, label="float")
     left.set(yscale="log", xlabel="fraction bits of the average", ylabel="squared distance to the optimum",
              title="linear regression")  # fmt: skip
-    _points(middle, range(len(s["cycles"])), [_errors(s, results, f"every {c}") for c in s["cycles"]], "C3o-", "SWALP")
+    cycles = [_average(s, results, f"every {cycle}") for cycle in s["cycles"]]
+    points(middle, range(len(cycles)), cycles, fmt="C3o-", label="SWALP")
     middle.set_xticks(range(len(s["cycles"])), [c.replace(" ", "\n") for c in s["cycles"]], fontsize=8)
     for axes in (middle, right):
-        axes.axhline(statistics.mean(_last(s, results) or [math.nan]), color="0.5", lw=1, label="last weights")
-    right.axhline(statistics.mean(_errors(s, results, "every epoch") or [math.nan]), color="k", ls=":", lw=1,
-                  label="float")  # fmt: skip
+        axes.axhline(mean(_last(s, results)), color="0.5", lw=1, label="last weights")
+    right.axhline(mean(_average(s, results, "every epoch")), color="k", ls=":", lw=1, label="float")
     middle.set(xlabel="averaged every", ylabel="test error (%)", title="images: cycle")
     right.set(xlabel="bits of the average", ylabel="test error (%)", title="images: precision")
     for axes in (left, middle, right):
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
-
-
-def _points(axes: Any, x: Any, values: list[list[float]], style: str, label: str) -> None:
-    kept = [(at, v) for at, v in zip(x, values, strict=True) if len(v) > 1]
-    if kept:
-        axes.errorbar([at for at, _ in kept], [statistics.mean(v) for _, v in kept],
-                      [statistics.stdev(v) for _, v in kept], fmt=style, capsize=2, label=label)  # fmt: skip

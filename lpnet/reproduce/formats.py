@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 import statistics
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 from . import recipes
 from .grid import Here, Results, Task
 from .images import described, train, uniform
-from .report import Report, Table, Verdict, difference, legend, spread, within
+from .report import BySeed, Report, Table, Verdict, difference, legend, mean, points, spread, within
 
 SUMMARY = "one network in fixed, block, fp8, MX and fp4 formats"
 MODES = ("stochastic", "nearest")
@@ -95,10 +97,11 @@ def run(t: dict[str, Any], here: Here) -> dict[str, Any]:
 # What is reported.
 
 
-def errors(s: dict[str, Any], results: Results, kind: str, mode: str, method: str, how: str = "float") -> list[float]:
-    """Return the test errors of SGD's last weights, or SWALP's average, of the seeds that did not diverge."""
+def errors(s: dict[str, Any], results: Results, kind: str, mode: str, method: str, how: str = "float") -> BySeed:
+    """Return the test errors of SGD's last weights, or SWALP's average, of each seed."""
     runs = [results[_name(kind, mode, method, seed)] for seed in range(s["seeds"])]
-    return [(r["first"] if method == "sgd" else r["averages"]["epoch"])[how] for r in runs if "diverged" not in r]
+    path = ("first",) if method == "sgd" else ("averages", "epoch")
+    return [None if "diverged" in run else reduce(getitem, (*path, how), run) for run in runs]
 
 
 def report(s: dict[str, Any], results: Results) -> Report:
@@ -127,10 +130,9 @@ def _scales(s: dict[str, Any]) -> str:
 
 
 def _verdicts(s: dict[str, Any], results: Results) -> list[Verdict]:
-    exact = errors(s, results, "float", "exact", "swa")
-    worst = [statistics.mean(e) - statistics.mean(exact) if (e := errors(s, results, kind, "stochastic", "swa")) else
-             math.inf for kind in s["kinds"] if kind in EIGHT]  # fmt: skip
-    found = [within("8-bit formats, stochastic, SWALP: highest error above SWA in float", max(worst), -math.inf, 2,
+    exact = mean(errors(s, results, "float", "exact", "swa"))
+    worst = max(mean(_whole(s, results, kind, "stochastic", "swa")) for kind in s["kinds"] if kind in EIGHT) - exact
+    found = [within("8-bit formats, stochastic, SWALP: highest error above SWA in float", worst, -math.inf, 2,
                     "{:+.2f}")]  # fmt: skip
     rounded = [kind for kind in s["kinds"] if modes(kind) == MODES]
     if len(rounded) < FEW:
@@ -144,10 +146,14 @@ def _verdicts(s: dict[str, Any], results: Results) -> list[Verdict]:
     ]
 
 
+def _whole(s: dict[str, Any], results: Results, kind: str, mode: str, method: str) -> list[float]:
+    """Return the errors with float activations; a diverged run counts as wrong on 90 %."""
+    return [90.0 if e is None else e for e in errors(s, results, kind, mode, method)]
+
+
 def _gap(s: dict[str, Any], results: Results, kind: str, a: tuple[str, str], b: tuple[str, str]) -> tuple[float, float]:
-    """Return the difference of two mean errors and its standard error; a diverged run counts as wrong on 90 %."""
-    sides = [errors(s, results, kind, *side) for side in (a, b)]
-    return difference(*(side + [90.0] * (s["seeds"] - len(side)) for side in sides))
+    """Return the difference of two sides' errors and its standard error."""
+    return difference(*(_whole(s, results, kind, *side) for side in (a, b)))
 
 
 def _below(claim: str, gaps: list[tuple[float, float]]) -> Verdict:
@@ -163,12 +169,9 @@ def draw(figure: Any, s: dict[str, Any], results: Results) -> None:
               ("nearest", "swa"): ("C0o", "nearest, SWALP"), ("nearest", "sgd"): ("C9s", "nearest, SGD-LP"),
               ("exact", "swa"): ("ko", "float, SWA"), ("exact", "sgd"): ("ks", "float, SGD")}  # fmt: skip
     for i, ((mode, method), (style, label)) in enumerate(styles.items()):
-        points = [(y, e) for y, kind in enumerate(s["kinds"]) if mode in modes(kind)
-                  and len(e := errors(s, results, kind, mode, method)) > 1]  # fmt: skip
-        if points:
-            axes.errorbar([statistics.mean(e) for _, e in points], [y + 0.12 * (i % 4 - 1.5) for y, _ in points],
-                          xerr=[statistics.stdev(e) for _, e in points], fmt=style, ms=4, capsize=2,
-                          label=label)  # fmt: skip
+        rows = {y + 0.12 * (i % 4 - 1.5): errors(s, results, kind, mode, method)
+                for y, kind in enumerate(s["kinds"]) if mode in modes(kind)}  # fmt: skip
+        points(axes, list(rows), list(rows.values()), across=True, fmt=style, ms=4, label=label)
     axes.set_yticks(range(len(s["kinds"])), s["kinds"])
     axes.invert_yaxis()
     axes.set(xscale="log", xlabel="test error (%), float activations", title=f"{s['network']} on {s['data']}")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 WIDTH = 79  # columns of a terminal
+BySeed = Sequence[float | None]  # a figure of each seed; None of one that diverged
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Verdict:
     passed: bool
 
     def __str__(self) -> str:
-        text = f"{'PASS' if self.passed else 'FAIL'}  {self.claim}: {self.measured} ({self.band})"
-        return textwrap.fill(text, WIDTH, subsequent_indent=" " * 6)
+        text = f"- {'PASS' if self.passed else 'FAIL'}  {self.claim}: {self.measured} ({self.band})"
+        return textwrap.fill(text, WIDTH, subsequent_indent="  ")
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,28 @@ def within(claim: str, value: float, low: float, high: float, text: str = "{:.3g
     return Verdict(claim, text.format(value) + unit, band, low <= value <= high)  # NaN lies in no band
 
 
-def spread(values: Iterable[float]) -> str:
-    """Return mean ± standard deviation, or "diverged" of no values at all."""
-    values = list(values)
-    if not values:
+def mean(values: BySeed) -> float:
+    """Return the mean over the seeds that did not diverge; NaN if all did."""
+    kept = [v for v in values if v is not None]
+    return statistics.mean(kept) if kept else math.nan
+
+
+def spread(values: BySeed) -> str:
+    """Return mean ± standard deviation and how many diverged, if any did."""
+    kept = [v for v in values if v is not None]
+    if not kept:
         return "diverged"
-    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values) if len(values) > 1 else math.nan:.2f}"
+    text = f"{statistics.mean(kept):.2f} ± {statistics.stdev(kept) if len(kept) > 1 else math.nan:.2f}"
+    return text if len(kept) == len(values) else f"{text} ({len(values) - len(kept)} diverged)"
+
+
+def points(axes: Any, x: Sequence[float], values: Sequence[BySeed], *, across: bool = False, **style: Any) -> None:
+    """Draw means and standard deviations at x (across: figures from left to right), where there are two values."""
+    kept = [(at, v) for at, seeds in zip(x, values, strict=True) if len(v := [s for s in seeds if s is not None]) > 1]
+    if kept:
+        at, mean, bars = zip(*((at, statistics.mean(v), statistics.stdev(v)) for at, v in kept), strict=True)
+        places = (mean, at) if across else (at, mean)
+        axes.errorbar(*places, **{"xerr" if across else "yerr": bars}, capsize=2, **style)
 
 
 def legend(axes: Any) -> None:
@@ -92,12 +109,12 @@ def legend(axes: Any) -> None:
         axes.legend(fontsize=8)
 
 
-def difference(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    """Return mean(a) - mean(b) and its standard error; NaN where a side has fewer than two values.
+def difference(a: BySeed, b: BySeed) -> tuple[float, float]:
+    """Return the mean of a - b, seed by seed, and its standard error; NaN for fewer than two seeds that have both.
 
-    The samples are taken as independent, each with its own variance (Welch).
+    Runs of one seed start from the same weights and see the data in the same order: what they share cancels.
     """
-    if min(len(a), len(b)) < 2:
+    gaps = [x - y for x, y in zip(a, b, strict=True) if x is not None and y is not None]
+    if len(gaps) < 2:
         return math.nan, math.nan
-    error = math.sqrt(statistics.variance(a) / len(a) + statistics.variance(b) / len(b))
-    return statistics.mean(a) - statistics.mean(b), error
+    return statistics.mean(gaps), statistics.stdev(gaps) / math.sqrt(len(gaps))

@@ -53,7 +53,7 @@ def test_the_papers_recipe_is_the_papers():
     """The figures of the public code, and both kinds of blocks."""
     s = classification.settings(False, paper="cifar100")
     assert (s["data"], s["batch"], s["momentum"], s["crop"], s["flip"]) == ("cifar100", 128, 0.9, 4, True)
-    assert set(s["formats"].values()) == {"fp32", "bfp8", "bfp8:tensor"}
+    assert list(s["formats"].values()) == [{}, images.uniform("bfp8"), images.uniform("bfp8:tensor")]
     assert s["networks"] == {
         "vgg16": {"epochs": 300, "start": 200, "lr": 0.05, "swa_lr": 0.01, "weight_decay": 5e-4},
         "preresnet164": {"epochs": 225, "start": 150, "lr": 0.1, "swa_lr": 0.01, "weight_decay": 3e-4},

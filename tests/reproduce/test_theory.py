@@ -106,7 +106,8 @@ def test_slope_is_the_exponent_and_difference_the_standard_error():
     assert sgd.slope([1, 10, 100], [5, 0.5, 0.05]) == pytest.approx(-1)
     gap, error = report.difference([1.0, 2.0, 3.0], [0.0, 0.0, 0.0])
     assert (gap, error) == (2, pytest.approx(math.sqrt(1 / 3)))
-    assert math.isnan(report.difference([1.0], [2.0])[1])
+    assert report.difference([1.0, 2.0, None, 6.0], [0.5, 1.5, 9.0, None]) == (0.5, 0)  # paired; whole pairs only
+    assert math.isnan(report.difference([1.0, None], [2.0, 3.0])[1])
 
 
 @pytest.mark.parametrize("value, passed", [(1.0, True), (2.0, False), (math.nan, False)])
