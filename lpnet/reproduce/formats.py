@@ -25,7 +25,7 @@ BACKWARD = ("error", "gradient", "momentum")
 
 def _fixed(wl: int) -> dict[str, str]:
     """Return fixed-point formats that hold the usual sizes of each role's numbers; errors are of the scaled loss."""
-    ahead = {"weight": 2, "activation": 4, "error": 2, "gradient": -1, "momentum": 1}  # bits before the point
+    ahead = {"weight": 1, "activation": 5, "error": 2, "gradient": -1, "momentum": 1}  # bits before the point
     return {role: f"fixed{wl}.{wl - above}" for role, above in ahead.items()}
 
 
@@ -53,8 +53,8 @@ def settings(quick: bool) -> dict[str, Any]:
     if quick:
         kinds = ["float", "block, 8 bits", "block, 4 bits", "fp8 e4m3 / e5m2"]
         return {**shared, "data": "digits", "seeds": 2, "kinds": kinds, "epochs": 6, "start": 4}
-    return {**shared, "data": "mnist", "images": 2000, "pool": 2, "seeds": 2, "kinds": [*KINDS, RECIPE],
-            "epochs": 9, "start": 6}  # fmt: skip
+    return {**shared, "data": "mnist", "images": 2000, "pool": 2, "seeds": 4, "kinds": [*KINDS, RECIPE],
+            "epochs": 30, "start": 20}  # fmt: skip
 
 
 def tasks(s: dict[str, Any]) -> list[Task]:

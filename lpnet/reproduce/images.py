@@ -64,7 +64,7 @@ class Training:
 
     def _fit(self, phase: str, epochs: int, **more: Any) -> None:
         def tick(_: Row) -> None:
-            self.here.tick(len(self.loader))
+            self.here.tick(1)
 
         out = self.here.folder / phase if self.s.get("checkpoints") else None
         fit(self.model, self.loader, epochs=epochs, optimizer=self.optimizer, loss=self._loss, out=out, resume=True,

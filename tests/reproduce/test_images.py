@@ -50,10 +50,13 @@ def test_the_papers_recipe_runs_at_its_size_on_cifars_own_files(network, paramet
 
 
 def test_the_papers_recipe_is_the_papers():
-    """The figures of the public code, and both kinds of blocks."""
+    """The figures of the public code, both kinds of blocks, and the mixture that the code had in effect."""
     s = classification.settings(False, paper="cifar100")
     assert (s["data"], s["batch"], s["momentum"], s["crop"], s["flip"]) == ("cifar100", 128, 0.9, 4, True)
-    assert list(s["formats"].values()) == [{}, images.uniform("bfp8"), images.uniform("bfp8:tensor")]
+    *formats, code = s["formats"].values()
+    assert formats == [{}, images.uniform("bfp8"), images.uniform("bfp8:tensor")]
+    small = [role for role, (fmt, _) in code.items() if fmt == "bfp8"]
+    assert small == ["weight", "gradient", "momentum"] and code["error"] == code["activation"] == formats[2]["error"]
     assert s["networks"] == {
         "vgg16": {"epochs": 300, "start": 200, "lr": 0.05, "swa_lr": 0.01, "weight_decay": 5e-4},
         "preresnet164": {"epochs": 225, "start": 150, "lr": 0.1, "swa_lr": 0.01, "weight_decay": 3e-4},
@@ -73,7 +76,7 @@ def test_averages_of_one_training_are_swalps_own(tmp_path):
 def test_a_run_with_checkpoints_goes_on_to_the_same_errors(tmp_path, monkeypatch):
     s, ticks = {**DIGITS, "checkpoints": True, "epochs": 5}, []
     whole = images.train(s, here(tmp_path / "whole", ticks=ticks))
-    assert ticks == [11] * 5  # batches
+    assert ticks == [1] * 5  # epochs
 
     def stop(n, seen=[]):  # noqa: B006
         seen.append(n)
