@@ -53,8 +53,8 @@ def settings(quick: bool) -> dict[str, Any]:
     if quick:
         kinds = ["float", "block, 8 bits", "block, 4 bits", "fp8 e4m3 / e5m2"]
         return {**shared, "data": "digits", "seeds": 2, "kinds": kinds, "epochs": 6, "start": 4}
-    return {**shared, "data": "mnist", "images": 2000, "pool": 2, "seeds": 4, "kinds": [*KINDS, RECIPE],
-            "epochs": 30, "start": 20}  # fmt: skip
+    return {**shared, "data": "mnist", "images": 1000, "pool": 2, "batch": 32, "swa_lr": 0.02, "seeds": 3,
+            "kinds": [*KINDS, RECIPE], "epochs": 48, "start": 32}  # fmt: skip
 
 
 def tasks(s: dict[str, Any]) -> list[Task]:
