@@ -22,7 +22,7 @@ from .backend import device_of, enough_memory, get_array_module, one_blas_thread
 from .checkpoint import atomic, load, save
 from .data import DataLoader
 from .nn import Module, module
-from .optim import SWALP, Optimizer, update_bn
+from .optim import SWALP, LossScaler, Optimizer, update_bn
 from .optim.schedules import Schedule
 from .precision import Precision, use
 from .tensor import Tensor, no_grad
@@ -105,6 +105,7 @@ def fit(
     loss: Loss = F.cross_entropy,
     schedule: Schedule | None = None,
     swalp: SWALP | None = None,
+    scaler: LossScaler | None = None,
     precision: Precision | None = None,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -121,6 +122,7 @@ def fit(
     epochs: how many passes over `train`.
     optimizer: holds the model's parameters; `schedule`, a function from the epoch to the learning rate, drives it.
     swalp: the running average; once it has a rate of its own and has started, the schedule no longer counts.
+    scaler: scales the loss up before the backward pass and the gradients down after it, for formats of short range.
     precision: rounds every operation; None leaves it to the layers that `nn.lower` marked.
     out: the run folder: config.json, log.jsonl, checkpoint.npz, model.npz, averaged.npz, curves.png. None: no files.
     resume: go on from the folder's checkpoint, if there is one.
@@ -138,7 +140,7 @@ def fit(
     """
     if not checkpoint_every >= 0:
         raise ValueError(f"fit: checkpoint_every must be at least 0 seconds, got {checkpoint_every}")
-    run = _Run(model, train, test, epochs, optimizer, loss, schedule, swalp, precision, evaluate_every)
+    run = _Run(model, train, test, epochs, optimizer, loss, schedule, swalp, scaler, precision, evaluate_every)
     folder = _Folder(out, config, resume) if out is not None else None
     if folder is not None:
         folder.restore(run)
@@ -170,13 +172,13 @@ class _Run:
     """The state of a training run, and its steps."""
 
     def __init__(self, model: Module, train: DataLoader, test: DataLoader | None, epochs: int, optimizer: Optimizer,
-                 loss: Loss, schedule: Schedule | None, swalp: SWALP | None, precision: Precision | None,
-                 evaluate_every: int) -> None:  # fmt: skip
+                 loss: Loss, schedule: Schedule | None, swalp: SWALP | None, scaler: LossScaler | None,
+                 precision: Precision | None, evaluate_every: int) -> None:  # fmt: skip
         if epochs < 1 or evaluate_every < 1:
             raise ValueError(f"fit: epochs and evaluate_every must be at least 1, got {epochs} and {evaluate_every}")
         self.model, self.train, self.test, self.epochs = model, train, test, epochs
         self.optimizer, self.loss, self.schedule, self.swalp = optimizer, loss, schedule, swalp
-        self.precision, self.evaluate_every = precision, evaluate_every
+        self.scaler, self.precision, self.evaluate_every = scaler, precision, evaluate_every
         self.epoch = self.step = 0
         self.lr = optimizer.lr  # of the last step: SWALP may already have switched the optimizer's
         self.tally, self.log = _Tally(), []
@@ -206,9 +208,12 @@ class _Run:
         if on_host:
             self._check_loss(loss, x, sites)
         self.optimizer.zero_grad()
-        loss.backward()
+        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
         self.lr = self.optimizer.lr
-        self.optimizer.step()
+        if self.scaler is None:
+            self.optimizer.step()
+        else:
+            self.scaler.step(self.optimizer)
         if on_host:
             self._check_weights()
         if self.swalp is not None:
@@ -294,19 +299,21 @@ class _Run:
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next step depends on."""
-        return {
-            "epoch": self.epoch, "step": self.step, "lr": self.lr, "log": self.log, "tally": self.tally,
-            "model": self.model,
-            "optimizer": self.optimizer, "swalp": self.swalp, "loader": self.train,
-            "stream": random.default, "streams": self._held_streams(),
-        }  # fmt: skip
+        return {"epoch": self.epoch, "step": self.step, "lr": self.lr, "log": self.log, **self._parts(),
+                "streams": self._held_streams()}  # fmt: skip
+
+    def _parts(self) -> dict[str, Any]:
+        """Return what has a state of its own."""
+        return {"tally": self.tally, "model": self.model, "optimizer": self.optimizer, "swalp": self.swalp,
+                "scaler": self.scaler, "loader": self.train, "stream": random.default}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        if (state["swalp"] is None) != (self.swalp is None) or state["streams"].keys() != self._held_streams().keys():
+        parts = self._parts()
+        other = any((state[name] is None) != (part is None) for name, part in parts.items())
+        if other or state["streams"].keys() != self._held_streams().keys():
             raise ValueError("the checkpoint was written by a run with other settings")
         self.epoch, self.step, self.lr, self.log = state["epoch"], state["step"], state["lr"], state["log"]
-        for part, name in ((self.tally, "tally"), (self.model, "model"), (self.optimizer, "optimizer"),
-                           (self.swalp, "swalp"), (self.train, "loader"), (random.default, "stream")):  # fmt: skip
+        for name, part in parts.items():
             if part is not None:
                 part.load_state_dict(state[name])
         for name, stream in self._held_streams().items():

@@ -357,6 +357,40 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
         lp.fit(**run, swalp=optim.SWALP(run["model"], run["optimizer"], 1, 1), out=tmp_path, resume=True)
 
 
+def test_scaling_the_loss_by_a_power_of_two_changes_nothing_in_float():
+    def weights(scaler):
+        lp.manual_seed(0)
+        run = plain(nn.Linear(4, 3))
+        log = lp.fit(**run, scaler=scaler)
+        return next(run["model"].parameters()).data, log
+
+    (a, plain_log), (b, log) = weights(None), weights(optim.LossScaler(1024.0))
+    np.testing.assert_array_equal(a, b)
+    assert log == plain_log  # the loss as it is, not as it is scaled
+
+
+def test_errors_below_the_range_of_their_format_are_saved_by_scaling_the_loss():
+    """Those of this loss are below 2^-20, and the smallest number of e4m3 is 2^-9."""
+    for scaler, moves in ((None, False), (optim.LossScaler(2.0**20), True)):
+        run = plain(nn.Linear(4, 3), lr=1e4, precision=lp.Precision(error=lp.Quantizer("e4m3", "nearest")))
+        before = next(run["model"].parameters()).data.copy()
+        lp.fit(**run, scaler=scaler, loss=lambda logits, labels: lp.functions.cross_entropy(logits, labels) * 2.0**-20)
+        assert (before != next(run["model"].parameters()).data).any() == moves
+
+
+def test_a_resumed_run_goes_on_with_the_scale_it_had(tmp_path):
+    scaler = optim.LossScaler(8.0, growth_interval=3)
+    lp.fit(**parts(), scaler=scaler, out=tmp_path / "whole")
+    with pytest.raises(Killed):
+        lp.fit(**parts(kill_at=7), scaler=optim.LossScaler(8.0, 3), out=tmp_path / "killed", checkpoint_every=0)
+    resumed = optim.LossScaler(8.0, growth_interval=3)
+    lp.fit(**parts(), scaler=resumed, out=tmp_path / "killed", resume=True)
+    assert resumed.factor == scaler.factor == 8.0 * 2 ** (16 // 3)  # 4 epochs of 4 steps
+    assert contents(tmp_path / "whole") == contents(tmp_path / "killed")
+    with pytest.raises(ValueError, match="other settings"):
+        lp.fit(**parts(), out=tmp_path / "killed", resume=True)
+
+
 @pytest.mark.parametrize("changes, word", [
     ({"epochs": 0}, "epochs"), ({"evaluate_every": 0}, "evaluate_every"),
     ({"checkpoint_every": -1}, "checkpoint_every"), ({"checkpoint_every": float("nan")}, "checkpoint_every"),

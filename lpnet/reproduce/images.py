@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import functions as F
 from .. import random
 from ..data import DataLoader, Dataset, load, random_crop, random_flip, statistics
 from ..nn import Module, lower
@@ -46,9 +45,9 @@ class Training:
         self.model = network(s["network"], train.images.shape[1:], len(train.classes))
         self.precision = precision(s["precision"])
         lower(self.model, self.precision)
-        self.optimizer = ScaledSGD(self.model.parameters(), s["lr"], s["momentum"], s["weight_decay"],
-                                   precision=self.precision)  # fmt: skip
-        self.optimizer.scaler = LossScaler(s.get("loss_scale", 1.0))
+        self.optimizer = SGD(self.model.parameters(), s["lr"], s["momentum"], s["weight_decay"],
+                             precision=self.precision)  # fmt: skip
+        self.scaler = LossScaler(s["loss_scale"]) if s.get("loss_scale", 1) != 1 else None
 
     def run(self) -> dict[str, Any]:
         """Return the test errors after each phase."""
@@ -67,11 +66,8 @@ class Training:
             self.here.tick(1)
 
         out = self.here.folder / phase if self.s.get("checkpoints") else None
-        fit(self.model, self.loader, epochs=epochs, optimizer=self.optimizer, loss=self._loss, out=out, resume=True,
-            config=self.s, progress=tick, **more)  # fmt: skip
-
-    def _loss(self, logits: Any, labels: Any) -> Any:
-        return self.optimizer.scaler.scale(F.cross_entropy(logits, labels))
+        fit(self.model, self.loader, epochs=epochs, optimizer=self.optimizer, scaler=self.scaler, out=out,
+            resume=True, config=self.s, progress=tick, **more)  # fmt: skip
 
     def _averages(self) -> dict[str, tuple[int, Quantizer | None]]:
         return {name: (cycle or len(self.loader), None if fmt is None else Quantizer(fmt, rounding, random.Stream(i)))
@@ -93,19 +89,6 @@ class Training:
                 m.precision = mark
             for m, (mean, var) in kept.items():
                 m.running_mean.data, m.running_var.data = mean, var
-
-
-class ScaledSGD(SGD):
-    """SGD for a loss that `scaler` has scaled up."""
-
-    scaler: LossScaler
-
-    def step(self) -> None:
-        """Scale the gradients down, and step."""
-        if self.scaler.factor != 1:
-            for p in self.params:
-                p.grad = None if p.grad is None else p.grad / self.scaler.factor
-        super().step()
 
 
 class Averages(SWALP):

@@ -4,8 +4,9 @@ Read in its repository (Tiiiger/QPyTorch, examples/IBM8 and examples/WAGE). Its 
 bfloat16, block and fixed point baselines, are `Precision.uniform` of one format; its SWALP is `classification`.
 
 Not in these values, as they are no function of one role's numbers:
-- IBM8 scales the loss by 1000: use `LossScaler(1000)`. It rounds the images and the logits to e6m9 besides; the first
-  is a transform of the data, the second a mark on one layer, `model.classifier.precision = Precision(...)`.
+- IBM8 scales the loss by 1000: `fit(..., scaler=LossScaler(1000))`. It rounds the images and the logits to e6m9
+  besides; the first is a transform of the data, the second a mark on one layer, `model.classifier.precision =
+  Precision(...)`.
 - Its sums in chunks of 16-bit floating point are not simulated there, and not here.
 - WAGE gives no error to activations that were clipped. Rounding here passes every error on; to have it, put a clip
   before it in the network. Its network has neither BatchNorm nor biases, its loss is half the squared distance to
