@@ -42,6 +42,7 @@ KINDS: dict[str, tuple[dict[str, str], float]] = {  # formats by role ("all": of
     "NVFP4": ({"all": "nvfp4"}, 1),
 }
 EIGHT = ("fixed, 8 bits", "block, 8 bits", "fp8 e4m3 / e5m2", "MXINT8", "MXFP8 e4m3 / e5m2")
+EVALUATIONS = {"float": "with float activations", "as trained": "as trained"}
 RECIPE = "QPyTorch IBM8"
 FEW = 5  # formats: a mean over fewer says nothing
 
@@ -108,20 +109,21 @@ def report(s: dict[str, Any], results: Results) -> Report:
     """Return the test errors by format and rounding, and the verdicts."""
     note = (f"Test error in %, mean ± standard deviation over {s['seeds']} seeds: {s['network']} on {described(s)}; "
             f"{s['epochs']} epochs, lr {s['lr']}; SWALP averages from epoch {s['start']} on, once an epoch, with lr "
-            f"{s['swa_lr']}. FP: float activations at evaluation, LP: as trained. Every number is rounded; only "
-            "QPyTorch's recipe keeps a wider copy of the weights (e6m9, stochastic).")  # fmt: skip
-    return Report([_table(s, results, mode) for mode in MODES], _verdicts(s, results), [note, _scales(s)])
+            f"{s['swa_lr']}. Every number is rounded; only QPyTorch's recipe keeps a wider copy of the weights (e6m9, "
+            "stochastic).")  # fmt: skip
+    return Report([_table(s, results, how) for how in EVALUATIONS], _verdicts(s, results), [note, _scales(s)])
 
 
-def _table(s: dict[str, Any], results: Results, mode: str) -> Table:
+def _table(s: dict[str, Any], results: Results, how: str) -> Table:
     rows = []
     for kind in s["kinds"]:
-        own = modes(kind)[0] if len(modes(kind)) == 1 else mode
-        if own in (mode, "exact"):
-            rows.append([kind, *(spread(errors(s, results, kind, own, method, how)) for how in ("float", "as trained")
-                                 for method in ("sgd", "swa"))])  # fmt: skip
-    title = f"Rounding: {mode}. Test error; SWA is SWALP but in float."
-    return Table(title, ["format", "SGD FP", "SWA FP", "SGD LP", "SWA LP"], rows)
+        row = [kind]
+        for mode in MODES:
+            own = mode if mode in modes(kind) else "exact" if "exact" in modes(kind) else None
+            row += [spread(errors(s, results, kind, own, method, how)) if own else "" for method in ("sgd", "swa")]
+        rows.append(row)
+    header = ["format", "SGD, stoch.", "SWA, stoch.", "SGD, nearest", "SWA, nearest"]
+    return Table(f"Evaluated {EVALUATIONS[how]}; by rounding, stochastic or to nearest.", header, rows)
 
 
 def _scales(s: dict[str, Any]) -> str:
