@@ -267,7 +267,9 @@ def _add_reproduce(commands: Any) -> None:
                    f"networks, data and epochs: {' or '.join(reproduce.PAPER)}; takes weeks")  # fmt: skip
     p.add_argument("--data-dir", type=Path, help="folder with the data files")
     p.add_argument("--out", type=Path, help="folder for the results; none: runs/NAME, with what was chosen added")
-    p.add_argument("--jobs", type=_number(int, 1), help="processes that compute; none: one a processor")
+    p.add_argument("--jobs", type=_number(int, 1), help="processes that compute; none: one a processor, or one in all "
+                   "on a GPU")  # fmt: skip
+    p.add_argument("--device", default="cpu", choices=DEVICES, help="where networks are trained: cpu or cuda")
 
 
 def _reproduce(arguments: argparse.Namespace) -> int:
@@ -277,7 +279,8 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     name = "-".join(filter(None, (arguments.name, "quick" if arguments.quick else None, arguments.paper)))
     out = arguments.out or Path("runs") / name
     report = reproduce.run(arguments.name, out, quick=arguments.quick, paper=arguments.paper,
-                           data_dir=arguments.data_dir, jobs=arguments.jobs)  # fmt: skip
+                           data_dir=arguments.data_dir, jobs=arguments.jobs,
+                           device=choose_device(arguments.device))  # fmt: skip
     print(report)
     print(f"results: {out}")
     return 0 if report.passed else 1

@@ -39,22 +39,23 @@ def listing() -> str:
 
 
 def run(name: str, out: str | os.PathLike[str], *, quick: bool = False, paper: str | None = None,
-        data_dir: str | os.PathLike[str] | None = None, jobs: int | None = None, progress: bool = True
-        ) -> Report:  # fmt: skip
+        data_dir: str | os.PathLike[str] | None = None, jobs: int | None = None, progress: bool = True,
+        device: str = "cpu") -> Report:  # fmt: skip
     """Run an experiment, or go on with it, and write results.json, table.md and picture.png to `out`.
 
     Parameters: name, one of EXPERIMENTS; quick, a minute's version; paper, the data set of the paper's own recipe, for
     classification only; data_dir, the folder with MNIST and the like; jobs, how many processes compute (None: one a
-    processor). Raises ValueError for an unknown name, and if `out` holds an experiment with other settings,
-    FileNotFoundError for a data set that is not there.
+    processor, or one in all on a GPU); device, where networks are trained, "cpu" or "cuda". Raises ValueError for an
+    unknown name, and if `out` holds an experiment with other settings, FileNotFoundError for a data set that is not
+    there.
     """
     settings, out, data_dir = _settings(name, quick, paper), Path(out), None if data_dir is None else Path(data_dir)
     for data in _data_sets(settings):
         load(data, data_dir)  # before anything is written; and no two processes download it
     _claim(out, settings)
     started, experiment = time.monotonic(), EXPERIMENTS[name]
-    results = grid.run(experiment.run, experiment.tasks(settings), out / "runs", data_dir, jobs or get_num_threads(),
-                       progress)  # fmt: skip
+    results = grid.run(experiment.run, experiment.tasks(settings), out / "runs", data_dir,
+                       jobs or (get_num_threads() if device == "cpu" else 1), progress, device)  # fmt: skip
     report = experiment.report(settings, results)
     _write(out, settings, results, report, time.monotonic() - started)
     _draw(experiment, settings, results, out / "picture.png")

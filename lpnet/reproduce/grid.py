@@ -8,7 +8,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Here:
     folder: Path  # for checkpoints; made by the task if it wants them
     data_dir: Path | None  # where data sets are
     tick: Tick
+    device: str = "cpu"  # where networks are trained
 
 
 Work = Callable[[dict[str, Any], Here], dict[str, Any]]  # (settings, here) -> result
@@ -41,7 +42,7 @@ class Task:
 
 
 def run(work: Work, tasks: list[Task], folder: Path, data_dir: Path | None = None, jobs: int = 1,
-        progress: bool = True) -> Results:  # fmt: skip
+        progress: bool = True, device: str = "cpu") -> Results:  # fmt: skip
     """Return the result of every task, by name: read from `folder` where it is there, computed and written where not.
 
     Parameters: work, a function at the top of a module; jobs, how many processes compute, 1: this one. A task that
@@ -51,22 +52,23 @@ def run(work: Work, tasks: list[Task], folder: Path, data_dir: Path | None = Non
     folder.mkdir(parents=True, exist_ok=True)
     results = {task.name: r for task in tasks if (r := _read(folder / f"{task.name}.json", task)) is not None}
     left = sorted((t for t in tasks if t.name not in results), key=lambda t: -t.steps)  # no long one alone at the end
+    here = Here(folder, data_dir, _count, device)  # a task's own folder is in this one
     with _bar(sum(t.steps for t in tasks), sum(t.steps for t in tasks if t.name in results), progress) as tick:
         if jobs > 1 and len(left) > 1:
-            results |= _in_processes(work, left, folder, data_dir, min(jobs, len(left)), tick)
+            results |= _in_processes(work, left, here, min(jobs, len(left)), tick)
         else:
-            results |= {task.name: _compute(work, task, folder, data_dir, tick) for task in left}
+            results |= {task.name: _compute(work, task, replace(here, tick=tick)) for task in left}
     return {task.name: results[task.name] for task in tasks}
 
 
-def _compute(work: Work, task: Task, folder: Path, data_dir: Path | None, tick: Tick) -> dict[str, Any]:
+def _compute(work: Work, task: Task, here: Here) -> dict[str, Any]:
     started = time.monotonic()
     try:
-        result = work(task.settings, Here(folder / task.name, data_dir, tick))
+        result = work(task.settings, replace(here, folder=here.folder / task.name))
     except FloatingPointError as error:
         result = {"diverged": str(error)}
     record = {"settings": task.settings, "seconds": round(time.monotonic() - started, 1), "result": result}
-    with atomic(folder / f"{task.name}.json", "w") as file:
+    with atomic(here.folder / f"{task.name}.json", "w") as file:
         json.dump(record, file, allow_nan=False)
     return json.loads(json.dumps(result))  # as it will be read again
 
@@ -106,16 +108,12 @@ def _count(steps: int) -> None:
         _steps_done.value += steps
 
 
-def _work(work: Work, task: Task, folder: Path, data_dir: Path | None) -> dict[str, Any]:
-    return _compute(work, task, folder, data_dir, _count)
-
-
-def _in_processes(work: Work, tasks: list[Task], folder: Path, data_dir: Path | None, jobs: int, tick: Tick) -> Results:
+def _in_processes(work: Work, tasks: list[Task], here: Here, jobs: int, tick: Tick) -> Results:
     context = multiprocessing.get_context("spawn")
     counter, seen = context.Value("q", 0), 0
     pool = ProcessPoolExecutor(jobs, context, _start_worker, (counter,))
     try:
-        futures = {task.name: pool.submit(_work, work, task, folder, data_dir) for task in tasks}
+        futures = {task.name: pool.submit(_compute, work, task, here) for task in tasks}
         waiting = set(futures.values())
         while waiting and not any(f.done() and f.exception() for f in futures.values()):
             _, waiting = wait(waiting, timeout=0.5, return_when="FIRST_EXCEPTION")

@@ -42,7 +42,7 @@ class Training:
         train, test = images(s["data"], here, s.get("images"), s.get("pool", 1))
         self.loader = DataLoader(train, s["batch"], shuffle=True, seed=s["seed"], transform=augment(s))
         self.plain, self.test = DataLoader(train, s["batch"]), DataLoader(test, 500)
-        self.model = network(s["network"], train.images.shape[1:], len(train.classes))
+        self.model = network(s["network"], train.images.shape[1:], len(train.classes)).to(here.device)
         self.precision = precision(s["precision"])
         lower(self.model, self.precision)
         self.optimizer = SGD(self.model.parameters(), s["lr"], s["momentum"], s["weight_decay"],

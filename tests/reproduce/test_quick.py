@@ -34,6 +34,7 @@ def test_the_list_has_a_line_for_each(capsys):
     (["formats", "--paper", "cifar10"], ["classification"]),
     (["classification", "--paper", "mnist"], ["--paper", "cifar10"]),
     (["formats", "--jobs", "0"], ["--jobs", "at least 1"]),
+    (["formats", "--device", "gpu"], ["--device", "cuda"]),
     (["classification", "--data-dir", "missing"], ["missing", "train-images-idx3-ubyte"]),
     (["classification", "--paper", "cifar100", "--data-dir", "missing"], ["missing", "cifar-100-binary.tar.gz"]),
     (["logistic-regression"], ["MNIST", "--data-dir"]),
