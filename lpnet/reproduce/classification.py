@@ -17,7 +17,7 @@ from typing import Any
 
 from .grid import Here, Results, Task
 from .images import described, train, uniform
-from .report import BySeed, Report, Table, Verdict, difference, legend, points, spread, within
+from .report import BySeed, Report, Table, Verdict, difference, legend, percent_ticks, points, spread, within
 
 SUMMARY = "Table 1: SGD-LP and SWALP on images, from 8 bits to 4"
 FOUR = ["bfp4", "stochastic"]
@@ -207,7 +207,9 @@ def draw(figure: Any, s: dict[str, Any], results: Results) -> None:
             for i, name in enumerate(s["formats"]):
                 points(axes, [i + 0.12 * (shift - 1.5)], [f(s, results, network, name, how)], fmt=style, ms=5,
                        label=label if i == 0 else None)  # fmt: skip
-        axes.set_xticks(range(len(s["formats"])), [x.replace(", ", ",\n") for x in s["formats"]], fontsize=8)
-        axes.set(ylabel="test error (%)", title=f"{network} on {({**s, **s['networks'][network]})['data']}")
+        axes.set_xticks(range(len(s["formats"])), s["formats"], rotation=35, ha="right", fontsize=8)
+        axes.set(ylabel="test error (%)", title=f"{network} on {({**s, **s['networks'][network]})['data']}",
+                 yscale="log")  # fmt: skip
+        percent_ticks(axes.yaxis)
         axes.grid(alpha=0.3, axis="y")
         legend(axes)

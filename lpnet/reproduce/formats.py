@@ -16,7 +16,7 @@ from typing import Any
 from . import recipes
 from .grid import Here, Results, Task
 from .images import described, train, uniform
-from .report import BySeed, Report, Table, Verdict, difference, legend, mean, points, spread, within
+from .report import BySeed, Report, Table, Verdict, difference, legend, mean, percent_ticks, points, spread, within
 
 SUMMARY = "one network in fixed, block, fp8, MX and fp4 formats"
 MODES = ("stochastic", "nearest")
@@ -177,9 +177,6 @@ def draw(figure: Any, s: dict[str, Any], results: Results) -> None:
     axes.set_yticks(range(len(s["kinds"])), s["kinds"])
     axes.invert_yaxis()
     axes.set(xscale="log", xlabel="test error (%), float activations", title=f"{s['network']} on {s['data']}")
-    low, high = axes.get_xlim()
-    ticks = [x for x in (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 90) if low <= x <= high]
-    axes.set_xticks(ticks, [str(x) for x in ticks])
-    axes.minorticks_off()
+    percent_ticks(axes.xaxis)
     axes.grid(alpha=0.3, axis="x")
     legend(axes)

@@ -103,6 +103,14 @@ def points(axes: Any, x: Sequence[float], values: Sequence[BySeed], *, across: b
         axes.errorbar(*places, **{"xerr" if across else "yerr": bars}, capsize=2, **style)
 
 
+def percent_ticks(axis: Any) -> None:
+    """Label a logarithmic axis of test errors by whole numbers."""
+    low, high = axis.get_view_interval()
+    ticks = [x for x in (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 18, 22, 27, 33, 40, 50, 70, 90) if low <= x <= high]
+    axis.set_ticks(ticks, labels=[str(x) for x in ticks])
+    axis.set_ticks([], minor=True)
+
+
 def legend(axes: Any) -> None:
     """Draw a legend of what was drawn, if anything was."""
     if axes.get_legend_handles_labels()[0]:
