@@ -167,6 +167,8 @@ def _comparisons(s: dict[str, Any], results: Results, run: str) -> Table:
 
 
 def _reading(gap: float, error: float) -> str:
+    if math.isnan(gap):
+        return "diverged"
     reading = "holds" if gap < -2 * error else "reversed" if gap > 2 * error else "level"
     return f"{gap:+.2f} ± {error:.2f}, {reading}"
 
