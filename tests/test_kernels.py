@@ -10,6 +10,7 @@ import lpnet as lp
 from lpnet.random import Stream
 from lpnet.rounding import MODES
 
+cuda = importlib.import_module("lpnet.kernels.cuda")
 fast = importlib.import_module("lpnet.kernels.quantize")
 NAMES = ["fp16", "e4m3", "e2m1", "fixed8.4", "bfp8", "bfp4:tensor", "bfp8:16", "mxfp4_e2m1", "nvfp4"]
 OPTIONS = [
@@ -120,3 +121,100 @@ def test_the_number_of_threads_is_at_least_one():
     """A number of threads below one is refused."""
     with pytest.raises(ValueError, match="at least 1, got 0"):
         lp.set_num_threads(0)
+
+
+@pytest.mark.parametrize("fmt", [*(lp.format(name) for name in lp.formats.names()), *OPTIONS], ids=str)
+def test_what_is_no_number_stays_in_its_block(fmt, monkeypatch):
+    """A row of infinities or NaN, beside zeros and subnormal numbers, gives the readable rule's bits on any threads."""
+    monkeypatch.setattr(fast, "SMALL", 16)
+    monkeypatch.setattr(fast, "LARGE", 16)
+    for dtype, poison, row in itertools.product((np.float32, np.float64), (np.nan, np.inf, -np.inf), (0, 3, 7)):
+        x = np.zeros((8, 6), dtype)
+        x[1::3], x[2::3, ::2] = np.finfo(dtype).smallest_subnormal * 5, 0.75
+        x[row, 2] = poison
+        for rounding in (*MODES, lp.Stochastic(3)):
+            try:
+                expected = fmt.quantize(x, rounding, Stream(5))
+            except ValueError:  # a format without NaN
+                assert np.isnan(poison)
+                continue
+            for threads in (1, 2, 4):
+                lp.set_num_threads(threads)
+                got = lp.quantize(x, fmt, rounding, Stream(5))
+                assert bits(got) == bits(expected), (rounding, dtype, poison, row, threads)
+
+
+def test_zeros_beside_an_infinity_stay_zeros():
+    """In bfp8 only the row with the infinity becomes NaN, whatever the threads."""
+    x = np.zeros((512, 1024), np.float32)
+    x[0, 0] = np.inf
+    for threads in (1, 2, 4):
+        lp.set_num_threads(threads)
+        assert np.isnan(lp.quantize(x, "bfp8")).any(1).sum() == 1
+
+
+def changed(kind, method):
+    """Return a subclass whose numbers are other ones than the parent's, by one overridden method."""
+    rules = {
+        "clip": lambda self, y, s: np.clip(y, -0.25, 0.25),
+        "spacing": lambda self, x: np.full_like(x, 0.5),
+        "quantize": lambda self, x, r="nearest", s=None: np.sort(np.round(kind.quantize(self, x, r, s), 1), axis=None)
+        .reshape(x.shape),
+    }  # fmt: skip
+    return type("Changed", (kind,), {method: rules[method]})
+
+
+PARENTS = [(lp.FixedPoint, (8, 6)), (lp.FloatingPoint, (4, 3)), (lp.BlockFloatingPoint, (8,))]
+
+
+@pytest.mark.parametrize("size", [30, 200_000])
+@pytest.mark.parametrize("method", ["clip", "spacing", "quantize"])
+@pytest.mark.parametrize(("kind", "arguments"), PARENTS)
+def test_a_subclass_is_rounded_by_its_own_rules(kind, arguments, method, size):
+    """No kernel of the parent, nor the parent's word on rows, serves a class that overrides a part of it."""
+    fmt, x = changed(kind, method)(*arguments), np.random.default_rng(0).standard_normal((2, size)).astype(np.float32)
+    for rounding in ("nearest", "stochastic", "floor"):
+        expected = fmt.quantize(x.copy(), rounding, Stream(1))
+        np.testing.assert_array_equal(lp.quantize(x, fmt, rounding, Stream(1)), expected)
+        assert not np.array_equal(expected, kind(*arguments).quantize(x, rounding, Stream(1)))
+
+
+@pytest.mark.parametrize(("kind", "arguments"), PARENTS)
+def test_no_subclass_has_a_plan_on_the_gpu(kind, arguments):
+    """A user's class, also as the element of a scaled one, is rounded by `Format.quantize` and claims no digits."""
+    fmt, x = changed(kind, "clip")(*arguments), np.ones((2, 3), np.float32)
+    assert cuda.planned(fmt, x) is None and cuda.significant(fmt) is None
+    if kind is not lp.BlockFloatingPoint:
+        scaled = lp.BlockScaled(fmt, lp.formats.Exponent(8), 3)
+        assert cuda.planned(scaled, x) is None and cuda.significant(scaled) is None
+        with pytest.raises(NotImplementedError):
+            cuda.grid(fmt, x.dtype)
+    assert cuda.significant(kind(*arguments)) is not None
+
+
+class Twice(lp.Format):
+    """The mean of two stochastic roundings to integers."""
+
+    def rows_independent(self, x):
+        return True
+
+    def quantize(self, x, rounding="nearest", stream=None):
+        return (lp.rounding.round(x, rounding, stream) + lp.rounding.round(x, rounding, stream)) / 2
+
+
+class Always(lp.Stochastic):
+    """A rounding that always goes up."""
+
+    def __call__(self, n, stream=None):
+        return np.ceil(n)
+
+
+def test_a_format_may_draw_twice_and_a_rounding_may_be_a_users():
+    """Above the size of a piece both are what they are below it, and the stream ends at the same site."""
+    x = np.random.default_rng(0).standard_normal(300_000).astype(np.float32)
+    stream, other = Stream(2), Stream(2)
+    expected = Twice().quantize(x, "stochastic", stream)
+    np.testing.assert_array_equal(lp.quantize(x, Twice(), "stochastic", other), expected)
+    assert stream.state_dict() == other.state_dict() and (expected % 1 != 0).any()
+    for size in (30, 300_000):
+        np.testing.assert_array_equal(lp.quantize(x[:size], "fixed8.2", Always()), np.ceil(x[:size] * 4) / 4)

@@ -7,7 +7,6 @@ NaN cannot refuse one: it stays NaN.
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import replace
 from typing import Any
@@ -19,6 +18,7 @@ from ..backend import get_array_module, launch, note_digits
 from ..formats import BlockFloatingPoint, BlockScaled, Exponent, FixedPoint, FloatingPoint, Format
 from ..formats.base import bound, quiet, tiny
 from ..rounding import MODES, Stochastic, mode
+from .dispatch import by_class, plain
 
 Array = Any  # cupy.ndarray
 FILE = "quantize.cu"
@@ -30,7 +30,7 @@ SHORT = 512  # numbers that one thread looks at sooner than another kernel is la
 def quantize(x: Array, fmt: Format, rounding: str | Stochastic, stream: random.Stream | None) -> Array:
     """Return the CuPy array `x` rounded to a format: same shape, same dtype, the same bits as on the CPU."""
     mode(rounding)  # an unknown one is refused
-    usual = x.dtype in (np.float32, np.float64) and x.size and x.ndim
+    usual = plain(rounding) and x.dtype in (np.float32, np.float64) and x.size and x.ndim
     plan = planned(fmt, get_array_module(x).ascontiguousarray(x)) if usual else None
     y = fmt.quantize(x, rounding, stream) if plan is None else _run(*plan, rounding, stream)
     if (digits := significant(fmt)) is not None:
@@ -50,20 +50,19 @@ def _run(name: str, x: Array, numbers: list[Any], rounding: str | Stochastic, st
     return y
 
 
-@functools.singledispatch
+@by_class
 def planned(fmt: Format, x: Array) -> tuple[str, Array, list[Any]] | None:
     """Return a kernel's name, x, and the numbers it takes; None for a format that only `Format.quantize` knows."""
     return None
 
 
-@planned.register(FixedPoint)
-@planned.register(FloatingPoint)
+@planned.register(FixedPoint, FloatingPoint)
 def _(fmt: FixedPoint | FloatingPoint, x: Array) -> tuple[str, Array, list[Any]]:
     name, numbers = grid(fmt, x.dtype)
     return name, x, [*numbers, NULL, NULL, NULL, *blocks(None, None, x.shape)]
 
 
-@planned.register
+@planned.register(BlockFloatingPoint)
 def _(fmt: BlockFloatingPoint, x: Array) -> tuple[str, Array, list[Any]]:
     with quiet():
         top = x.dtype.type(bound(2.0 ** (fmt.wl - 1) - 1, x.dtype))
@@ -72,9 +71,9 @@ def _(fmt: BlockFloatingPoint, x: Array) -> tuple[str, Array, list[Any]]:
     return "integers", x, [*numbers, NULL, NULL, NULL, *blocks(fmt.axis, fmt.block, x.shape)]
 
 
-@planned.register
+@planned.register(BlockScaled)
 def _(fmt: BlockScaled, x: Array) -> tuple[str, Array, list[Any]] | None:
-    if not isinstance(fmt.element, FixedPoint | FloatingPoint):
+    if type(fmt.element) not in (FixedPoint, FloatingPoint):
         return None
     with quiet():
         scales, whole = replace(fmt, block=1).block_scales(_largest_in_tiles(fmt, x).view(x.dtype))
@@ -84,13 +83,13 @@ def _(fmt: BlockScaled, x: Array) -> tuple[str, Array, list[Any]] | None:
     return name, x, [*numbers, *both, whole, *blocks(fmt.axis, fmt.block, x.shape)]
 
 
-@functools.singledispatch
+@by_class
 def grid(fmt: Format, dtype: np.dtype) -> tuple[str, list[Any]]:
     """Return the kernel that rounds single numbers to a format, and the numbers that describe the format to it."""
     raise NotImplementedError(f"{fmt} has no kernel")
 
 
-@grid.register
+@grid.register(FixedPoint)
 def _(fmt: FixedPoint, dtype: np.dtype) -> tuple[str, list[Any]]:
     with quiet():
         gap = dtype.type(max(fmt.smallest, tiny(dtype)))
@@ -98,7 +97,7 @@ def _(fmt: FixedPoint, dtype: np.dtype) -> tuple[str, list[Any]]:
     return "integers", [NULL, gap, *ends, np.int32(fmt.saturate)]
 
 
-@grid.register
+@grid.register(FloatingPoint)
 def _(fmt: FloatingPoint, dtype: np.dtype) -> tuple[str, list[Any]]:
     beyond = "inf" if fmt.specials == "ieee" else "nan"
     with quiet():
@@ -165,6 +164,8 @@ def significant(fmt: Format) -> int | None:
 
     None if that is not known, as for a user's own format.
     """
+    if not plain(fmt):
+        return None
     if isinstance(fmt, BlockScaled):
         return significant(fmt.element) if isinstance(fmt.scale, Exponent) and not fmt.tensor else None
     if isinstance(fmt, FloatingPoint):

@@ -1,7 +1,7 @@
 """Rounding in pieces that stay in the processor's cache, on all threads; common formats in as few passes as it takes.
 
 `Format.quantize` explains what is done, here it is done fast: a test holds the two together, bit for bit. A format
-without a kernel of its own is rounded piece by piece by `Format.quantize` itself.
+without a kernel of its own is rounded piece by piece by `Format.quantize` itself, and a user's class gets no kernel.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ..formats.base import pow2floor, quiet
 from ..random import Stream
 from ..rounding import Stochastic
 from . import cuda
+from .dispatch import by_class, plain
 
 SMALL, LARGE = 1 << 17, 1 << 19  # numbers a piece: more than the threads' taking turns costs, within the cache
 Array = np.ndarray
@@ -39,10 +40,12 @@ def quantize(x: Any, fmt: Format | str, rounding: Rounding = "nearest", stream: 
     if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64) or x.size == 0:
         return fmt.quantize(x, rounding, stream)
     rows = np.ascontiguousarray(x)
-    if fmt.rows_independent(rows.reshape(-1)[:1]):
+    if promises(fmt) and fmt.rows_independent(rows.reshape(-1)[:1]):
         rows = rows.reshape(-1)  # every number by itself
-    own = kernel(fmt, rows) if stochastic or rounding == "nearest" else None
+    own = kernel(fmt, rows) if rounding == "nearest" or (stochastic and plain(rounding)) else None
     apart = fmt.rows_independent(rows)
+    if not (plain(fmt) and plain(rounding)):  # its pieces would draw the same bits twice if it draws twice
+        apart = apart and not stochastic and promises(fmt)
     if own is None and (not apart or x.size <= SMALL):
         return fmt.quantize(x, rounding, stream)
     if not apart:
@@ -60,6 +63,11 @@ def quantize(x: Any, fmt: Format | str, rounding: Rounding = "nearest", stream: 
     return y.reshape(x.shape)
 
 
+def promises(fmt: Format) -> bool:
+    """Return whether `rows_independent` is the word of the class itself, not of one whose rules it may have changed."""
+    return plain(fmt) or "rows_independent" in vars(type(fmt))
+
+
 def _explained(fmt: Format) -> Kernel:
     """Return what `Format.quantize` does, as a kernel."""
 
@@ -69,13 +77,13 @@ def _explained(fmt: Format) -> Kernel:
     return explained
 
 
-@functools.singledispatch
+@by_class
 def kernel(fmt: Format, x: Array) -> Kernel | None:
     """Return what rounds pieces of x to nearest or stochastically, or None where only the format itself does."""
     return None
 
 
-@kernel.register
+@kernel.register(FixedPoint)
 def _(fmt: FixedPoint, x: Array) -> Kernel | None:
     if not fmt.saturate or fmt.wl > np.finfo(x.dtype).nmant:
         return None
@@ -84,7 +92,7 @@ def _(fmt: FixedPoint, x: Array) -> Kernel | None:
     return functools.partial(_integers, lambda _: (gap, False), low, high) if gap == fmt.smallest else None
 
 
-@kernel.register
+@kernel.register(BlockFloatingPoint)
 def _(fmt: BlockFloatingPoint, x: Array) -> Kernel | None:
     if not fmt.symmetric or fmt.block is not None or fmt.wl > np.finfo(x.dtype).nmant:
         return None
@@ -108,7 +116,7 @@ def _block_gaps(fmt: BlockFloatingPoint, largest: Array) -> tuple[Array, bool]:
     return fmt.spacing(largest), False
 
 
-@kernel.register
+@kernel.register(FloatingPoint)
 def _(fmt: FloatingPoint, x: Array) -> Kernel | None:
     own = np.finfo(x.dtype)
     exact = fmt.man < own.nmant and own.minexp + fmt.man <= fmt.emin and fmt.emax < own.maxexp
@@ -121,7 +129,7 @@ def _integers(gaps: Callable[[Array], tuple[Array, bool]], low: float, high: flo
               rounding: Rounding, stream: Stream) -> None:  # fmt: skip
     """Round to the integers low..high times a gap that is the same for a whole x[i]; `gaps` finds it."""
     gap, fits = gaps(x)
-    if gap.min() < np.finfo(x.dtype).tiny:  # one over it may be infinite
+    if np.any(gap < np.finfo(x.dtype).tiny):  # one over it may be infinite; the gap of a block of NaN is NaN
         np.divide(x, gap, out=y)
     else:
         np.multiply(x, 1 / gap, out=y)
