@@ -18,6 +18,7 @@ from ..nn.layers import _BatchNorm
 from ..precision import Quantizer, use
 from ..random import aside
 from ..tensor import Tensor, no_grad
+from ..validate import integer, number
 from .optimizer import Optimizer
 
 
@@ -29,17 +30,15 @@ class SWALP:
     Parameters: model and optimizer, in training; start, the step after which averaging begins; cycle, steps from one
     average to the next; lr, the learning rate from `start` on (None: whatever the optimizer has); average, a format,
     its name or a function on arrays that rounds the average itself (None: full precision). Raises ValueError for
-    numbers out of range.
+    numbers out of range, steps that are no integers, and an optimizer of another model.
     """
 
     def __init__(self, model: Module, optimizer: Optimizer, start: int, cycle: int, lr: float | None = None,
                  average: Format | str | Callable[[Any], Any] | None = None) -> None:  # fmt: skip
-        if start < 0 or cycle < 1:
-            raise ValueError(f"SWALP: start must be at least 0 and cycle at least 1 step, got {start} and {cycle}")
-        if lr is not None and not 0 <= lr < float("inf"):
-            raise ValueError(f"SWALP: lr must be a finite number of at least 0, got {lr}")
+        self.start, self.cycle = integer("SWALP", "start", start), integer("SWALP", "cycle", cycle, 1)
+        self.lr = None if lr is None else number("SWALP", "lr", lr)
         self.model, self.optimizer = model, optimizer
-        self.start, self.cycle, self.lr = start, cycle, lr
+        _check_parameters(model, optimizer)
         self.round = Quantizer(average) if isinstance(average, str | Format) else average
         self.t = self.n_averaged = 0
         self.mean: dict[str, Any] = {}  # of each parameter, by name
@@ -94,6 +93,12 @@ class SWALP:
             name: copy_like(array, own[name].data)
             for name, array in state["mean"].items()
         }
+
+
+def _check_parameters(model: Module, optimizer: Optimizer) -> None:
+    trained = {id(p) for p in optimizer.params}
+    if not any(id(p) in trained for p in model.parameters()):
+        raise ValueError("SWALP: the optimizer holds none of the model's parameters: there would be nothing to average")
 
 
 class _Moments:

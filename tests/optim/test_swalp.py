@@ -195,3 +195,27 @@ def test_marked_layers_round():
     nn.lower(model, lp.Precision(activation=np.ceil))
     update_bn(model, batches(data()))
     np.testing.assert_allclose(model[1].running_mean.data, np.ceil(np.maximum(data(), 0)).mean((0, 2, 3)), rtol=1e-5)
+
+
+# What SWALP takes
+
+
+@pytest.mark.parametrize("arguments, word", [
+    ((24.75, 1), r"start must be an integer of at least 0, got 24\.75"), ((0, 2.5), "cycle must be an integer"),
+    ((True, 1), "start"), ((0, float("inf")), "cycle"), ((0, 1, True), "lr"),
+])  # fmt: skip
+def test_steps_are_integers(arguments, word):
+    model = nn.Linear(1, 1)
+    with pytest.raises(ValueError, match=word):
+        SWALP(model, SGD(model.parameters(), 1), *arguments)
+
+
+@pytest.mark.parametrize("kind", [float, np.float32, np.int64, np.array])
+def test_a_step_of_any_type_averages_and_switches(kind):
+    walk = Walk(kind(3), kind(2), lr=np.float32(0.5)).go(7)
+    assert walk.swalp.n_averaged == 2 and type(walk.optimizer.lr) is float and walk.optimizer.lr == 0.5
+
+
+def test_an_optimizer_of_another_model_is_refused():
+    with pytest.raises(ValueError, match="SWALP: the optimizer holds none of the model's parameters"):
+        SWALP(nn.Linear(1, 1), SGD(nn.Linear(1, 1).parameters(), 1), 0, 1)
