@@ -7,6 +7,7 @@ returned and the reverse sweep rounds what `backward` returned: there is no othe
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -58,6 +59,12 @@ class Tensor:
         self.requires_grad = requires_grad
         self.creator: Function | None = None  # None: a leaf, made by the user
         self.keeps_grad = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        """Return a copy that is a leaf: the graph that made the tensor is not copied with it."""
+        new = memo[id(self)] = object.__new__(type(self))
+        vars(new).update(copy.deepcopy({**vars(self), "creator": None}, memo))
+        return new
 
     shape = property(lambda self: self.data.shape)
     dtype = property(lambda self: self.data.dtype)

@@ -1,5 +1,6 @@
 """The engine: what a Tensor holds, how the sweep goes back, and where it rounds."""
 
+import copy
 import gc
 import weakref
 
@@ -355,3 +356,13 @@ def test_same_seed_same_bits():
         return y.data.tobytes() + x.grad.tobytes() + w.grad.tobytes()
 
     assert run(1) == run(1) != run(2)
+
+
+@pytest.mark.parametrize("x", [lp.Tensor(1.5), lp.Tensor([1.0, 2.0], requires_grad=True), lp.nn.Parameter(np.ones(2))])
+def test_a_deep_copy_is_a_leaf_of_its_own(x):
+    """It has the values, the type and the wish for a gradient, and none of the graph or the memory."""
+    for tensor in (x, x * 2.0):
+        twin = copy.deepcopy(tensor)
+        assert type(twin) is type(tensor) and twin.requires_grad == tensor.requires_grad and twin.creator is None
+        np.testing.assert_array_equal(twin.data, tensor.data, strict=True)
+        assert not np.shares_memory(twin.data, tensor.data)

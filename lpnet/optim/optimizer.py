@@ -10,6 +10,7 @@ import numpy as np
 from ..backend import beside, copy_like, elementwise, get_array_module, to_device
 from ..precision import PrecisionLike, as_precision, use
 from ..tensor import Array, Parameter
+from ..validate import Number, integer, number
 from . import sgd_cuda
 
 State = dict[str, Array]
@@ -24,6 +25,8 @@ class Optimizer:
     grid: load other weights before. Raises ValueError for an empty list or a learning rate below 0.
     """
 
+    lr = Number()
+
     def __init__(
         self, params: Iterable[Parameter], lr: float, precision: PrecisionLike = None
     ) -> None:
@@ -32,7 +35,7 @@ class Optimizer:
             raise ValueError(f"{type(self).__name__}: params must be Parameters, at least one, got {self.params!r}")
         if len({id(p) for p in self.params}) < len(self.params):
             raise ValueError(f"{type(self).__name__}: params holds a Parameter more than once")
-        self.lr = _at_least_0(self, lr=lr)
+        self.lr = lr
         self.precision = as_precision(precision)
         self.state: list[State] = [{} for _ in self.params]
         for p, state in zip(self.params, self.state, strict=True):
@@ -90,18 +93,10 @@ class Optimizer:
             if wrong := [k for k, v in arrays.items() if np.shape(v) != p.shape]:
                 raise ValueError(f"{type(self).__name__}: the saved {wrong[0]} of parameter {i} has shape "
                                  f"{np.shape(arrays[wrong[0]])}, the parameter {p.shape}")  # fmt: skip
-        self.lr = float(state["lr"])
+        self.lr = state["lr"]
         for p, own, arrays in zip(self.params, self.state, state["state"].values(), strict=True):
             own.clear()
             own.update({k: copy_like(v, p.data) for k, v in arrays.items()})
-
-
-def _at_least_0(owner: Any, **numbers: float) -> float:
-    """Return the last number; raises ValueError unless all are finite and at least 0."""
-    for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-            raise ValueError(f"{type(owner).__name__}: {name} must be a finite number of at least 0, got {value!r}")
-    return float(value)
 
 
 def scaled_plus(x: Array, factor: float, y: Array) -> Array:
@@ -117,12 +112,13 @@ class SGD(Optimizer):
     ICML 2019. Parameters and errors as for Optimizer.
     """
 
+    momentum, weight_decay = Number(), Number()
+
     def __init__(self, params: Iterable[Parameter], lr: float, momentum: float = 0.0, weight_decay: float = 0.0,
                  nesterov: bool = False, precision: PrecisionLike = None) -> None:  # fmt: skip
-        _at_least_0(self, momentum=momentum, weight_decay=weight_decay)
-        if nesterov and not momentum:
+        self.momentum, self.weight_decay, self.nesterov = momentum, weight_decay, bool(nesterov)
+        if self.nesterov and not self.momentum:
             raise ValueError("SGD: nesterov needs a momentum above 0")
-        self.momentum, self.weight_decay, self.nesterov = momentum, weight_decay, nesterov
         super().__init__(params, lr, precision)
 
     def update(self, w: Array, g: Array, state: State) -> Array:
@@ -146,14 +142,15 @@ class Adam(Optimizer):
     """
 
     decoupled = False
+    eps, weight_decay = Number(), Number()
 
     def __init__(self, params: Iterable[Parameter], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, weight_decay: float = 0.0, precision: PrecisionLike = None
                  ) -> None:  # fmt: skip
-        _at_least_0(self, eps=eps, weight_decay=weight_decay)
-        if not all(0 <= beta < 1 for beta in betas):
+        b1, b2 = (number(type(self).__name__, "betas", beta, high=1) for beta in betas)
+        if 1 in (b1, b2):
             raise ValueError(f"{type(self).__name__}: betas must be in [0, 1), got {betas}")
-        self.betas, self.eps, self.weight_decay, self.t = betas, eps, weight_decay, 0
+        self.betas, self.eps, self.weight_decay, self.t = (b1, b2), eps, weight_decay, 0
         super().__init__(params, lr, precision)
 
     def step(self) -> None:
@@ -198,11 +195,11 @@ class LossScaler:
     """
 
     def __init__(self, scale: float = 2.0**16, growth_interval: int | None = None) -> None:
-        if not 0 < scale < float("inf"):
-            raise ValueError(f"LossScaler: scale must be a finite number above 0, got {scale}")
-        if growth_interval is not None and growth_interval < 1:
-            raise ValueError(f"LossScaler: growth_interval must be at least 1 step or None, got {growth_interval}")
-        self.factor, self.growth_interval, self.good_steps = float(scale), growth_interval, 0
+        if growth_interval is not None:
+            growth_interval = integer("LossScaler", "growth_interval", growth_interval, 1)
+        self.factor, self.growth_interval, self.good_steps = number("LossScaler", "scale", scale), growth_interval, 0
+        if not self.factor:
+            raise ValueError("LossScaler: scale must be above 0, got 0")
 
     def scale(self, loss: Any) -> Any:
         """Return the loss times the scale, exactly where the scale is a power of two."""

@@ -6,7 +6,7 @@ Source: Yang et al., "SWALP: Stochastic Weight Averaging in Low-Precision Traini
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from ..nn.layers import _BatchNorm
 from ..precision import Quantizer, use
 from ..random import aside
 from ..tensor import Tensor, no_grad
+from ..validate import integer, number
 from .optimizer import Optimizer
 
 
@@ -29,20 +30,21 @@ class SWALP:
     Parameters: model and optimizer, in training; start, the step after which averaging begins; cycle, steps from one
     average to the next; lr, the learning rate from `start` on (None: whatever the optimizer has); average, a format,
     its name or a function on arrays that rounds the average itself (None: full precision). Raises ValueError for
-    numbers out of range.
+    numbers out of range, steps that are no integers, and an optimizer of another model,
+    TypeError for a model that cannot be copied.
     """
 
     def __init__(self, model: Module, optimizer: Optimizer, start: int, cycle: int, lr: float | None = None,
                  average: Format | str | Callable[[Any], Any] | None = None) -> None:  # fmt: skip
-        if start < 0 or cycle < 1:
-            raise ValueError(f"SWALP: start must be at least 0 and cycle at least 1 step, got {start} and {cycle}")
-        if lr is not None and not 0 <= lr < float("inf"):
-            raise ValueError(f"SWALP: lr must be a finite number of at least 0, got {lr}")
+        self.start, self.cycle = integer("SWALP", "start", start), integer("SWALP", "cycle", cycle, 1)
+        self.lr = None if lr is None else number("SWALP", "lr", lr)
         self.model, self.optimizer = model, optimizer
-        self.start, self.cycle, self.lr = start, cycle, lr
+        _check_parameters(model, optimizer)
         self.round = Quantizer(average) if isinstance(average, str | Format) else average
         self.t = self.n_averaged = 0
         self.mean: dict[str, Any] = {}  # of each parameter, by name
+        self._copy: Module | None = None  # what `averaged` gave, until the next average
+        _copied(model)  # fails here, not when the averaging starts
         self._switch()
 
     def step(self) -> None:
@@ -50,6 +52,8 @@ class SWALP:
         self.t += 1
         if self.t > self.start and (self.t - self.start) % self.cycle == 0:
             self._average()
+        if not self.n_averaged:
+            self._copy = None  # it is of weights that have moved
         self._switch()
 
     def _switch(self) -> None:
@@ -63,14 +67,20 @@ class SWALP:
             mean = mean + (p.data - mean) / (self.n_averaged + 1)
             self.mean[name] = mean if self.round is None else self.round(mean)
         self.n_averaged += 1
+        self._copy = None
 
     @property
     def averaged(self) -> Module:
         """A copy of the model with averaged weights and exact activations; run `update_bn` on it if it has BatchNorm.
 
-        Before the first average its weights are the model's own.
+        The same object until the next average. Before the first one its weights are the model's own.
         """
-        model = copy.deepcopy(self.model)
+        if self._copy is None or self._copy.device != self.model.device:
+            self._copy = self._averaged()
+        return self._copy
+
+    def _averaged(self) -> Module:
+        model = _copied(self.model)
         lower(model, None)
         for name, p in model.named_parameters():
             p.grad = None
@@ -94,6 +104,21 @@ class SWALP:
             name: copy_like(array, own[name].data)
             for name, array in state["mean"].items()
         }
+        self._copy = None
+
+
+def _check_parameters(model: Module, optimizer: Optimizer) -> None:
+    trained = {id(p) for p in optimizer.params}
+    if not any(id(p) in trained for p in model.parameters()):
+        raise ValueError("SWALP: the optimizer holds none of the model's parameters: there would be nothing to average")
+
+
+def _copied(model: Module) -> Module:
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:
+        raise TypeError(f"SWALP: the average needs a copy of the model, which holds something that cannot be copied: "
+                        f"{type(error).__name__}: {error}") from error  # fmt: skip
 
 
 class _Moments:
@@ -114,17 +139,18 @@ class _Moments:
         self.count = total
 
 
-def update_bn(model: Module, loader: Iterable[tuple[Any, Any]]) -> None:
-    """Set every BatchNorm's running statistics to those of one pass over `loader`.
+def update_bn(model: Module, loader: Iterable[Any]) -> None:
+    """Set every BatchNorm's running statistics to those of one pass over `loader`; one that is not used is left alone.
 
-    Batches count by their size, and variance within and between them is merged exactly. Dropout is off, no training
-    stream is drawn from, activations are rounded only where `lower` marked the model, and the modes of all layers are
-    left as they were; if interrupted, the statistics too. Raises ValueError if `loader` is empty.
+    A batch is the input or a tuple that begins with it. Batches count by their size, and variance within and between
+    them is merged exactly. Dropout is off, no training stream is drawn from, activations are rounded only where `lower`
+    marked the model, and the modes of all layers are left as they were; if interrupted, the statistics too. Raises
+    ValueError if `loader` is empty, TypeError for a batch that is a dictionary.
     """
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     if not norms:
         return
-    moments, device = [_Moments() for _ in norms], model.device
+    moments, device, empty = [_Moments() for _ in norms], model.device, True
     modes = [(module, module.training) for module in model.modules()]
     try:
         for norm, collect in zip(norms, moments, strict=True):
@@ -132,19 +158,24 @@ def update_bn(model: Module, loader: Iterable[tuple[Any, Any]]) -> None:
         for module in model.modules():
             module.training = not isinstance(module, Dropout)
         with no_grad(), aside(), use(None):
-            for x, _ in loader:
+            for batch in loader:
+                x, empty = _input(batch), False
                 model(x.to(device) if isinstance(x, Tensor) else Tensor(to_device(x, device)))
     finally:
         for norm in norms:
             del norm.observe
         for module, mode in modes:
             module.training = mode
-    _take(norms, moments)
-
-
-def _take(norms: list[_BatchNorm], moments: list[_Moments]) -> None:
-    if any(m.count < 2 for m in moments):
+    if empty:
         raise ValueError("update_bn: the loader gave no data to estimate BatchNorm's statistics from")
     for norm, m in zip(norms, moments, strict=True):
-        norm.running_mean.data = m.mean.astype(norm.running_mean.dtype)
-        norm.running_var.data = (m.square / (m.count - 1)).astype(norm.running_var.dtype)
+        if m.count:
+            norm.running_mean.data = m.mean.astype(norm.running_mean.dtype)
+            norm.running_var.data = (m.square / (m.count - 1)).astype(norm.running_var.dtype)
+
+
+def _input(batch: Any) -> Any:
+    if isinstance(batch, Mapping) or (isinstance(batch, tuple | list) and not batch):
+        raise TypeError("update_bn: a batch must be the model's input or a tuple that begins with it, got "
+                        f"{type(batch).__name__} of {list(batch)}")  # fmt: skip
+    return batch[0] if isinstance(batch, tuple | list) else batch

@@ -1,5 +1,7 @@
 """Optimizers against twins in plain NumPy, written from the papers, with recorded deterministic quantizers."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -222,3 +224,38 @@ class TestLossScaler:
         a.good_steps = 2
         b.load_state_dict(a.state_dict())
         assert (b.factor, b.good_steps) == (8.0, 2)
+
+
+SCALARS = [np.float64, np.float32, np.array, lambda x: np.linspace(x, 1, 2)[0]]
+
+
+@pytest.mark.parametrize("scalar", SCALARS)
+@pytest.mark.parametrize("make", [
+    lambda p, n: SGD(p, n(0.125), n(0.5), n(0.25)), lambda p, n: SGD(p, n(0.125), n(0.5), nesterov=np.True_),
+    lambda p, n: Adam(p, n(0.125), (n(0.5), n(0.75)), n(0.25), n(0.5)),
+    lambda p, n: AdamW(p, n(0.125), np.array([0.5, 0.75]), n(0.25), n(0.5)),
+])  # fmt: skip
+def test_numpys_scalars_are_pythons_numbers(make, scalar):
+    """A hyperparameter of any numeric type trains to the same bits, in the parameters' dtype, and is JSON."""
+
+    def run(number):
+        p = Parameter(np.ones(3, np.float32))
+        optimizer = make([p], number)
+        for lr in (number(0.25), number(0.5)):
+            optimizer.lr = lr
+            p.grad = np.full(3, 0.3, np.float32)
+            optimizer.step()
+        assert json.dumps(optimizer.lr) == "0.5"
+        return [p.data, *(a for a in optimizer.state[0].values() if np.ndim(a))]
+
+    for a, b in zip(run(float), run(scalar), strict=True):
+        np.testing.assert_array_equal(a, b, strict=True)
+
+
+@pytest.mark.parametrize("name", ["lr", "momentum", "weight_decay"])
+@pytest.mark.parametrize("value", [-1, np.float32("nan"), np.inf, True, "0.1", None])
+def test_a_bad_number_is_refused_when_it_is_set(name, value):
+    optimizer = SGD([Parameter(np.ones(2))], 0.1)
+    with pytest.raises(ValueError, match=f"SGD: {name} must be a finite number"):
+        setattr(optimizer, name, value)
+    assert optimizer.lr == 0.1

@@ -1,5 +1,7 @@
 """SWALP's average against NumPy's mean of the iterates; `update_bn` against statistics of all the data at once."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -39,8 +41,57 @@ def test_the_average_is_the_mean_of_every_cycle_th_iterate_after_start(start, cy
 def test_training_never_sees_the_average():
     plain, averaging = Walk(1000, 1).go(10), Walk(2, 1).go(10)
     assert np.array_equal(plain.seen, averaging.seen)
-    averaging.swalp.averaged.weight.data[:] = 0  # a copy
-    assert averaging.swalp.averaged.weight.data.all() and averaging.model.weight.data.all()
+    averaging.swalp.averaged.weight.data[:] = 0  # a copy, of the mean too
+    assert averaging.model.weight.data.all() and averaging.swalp.state_dict()["mean"]["weight"].all()
+    assert averaging.go(1).swalp.averaged.weight.data.all()
+
+
+def test_the_averaged_model_is_one_object_until_the_next_average():
+    walk = Walk(2, 2)
+    assert np.array_equal(walk.swalp.averaged.weight.data, walk.model.weight.data)
+    assert np.array_equal(walk.go(1).swalp.averaged.weight.data, walk.seen[-1])  # before the first: the model's own
+    first = walk.go(3).swalp.averaged
+    assert walk.swalp.averaged is first and walk.go(1).swalp.averaged is first
+    assert walk.go(1).swalp.averaged is not first
+    last = walk.swalp.averaged
+    walk.swalp.load_state_dict(walk.swalp.state_dict())
+    assert walk.swalp.averaged is not last
+
+
+def test_update_bn_reaches_the_averaged_model_without_a_name():
+    model = nn.Sequential(nn.BatchNorm2d(3))
+    swalp = SWALP(model, SGD(model.parameters(), 0.1), 0, 1)
+    swalp.step()
+    update_bn(swalp.averaged, batches(data()))
+    np.testing.assert_allclose(swalp.averaged[0].running_mean.data, data().mean((0, 2, 3)), rtol=1e-5)
+
+
+class Keeps(nn.Module):
+    """A model that keeps its last activation, and whatever else it is given."""
+
+    def __init__(self, **more):
+        self.layer = nn.Linear(4, 4)
+        vars(self).update(more)
+
+    def forward(self, x):
+        for _ in range(500):
+            x = lp.functions.tanh(self.layer(x))
+        self.features = x
+        return x
+
+
+def test_a_kept_activation_does_not_drag_its_graph_into_the_average():
+    model = Keeps()
+    model(np.ones((2, 4), np.float32))
+    averaged = SWALP(model, SGD(model.parameters(), 1), 0, 1).averaged
+    assert averaged.features.creator is None and model.features.creator is not None
+    assert np.array_equal(averaged.features.data, model.features.data)
+
+
+def test_a_model_that_cannot_be_copied_is_refused_when_swalp_is_made():
+    model = Keeps(lock=threading.Lock())
+    with pytest.raises(TypeError, match=r"SWALP: .*cannot be copied: .*lock"):
+        SWALP(model, SGD(model.parameters(), 1), 0, 1)
 
 
 def test_the_rate_switches_after_step_start():
@@ -195,3 +246,60 @@ def test_marked_layers_round():
     nn.lower(model, lp.Precision(activation=np.ceil))
     update_bn(model, batches(data()))
     np.testing.assert_allclose(model[1].running_mean.data, np.ceil(np.maximum(data(), 0)).mean((0, 2, 3)), rtol=1e-5)
+
+
+# What SWALP takes
+
+
+@pytest.mark.parametrize("arguments, word", [
+    ((24.75, 1), r"start must be an integer of at least 0, got 24\.75"), ((0, 2.5), "cycle must be an integer"),
+    ((True, 1), "start"), ((0, float("inf")), "cycle"), ((0, 1, True), "lr"),
+])  # fmt: skip
+def test_steps_are_integers(arguments, word):
+    model = nn.Linear(1, 1)
+    with pytest.raises(ValueError, match=word):
+        SWALP(model, SGD(model.parameters(), 1), *arguments)
+
+
+@pytest.mark.parametrize("kind", [float, np.float32, np.int64, np.array])
+def test_a_step_of_any_type_averages_and_switches(kind):
+    walk = Walk(kind(3), kind(2), lr=np.float32(0.5)).go(7)
+    assert walk.swalp.n_averaged == 2 and type(walk.optimizer.lr) is float and walk.optimizer.lr == 0.5
+
+
+def test_an_optimizer_of_another_model_is_refused():
+    with pytest.raises(ValueError, match="SWALP: the optimizer holds none of the model's parameters"):
+        SWALP(nn.Linear(1, 1), SGD(nn.Linear(1, 1).parameters(), 1), 0, 1)
+
+
+# What real loaders yield
+
+
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: (x,), lambda x: [x, 0], lambda x: (x, 0, 0), lp.Tensor])
+def test_a_batch_is_the_input_or_begins_with_it(wrap):
+    model, x = nn.Sequential(nn.BatchNorm2d(3)), data()
+    update_bn(model, [wrap(x)])
+    np.testing.assert_allclose(model[0].running_mean.data, x.mean((0, 2, 3)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [{"image": data(), "label": 0}, ()])
+def test_other_batches_are_refused_by_what_they_are(batch):
+    with pytest.raises(TypeError, match=rf"update_bn: a batch must be .* got {type(batch).__name__} of"):
+        update_bn(deep(), [batch])
+
+
+class Half(nn.Module):
+    def __init__(self):
+        self.used, self.unused = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+    def forward(self, x):
+        return self.used(x)
+
+
+def test_a_batch_norm_that_is_not_used_is_left_alone():
+    model, x = Half(), data()
+    update_bn(model, [x])
+    np.testing.assert_allclose(model.used.running_mean.data, x.mean((0, 2, 3)), rtol=1e-5)
+    assert not model.unused.running_mean.data.any() and (model.unused.running_var.data == 1).all()
+    with pytest.raises(ValueError, match="no data"):
+        update_bn(model, [])
