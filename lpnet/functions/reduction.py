@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ..backend import get_array_module, select
 from ..tensor import Array, Function, Tensor
 from .arithmetic import Sqrt, power, sub
@@ -13,7 +15,9 @@ Axis = int | tuple[int, ...] | None
 
 
 def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
-    axes = range(ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    axes = range(ndim) if axis is None else (axis,) if isinstance(axis, int | np.integer) else axis
+    if wrong := [a for a in axes if not -ndim <= a < ndim]:
+        raise np.exceptions.AxisError(wrong[0], ndim)
     return tuple(a % ndim for a in axes)
 
 
@@ -31,7 +35,7 @@ class Sum(Function):
 
     def _with_axes(self, gy: Array) -> Array:
         """Return `gy` with the summed axes back, of length 1."""
-        axes = _axes(self.axis, len(self.shape))
+        axes = _axes(self.axis, len(self.shape)) if self.shape else ()  # NumPy adds one number up along axis 0 too
         return gy.reshape([1 if i in axes else n for i, n in enumerate(self.shape)])
 
 
