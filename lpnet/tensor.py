@@ -7,6 +7,7 @@ returned and the reverse sweep rounds what `backward` returned: there is no othe
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -106,6 +107,12 @@ class Tensor:
     def device(self) -> str:
         """Where the data lives, "cpu" or "cuda"."""
         return device_of(self.data)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        """Return a leaf with copies of data, gradient and all else but the graph behind it."""
+        new = memo[id(self)] = object.__new__(type(self))
+        vars(new).update(copy.deepcopy({**vars(self), "creator": None}, memo))
+        return new
 
     def detach(self) -> Tensor:
         """Return a tensor of the same data that no gradient flows through."""

@@ -1,5 +1,6 @@
 """The engine: what a Tensor holds, how the sweep goes back, and where it rounds."""
 
+import copy
 import gc
 import weakref
 
@@ -406,3 +407,18 @@ def test_reductions_take_the_axes_that_numpy_takes(name, axis, shape):
     assert y.shape == np.shape(expected)
     y.backward(np.ones(y.shape))
     assert x.grad.shape == shape
+
+
+@pytest.mark.parametrize("kind", [lp.Tensor, lp.Parameter, lp.nn.Buffer])
+def test_a_deep_copy_is_a_leaf_of_the_same_kind(kind):
+    """It has copies of data and gradient and the flags, but not the graph, however deep that is."""
+    x = kind(np.ones(2))
+    x.grad, x.requires_grad, x.mark = np.zeros(2), True, ["kept"]
+    new = copy.deepcopy(x)
+    assert type(new) is kind and vars(new).keys() == vars(x).keys() and new.requires_grad
+    assert new.mark == x.mark and not any(np.shares_memory(a, b) for a, b in ((x.data, new.data), (x.grad, new.grad)))
+    y = x
+    for _ in range(3000):
+        y = y + 1
+    last, same = copy.deepcopy([y, y])
+    assert last is same and last.creator is None and last.data.tolist() == y.data.tolist()
