@@ -380,6 +380,14 @@ def slices(n: int, size: int, most: int = 1 << 18) -> list[slice]:
     return [slice(i, i + step) for i in range(0, n, step)]
 
 
+def select(mask: Any, x: Any, out: Any = None) -> Any:
+    """Return the floats x where `mask` holds and 0 elsewhere, also where x is infinite or NaN."""
+    # x * mask would make NaN of infinity; x's bits times 0 are 0. Ten times as fast as where.
+    bits = f"i{x.dtype.itemsize}"
+    out = None if out is None else out.view(bits)
+    return get_array_module(x).multiply(x.view(bits), mask, out=out).view(x.dtype)
+
+
 def elementwise(function: Callable[..., Any], *arrays: Any) -> Any:
     """Return function(*arrays, out=...) of arrays of one shape and dtype, large ones in pieces on all threads."""
     x = arrays[0]

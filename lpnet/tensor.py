@@ -43,6 +43,13 @@ def as_array(data: Any) -> Array:
     return xp.asarray(array, dtype=np.float64 if wide else np.float32)
 
 
+def _converted(array: np.ndarray, dtype: Any, copy: bool | None) -> np.ndarray:
+    """Return the array in `dtype` (None: as it is); raises ValueError if that takes a copy and `copy` is False."""
+    if copy is False and dtype is not None and array.dtype != dtype:
+        raise ValueError(f"a tensor of dtype {array.dtype} does not become {np.dtype(dtype)} without a copy")
+    return np.asarray(array, dtype)
+
+
 class Tensor:
     """An array of any shape, and how it came about.
 
@@ -75,9 +82,32 @@ class Tensor:
         """Return the data as a NumPy array, without copying on the CPU."""
         return to_device(self.data, "cpu")
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Return the data as a NumPy array for np.asarray and what calls it; raises TypeError if it is on the GPU."""
+        if get_array_module(self.data) is not np:
+            raise TypeError("a tensor on the GPU does not become a NumPy array by itself; call numpy()")
+        return np.array(self.data, dtype) if copy else _converted(self.data, dtype, copy)
+
     def item(self) -> float:
         """Return the only element as a Python float."""
         return self.data.item()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item() if self.size == 1 else self.data, spec) if spec else str(self)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("iteration over a tensor of no axes; item() is its number")
+        return (self[i] for i in range(len(self)))
+
+    def __pos__(self) -> Tensor:
+        return self
 
     @property
     def device(self) -> str:

@@ -366,3 +366,69 @@ def test_a_deep_copy_is_a_leaf_of_its_own(x):
         assert type(twin) is type(tensor) and twin.requires_grad == tensor.requires_grad and twin.creator is None
         np.testing.assert_array_equal(twin.data, tensor.data, strict=True)
         assert not np.shares_memory(twin.data, tensor.data)
+
+
+# A tensor is not an array, but goes where an array goes
+
+
+def test_a_tensor_becomes_an_array():
+    """np.asarray shares the data as `numpy` does; dtype and copy are honoured."""
+    x = lp.Tensor(np.float32([1, 2]))
+    assert np.shares_memory(np.asarray(x), x.data) and not np.shares_memory(np.array(x), x.data)
+    assert np.asarray(x, np.float64).dtype == np.float64 and np.asarray(x).dtype == np.float32
+    assert np.asarray(x).tolist() == [1, 2] and np.histogram(x, 2)[0].tolist() == [1, 1]
+    with pytest.raises(ValueError, match="without a copy"):
+        x.__array__(np.float64, copy=False)
+
+
+def test_a_tensor_of_one_element_is_a_number():
+    """float, int and format ask for the element, of several for NumPy's error; bool too."""
+    one, two = lp.Tensor([2.75]), lp.Tensor([1.0, 2.0])
+    assert (float(one), int(one), f"{one:.1f}", f"{one}") == (2.75, 2, "2.8", str(one))
+    for wrong in (float, int, bool, "{:.3f}".format):
+        with pytest.raises((TypeError, ValueError)):
+            wrong(two)
+
+
+def test_iteration_is_over_the_first_axis_and_keeps_the_graph():
+    """Rows come as tensors whose gradients flow back; a tensor of no axes is nothing to iterate over."""
+    x = leaf([1, 2], [3, 4])
+    a, b = x
+    (+a * 2 + b).sum().backward()
+    np.testing.assert_array_equal(x.grad, [[2, 2], [1, 1]])
+    with pytest.raises(TypeError, match="no axes"):
+        list(lp.Tensor(1.0))
+
+
+@pytest.mark.parametrize("name", ["sum", "max", "min", "mean", "var", "std"])
+@pytest.mark.parametrize("axis", [0, -1, 1, None, np.int64(0), ()])
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_reductions_take_the_axes_that_numpy_takes(name, axis, shape):
+    """Also of a tensor of no axes: NumPy's value and shape, or NumPy's error; the gradient has the input's shape."""
+    x = lp.Tensor(np.arange(1.0, 1 + np.prod(shape, dtype=int)).reshape(shape), requires_grad=True)
+    try:
+        expected = getattr(x.data, name)(axis=axis)
+    except np.exceptions.AxisError:
+        with pytest.raises(np.exceptions.AxisError):
+            getattr(x, name)(axis=axis)
+        return
+    y = getattr(x, name)(axis=axis)
+    np.testing.assert_allclose(y.data, expected)
+    assert y.shape == np.shape(expected)
+    y.backward(np.ones(y.shape))
+    assert x.grad.shape == shape
+
+
+@pytest.mark.parametrize("kind", [lp.Tensor, lp.Parameter, lp.nn.Buffer])
+def test_a_deep_copy_is_a_leaf_of_the_same_kind(kind):
+    """It has copies of data and gradient and the flags, but not the graph, however deep that is."""
+    x = kind(np.ones(2))
+    x.grad, x.requires_grad, x.mark = np.zeros(2), True, ["kept"]
+    new = copy.deepcopy(x)
+    assert type(new) is kind and vars(new).keys() == vars(x).keys() and new.requires_grad
+    assert new.mark == x.mark and not any(np.shares_memory(a, b) for a, b in ((x.data, new.data), (x.grad, new.grad)))
+    y = x
+    for _ in range(3000):
+        y = y + 1
+    last, same = copy.deepcopy([y, y])
+    assert last is same and last.creator is None and last.data.tolist() == y.data.tolist()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..backend import elementwise, get_array_module
+from ..backend import elementwise, get_array_module, select
 from ..tensor import Array, Function, Tensor
 
 
@@ -20,8 +20,7 @@ class ReLU(Function):
         return self.y
 
     def backward(self, gy: Array) -> Array:
-        xp = get_array_module(gy)
-        return elementwise(lambda gy, y, out=None: xp.multiply(gy, y > 0, out=out), gy, self.y)
+        return elementwise(lambda gy, y, out=None: select(y > 0, gy, out), gy, self.y)
 
 
 def relu(x: Any) -> Tensor:

@@ -91,7 +91,7 @@ class Pow(Function):
         return x**self.n
 
     def backward(self, gy: Array) -> Array:
-        return gy * (self.n * self.x ** (self.n - 1)) if self.n else 0 * gy  # x^0 is flat, also at 0
+        return gy * (self.n * self.x ** (self.n - 1)) if self.n else get_array_module(gy).zeros_like(gy)
 
 
 def power(x: Any, n: float) -> Tensor:
@@ -189,7 +189,7 @@ class Maximum(Where):
         """The condition is found by `forward`."""
 
     def forward(self, a: Array, b: Array) -> Array:
-        self.condition = ~(a < b)
+        self.condition = (a >= b) | (a != a)  # NaN is the larger, wherever it is
         return get_array_module(a).maximum(a, b)
 
 
@@ -201,7 +201,7 @@ def maximum(a: Any, b: Any) -> Tensor:
 class Minimum(Maximum):
     # y = min(a, b)
     def forward(self, a: Array, b: Array) -> Array:
-        self.condition = ~(a > b)
+        self.condition = (a <= b) | (a != a)
         return get_array_module(a).minimum(a, b)
 
 

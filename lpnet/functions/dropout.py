@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import random
-from ..backend import get_array_module
+from ..backend import get_array_module, select
 from ..tensor import Array, Function, Tensor
 
 
@@ -16,12 +16,12 @@ class Dropout(Function):
 
     def forward(self, x: Array) -> Array:
         xp = get_array_module(x)
-        kept = random.draw(self.stream, x.size, xp).reshape(x.shape) >= round(self.p * 65536)
-        self.factor = kept.astype(x.dtype) / x.dtype.type(1 - self.p)
-        return x * self.factor
+        self.kept = random.draw(self.stream, x.size, xp).reshape(x.shape) >= round(self.p * 65536)
+        self.factor = x.dtype.type(1) / x.dtype.type(1 - self.p)
+        return select(self.kept, x * self.factor)
 
     def backward(self, gy: Array) -> Array:
-        return gy * self.factor
+        return select(self.kept, gy * self.factor)
 
 
 def dropout(x: Any, p: float = 0.5, stream: random.Stream | None = None) -> Tensor:

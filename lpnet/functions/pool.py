@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import empty, get_array_module, parallel, slices
+from ..backend import empty, get_array_module, parallel, select, slices
 from ..tensor import Array, Function, Tensor
 from .conv import Pair, out_size, padded, pair, taps
 
@@ -85,12 +85,21 @@ class MaxPool2d(_Pool):
         return y
 
     def backward(self, gy: Array) -> Array:
+        xp = get_array_module(gy)
+        inside = padded(xp.ones(self.shape[2:], bool), self.padding, False)  # the border never gets anything
+        # Asking a GPU would mean to wait for it.
+        has_nan = xp is not np or np.isnan(self.y).any()
+
         def share(samples: slice) -> Iterator[Array]:
             free = True  # windows whose largest is still to be met
-            for x in self._seen(samples):
+            for x, index in zip(self._seen(samples), self.taps, strict=True):
                 here = (x == self.y[samples]) & free
+                if has_nan:  # the largest of a window that sees one
+                    here |= (x != x) & free
+                if self.padding != (0, 0):
+                    here &= inside[index]
                 free = free & ~here
-                yield gy[samples] * here
+                yield select(here, gy[samples])
 
         return self._spread(gy, share)
 

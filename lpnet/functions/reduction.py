@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..backend import get_array_module
+import numpy as np
+
+from ..backend import get_array_module, select
 from ..tensor import Array, Function, Tensor
-from .arithmetic import power, sqrt, sub
+from .arithmetic import Sqrt, power, sub
 
 Axis = int | tuple[int, ...] | None
 
 
 def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
-    axes = range(ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    axes = range(ndim) if axis is None else (axis,) if isinstance(axis, int | np.integer) else axis
+    if wrong := [a for a in axes if not -ndim <= a < ndim]:
+        raise np.exceptions.AxisError(wrong[0], ndim)
     return tuple(a % ndim for a in axes)
 
 
@@ -31,7 +35,7 @@ class Sum(Function):
 
     def _with_axes(self, gy: Array) -> Array:
         """Return `gy` with the summed axes back, of length 1."""
-        axes = _axes(self.axis, len(self.shape))
+        axes = _axes(self.axis, len(self.shape)) if self.shape else ()  # NumPy adds one number up along axis 0 too
         return gy.reshape([1 if i in axes else n for i, n in enumerate(self.shape)])
 
 
@@ -60,9 +64,16 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return mean(power(sub(x, mean(x, axis, keepdims=True)), 2), axis, keepdims)
 
 
+class Deviation(Sqrt):
+    # y = sqrt(variance), which is flat where all are equal: torch's choice at the kink
+    def backward(self, gy: Array) -> Array:
+        xp = get_array_module(gy)
+        return select(self.y != 0, gy / xp.where(self.y == 0, 1, 2 * self.y))
+
+
 def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the square root of `var`."""
-    return sqrt(var(x, axis, keepdims))
+    """Return the square root of `var`; the gradient where that is 0 is 0."""
+    return Deviation()(var(x, axis, keepdims))
 
 
 class Max(Sum):
@@ -72,12 +83,12 @@ class Max(Sum):
     def forward(self, x: Array) -> Array:
         y = self.extreme(x)
         self.shape = x.shape
-        self.chosen = x == self._with_axes(y)
+        self.chosen = (x == self._with_axes(y)) | (x != x)  # NaN is the extreme wherever there is one
         return y
 
     def backward(self, gy: Array) -> Array:
-        share = self.chosen / self.chosen.sum(axis=self.axis, keepdims=True)
-        return self._with_axes(gy) * share.astype(gy.dtype)
+        share = (1 / self.chosen.sum(axis=self.axis, keepdims=True)).astype(gy.dtype)
+        return select(self.chosen, self._with_axes(gy) * share)
 
     def extreme(self, x: Array) -> Array:
         return x.max(axis=self.axis, keepdims=self.keepdims)

@@ -33,7 +33,7 @@ class Sequential(Module):
             setattr(self, str(i), layer)
 
     def __iter__(self) -> Iterator[Module]:
-        return (layer for _, layer in self._members())
+        return (layer for _, layer in self._members() if isinstance(layer, Module))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

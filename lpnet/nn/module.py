@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+import reprlib
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableSequence, Set
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,7 +23,10 @@ class Buffer(Tensor):
 
 
 class Module:
-    """A layer or a network: attributes that are Parameters, Buffers, Modules or lists of Modules, and `forward`."""
+    """A layer or a network: attributes that are Parameters, Buffers or Modules, and `forward`.
+
+    They may be in lists, tuples and dicts at any depth. Walking a module that has them in a set raises TypeError.
+    """
 
     training = True
     precision: Precision | None = None  # set by `lower`: compute exactly, then round the output once
@@ -46,24 +50,24 @@ class Module:
 
     def _members(self) -> Iterator[tuple[str, Any]]:
         for name, value in vars(self).items():
-            if isinstance(value, list | tuple):
-                yield from ((f"{name}.{i}", v) for i, v in enumerate(value) if isinstance(v, Module))
-            elif isinstance(value, Parameter | Buffer | Module):
+            if isinstance(value, Parameter | Buffer | Module):
                 yield name, value
+            elif isinstance(value, Collection):
+                yield from _held(name, value)
 
     def named_modules(self) -> Iterator[tuple[str, Module]]:
         """Yield (name, module) for this module, named "", and all within it; a shared one comes once."""
         seen = set()
-        for name, module in self._walk(""):
+        for name, module in self._walk("", ()):
             if id(module) not in seen:
                 seen.add(id(module))
                 yield name, module
 
-    def _walk(self, prefix: str) -> Iterator[tuple[str, Module]]:
+    def _walk(self, prefix: str, above: tuple[Module, ...]) -> Iterator[tuple[str, Module]]:
         yield prefix, self
         for name, value in self._members():
-            if isinstance(value, Module):
-                yield from value._walk(f"{prefix}.{name}" if prefix else name)
+            if isinstance(value, Module) and all(value is not module for module in (*above, self)):
+                yield from value._walk(f"{prefix}.{name}" if prefix else name, (*above, self))
 
     def modules(self) -> Iterator[Module]:
         """Yield this module and all within it."""
@@ -96,6 +100,13 @@ class Module:
     def _named_state(self) -> dict[str, Tensor]:
         return {**dict(self.named_parameters()), **dict(self.named_buffers())}
 
+    def _other_names(self) -> dict[str, str]:
+        """Return for each further name of a shared parameter or buffer the one that `_named_state` has."""
+        first = {id(tensor): name for name, tensor in self._named_state().items()}
+        every = {f"{prefix}.{name}" if prefix else name: value for prefix, module in self._walk("", ())
+                 for name, value in module._members() if isinstance(value, Parameter | Buffer)}  # fmt: skip
+        return {name: first[id(tensor)] for name, tensor in every.items() if first[id(tensor)] != name}
+
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return copies of all parameters and buffers as NumPy arrays, by name."""
         return {name: np.array(t.numpy()) for name, t in self._named_state().items()}
@@ -103,11 +114,15 @@ class Module:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over parameters and buffers from `state`; nothing is changed if it does not fit.
 
-        Raises ValueError naming what is missing, unexpected or of another shape.
+        A shared one may come under any of its names. Raises ValueError naming what is missing, unexpected, of another
+        shape, or has two values for one parameter.
         """
         own = self._named_state()
-        # PyTorch counts batches in a buffer that nothing here needs.
-        state = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+        # PyTorch counts batches also where nothing here needs it.
+        state = {k: v for k, v in state.items() if k in own or not k.endswith("num_batches_tracked")}
+        for other, name in self._other_names().items():
+            if other in state and not _equal(value := state.pop(other), state.setdefault(name, value)):
+                raise ValueError(f"load_state_dict: {name!r} and {other!r} are one here, but two in the state")
         _check_state(own, state)
         for name, tensor in own.items():
             tensor.data = copy_like(state[name], tensor.data)
@@ -153,12 +168,29 @@ class Module:
         """Return what `repr` shows between the parentheses of a module without children."""
         return ""
 
+    @reprlib.recursive_repr()
     def __repr__(self) -> str:
         children = [f"({name}): {child!r}" for name, child in self._members() if isinstance(child, Module)]
         if not children:
             return f"{type(self).__name__}({self.extra_repr()})"
         body = "\n".join(children).replace("\n", "\n  ")
         return f"{type(self).__name__}(\n  {body}\n)"
+
+
+def _held(name: str, value: Any, within: tuple[int, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Yield (name, value) of the Parameters, Buffers and Modules in a container, "name.0" or "name.key" and so on."""
+    if isinstance(value, Parameter | Buffer | Module):
+        yield name, value
+    elif isinstance(value, list | tuple | Mapping) and id(value) not in within:
+        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _held(f"{name}.{key}", item, (*within, id(value)))
+    elif isinstance(value, Set | MutableSequence) and any(isinstance(v, Parameter | Buffer | Module) for v in value):
+        raise TypeError(f"Module: attribute {name!r} is a {type(value).__name__} with Parameters or Modules in it; "
+                        "use a list, tuple or dict")  # fmt: skip
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return a is b or np.array_equal(to_device(a, "cpu"), to_device(b, "cpu"))
 
 
 def _check_state(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:

@@ -1,8 +1,11 @@
 """Modules: names, order, state, modes."""
 
+import collections
+
 import numpy as np
 import pytest
 
+import lpnet as lp
 from lpnet import nn
 
 
@@ -119,3 +122,60 @@ def test_initial_weights_come_from_the_seed_and_lie_in_pytorchs_bounds():
 def test_he_initialization_has_variance_two_over_fan_out():
     w = nn.init.he_normal((64, 32, 3, 3)).numpy()
     assert abs(w.var() / (2 / (64 * 9)) - 1) < 5 * np.sqrt(2 / w.size)
+
+
+class Containers(nn.Module):
+    """Parameters and modules in every container that is walked."""
+
+    def __init__(self):
+        self.a, self.numbers = nn.Linear(2, 2), [1, 2.5, "x"]
+        self.d = {"x": nn.Linear(2, 2), 3: lp.Parameter(np.ones(1))}
+        self.ps = [lp.Parameter(np.ones(2)), None, nn.Buffer(np.ones(1))]
+        self.nested = [[nn.Linear(2, 2)], ({"y": nn.Linear(2, 2)},)]
+
+
+def test_containers_are_walked_in_definition_order():
+    """Lists, tuples and dicts at any depth give names; what is in them is counted, saved and trained."""
+    model = Containers()
+    both = [f"{name}.{kind}" for name in ("a", "d.x", "nested.0.0", "nested.1.0.y") for kind in ("weight", "bias")]
+    assert sorted(name for name, _ in model.named_parameters()) == sorted([*both, "d.3", "ps.0"])
+    assert [name for name, _ in model.named_modules()] == ["", "a", "d.x", "nested.0.0", "nested.1.0.y"]
+    assert [name for name, _ in model.named_buffers()] == ["ps.2"]
+    model.load_state_dict({name: value + 1 for name, value in model.state_dict().items()})
+    assert model.ps[0].data.tolist() == [2, 2]
+    model.numbers.append(model.numbers)
+    assert len(list(model.parameters())) == 10
+
+
+@pytest.mark.parametrize("container", [lambda x: {x}, lambda x: [{x}], lambda x: collections.deque([x])])
+@pytest.mark.parametrize("value", [nn.ReLU(), lp.Parameter(np.ones(1))])
+def test_a_container_that_is_not_walked_is_refused(container, value):
+    """Nothing is silently left out of training."""
+    model = small()
+    model.extra, model.fine = container(value), {1, 2}
+    with pytest.raises(TypeError, match=r"attribute 'extra.* list, tuple or dict"):
+        list(model.parameters())
+
+
+def test_modules_in_a_cycle_are_visited_once():
+    """A child that knows its parent neither hangs nor counts twice, in walks and in repr."""
+    model = small()
+    model.child = nn.Linear(2, 2)
+    model.child.parent = model
+    assert [name for name, _ in model.named_modules()][-1] == "child"
+    assert model.eval().child.training is False and "parent" in repr(model)
+    model.load_state_dict(model.state_dict())
+
+
+def test_a_shared_parameter_comes_under_any_of_its_names():
+    """torch saves tied weights under both names; two values for one parameter are refused."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    model[1].weight = model[0].weight
+    state = {name: value + 1 for name, value in model.state_dict().items()}
+    twice = {**state, "1.weight": state["0.weight"]}
+    other = {"1.weight" if name == "0.weight" else name: value + 1 for name, value in state.items()}
+    for given in (twice, other):
+        model.load_state_dict(given)
+        np.testing.assert_array_equal(model[1].weight.data, given["1.weight"])
+    with pytest.raises(ValueError, match=r"'0.weight' and '1.weight' are one"):
+        model.load_state_dict({**twice, "1.weight": state["0.weight"] + 1})
