@@ -7,8 +7,11 @@ is no array; the archive's checksums tell a damaged file. Arrays on the grid of 
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
+import itertools
 import json
+import math
 import os
 import zipfile
 from collections.abc import Callable, Iterator
@@ -23,6 +26,9 @@ from .formats import Encoded, Format
 from .tensor import Tensor
 
 _INDEX, _VERSION = "lpnet.json", 1
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM)  # from systems that do not synchronise folders
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)  # from those that do not lock
+_count = itertools.count()  # of temporary files: two of one name at a time must not meet
 
 
 def save(path: str | os.PathLike[str], *, packed: Format | str | None = None, **objects: Any) -> None:
@@ -31,10 +37,11 @@ def save(path: str | os.PathLike[str], *, packed: Format | str | None = None, **
     Objects are what has a `state_dict()` (models, optimizers, SWALP, streams), arrays, tensors, numbers, text, None,
     and dictionaries and lists of these. packed, a format or its name: arrays whose numbers all are numbers of it are
     stored in its codes, at a quarter of the size for 8 bits, and load as they were; the others are stored as ever.
-    Raises TypeError for anything else, OSError naming the file if the disk is full or the folder cannot be written.
+    Keys are text or numbers. Raises TypeError for anything else and for a format that cannot be read back by its name,
+    ValueError for keys that are the same as text or hold a NUL, OSError naming the file if the disk is full or the folder cannot be written.
     """
     arrays: dict[str, np.ndarray] = {}
-    tree = _flatten(objects, "", arrays, None if packed is None else formats.format(packed))
+    tree = _flatten(objects, "", arrays, None if packed is None else _readable(packed))
     index = json.dumps({"version": _VERSION, "objects": tree})
     with atomic(path) as file, zipfile.ZipFile(file, "w") as archive:
         archive.writestr(zipfile.ZipInfo(_INDEX), index)  # without a date: equal contents are equal bytes
@@ -62,7 +69,9 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
 def atomic(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary file that takes the place of `path` when the block ends, and vanishes if it fails."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if path.is_symlink():
+        path = path.resolve()  # the link stays, and what it points to is written
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{next(_count)}.tmp")
     try:
         with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
@@ -80,12 +89,83 @@ def atomic(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
 
 def _sync_folder(folder: Path) -> None:
     """Have the renaming itself survive a power failure, where the system lets folders be synchronised."""
-    if os.name == "posix":
+    if os.name != "posix":
+        return
+    try:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+
+
+class Lock:
+    """A file that one owner holds at a time; the system lets go of it when the process ends, however it does.
+
+    Raises RuntimeError if another owner, in this process or another, has it. Where the file system has no locks, no
+    one is kept out.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(self.descriptor)
+            held = os.path.samestat(os.fstat(self.descriptor), os.stat(path))  # else its last owner has deleted it
+        except OSError as error:
+            os.close(self.descriptor)
+            if error.errno not in (errno.EAGAIN, errno.EACCES, errno.ENOENT):
+                raise
+            held = False
+        else:
+            if not held:
+                os.close(self.descriptor)
+        if not held:
+            raise RuntimeError(f"{path.parent}: another run is at work in this folder; wait, or choose another one")
+
+    def release(self) -> None:
+        """Let go of the file, and delete it."""
+        if os.name == "posix":  # first: whoever opened it meanwhile finds that it is no longer there
+            self.path.unlink(missing_ok=True)
+        os.close(self.descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Lock an open file, or raise OSError if it is locked."""
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+
+
+def _readable(packed: Format | str) -> Format:
+    """Return the format; raises TypeError if its name does not lead back to it."""
+    fmt = formats.format(packed)
+    with contextlib.suppress(ValueError, TypeError):
+        if formats.format(str(fmt)) == fmt:
+            return fmt
+    raise TypeError(f"save: packed={fmt!s} cannot be read back by that name; save without packed")
+
+
+def _keys(value: dict[Any, Any], name: str) -> list[str]:
+    """Return the keys as text; raises TypeError or ValueError for those that would not come back apart."""
+    if wrong := [k for k in value if not isinstance(k, str | int | float)]:
+        raise TypeError(f"save: {name} has the key {wrong[0]!r}; keys must be text or numbers")
+    keys = [str(k) for k in value]
+    if wrong := [k for k in keys if "\0" in k or keys.count(k) > 1]:
+        raise ValueError(f"save: {name} has the key {wrong[0]!r}, which holds a NUL or is there twice as text")
+    return keys
 
 
 def _flatten(value: Any, name: str, arrays: dict[str, np.ndarray], fmt: Format | None) -> Any:
@@ -94,7 +174,8 @@ def _flatten(value: Any, name: str, arrays: dict[str, np.ndarray], fmt: Format |
     value = value.data if isinstance(value, Tensor) else value
     value = to_device(value, "cpu") if device_of(value) != "cpu" else value
     if isinstance(value, dict):
-        return {"dict": {str(k): _flatten(v, f"{name}/{k}" if name else str(k), arrays, fmt) for k, v in value.items()}}
+        items = zip(_keys(value, name or "save's objects"), value.values(), strict=True)
+        return {"dict": {k: _flatten(v, f"{name}/{k}" if name else k, arrays, fmt) for k, v in items}}
     if isinstance(value, list | tuple):
         return [_flatten(v, f"{name}/{i}", arrays, fmt) for i, v in enumerate(value)]
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
@@ -134,19 +215,56 @@ def _unflatten(value: Any, read: Callable[[str], np.ndarray]) -> Any:
     if "codes" in value:
         codes, scales = read(f"{value['codes']}.codes"), read(f"{value['codes']}.scales")
         dtype, shape = np.dtype(value["dtype"]), tuple(value["shape"])
-        return Encoded(formats.format(value["format"]), shape, dtype, codes, scales).decode()
+        encoded = Encoded(formats.format(value["format"]), shape, dtype, codes, scales)
+        _check_packed(encoded, value["codes"])
+        return encoded.decode()
     return {k: _unflatten(v, read) for k, v in value["dict"].items()}
+
+
+def _check_packed(encoded: Encoded, name: str) -> None:
+    """Raise ValueError unless there are as many codes as numbers and as blocks, before room is made for these."""
+    fmt, shape = encoded.format, encoded.shape
+    widths = {"codes": encoded.size * getattr(fmt, "element", fmt).bits, "scales": 0}  # bits
+    if hasattr(fmt, "block_shape"):
+        widths["scales"] = math.prod(fmt.block_shape(shape)) * fmt.scale.bits + 32 * bool(fmt.tensor)
+    for kind, bits in widths.items():
+        array = getattr(encoded, kind)
+        if min(shape, default=0) < 0 or array.dtype != np.uint8 or array.shape != (-(-bits // 8),):
+            raise ValueError(f"{name}: {array.nbytes} bytes of {kind} are not those of {shape} numbers in {fmt}")
 
 
 def _read(file: IO[bytes]) -> tuple[Any, Any]:
     """Return the file's version and, where it is ours, the objects."""
+    size = file.seek(0, os.SEEK_END)
     with zipfile.ZipFile(file) as archive:
+        _check_sizes(archive, size)
         index = json.loads(archive.read(_INDEX))
         if index["version"] != _VERSION:
             return index["version"], None
-        return _VERSION, _unflatten(index["objects"], lambda name: _read_array(archive, name))
+        unread = {info.filename for info in archive.infolist()}
+        objects = _unflatten(index["objects"], lambda name: _read_array(archive, name, unread))
+        if not isinstance(objects, dict):
+            raise ValueError("it holds no dictionary")
+        return _VERSION, objects
 
 
-def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+def _check_sizes(archive: zipfile.ZipFile, size: int) -> None:
+    """Raise ValueError unless the entries lie there as they are, and all of them fit into the file."""
+    entries = archive.infolist()
+    if any(e.compress_type != zipfile.ZIP_STORED or e.file_size != e.compress_size for e in entries):
+        raise ValueError("an entry is compressed")
+    if sum(e.file_size for e in entries) > size:
+        raise ValueError("the entries claim more bytes than the file has")
+
+
+def _read_array(archive: zipfile.ZipFile, name: str, unread: set[str]) -> np.ndarray:
+    unread.remove(f"{name}.npy")  # KeyError: read twice, which could fill the memory from a small file
     content = archive.read(f"{name}.npy")  # whole, so that its checksum is compared before anything is believed
-    return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    file = io.BytesIO(content)
+    major, _ = np.lib.format.read_magic(file)
+    header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+    shape, _, dtype = header(file)
+    if math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+        raise ValueError(f"{name}: its header says {shape} of {dtype}, but there are other bytes")
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)

@@ -6,11 +6,17 @@ the next step depends on, and all random choices are functions of the position t
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import math
 import os
+import re
+import signal
+import sys
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +25,27 @@ import numpy as np
 from . import functions as F
 from . import random
 from .backend import device_of, enough_memory, get_array_module, one_blas_thread, to_device
-from .checkpoint import atomic, load, save
+from .checkpoint import Lock, atomic, load, save
 from .data import DataLoader
 from .nn import Module, module
 from .optim import SWALP, LossScaler, Optimizer, update_bn
 from .optim.schedules import Schedule
-from .precision import Precision, use
+from .precision import Precision, PrecisionLike, as_precision, use
 from .tensor import Tensor, no_grad
 
 Loss = Callable[[Tensor, Any], Tensor]
 Row = dict[str, Any]
 LOOK = 50  # steps from one look at what a GPU has computed to the next
+ADVICE = "try a lower learning rate, or a LossScaler where a format has a short range"
+ABSURD = 1e3  # a mean loss of that many times the first step's, or 1, is a run that diverges
 
 
 def evaluate(model: Module, loader: Iterable[tuple[Any, Any]], loss: Loss = F.cross_entropy) -> dict[str, float]:
     """Return {"loss", "error"} of a model in evaluation mode: mean loss, and per cent of labels it gets wrong.
 
     Activations are rounded where `lower` marked the model. Nothing is drawn from a training stream and the modes are
-    left as they were. Without integer labels there is no "error". Raises ValueError for an empty loader.
+    left as they were. There is an "error" where the model gives (N, K > 1) and y is integer (N,). Raises ValueError for
+    an empty loader.
     """
     modes = [(m, m.training) for m in model.modules()]
     tally, device = _Tally(), model.device
@@ -70,7 +79,8 @@ class _Tally:
     def add(self, logits: Tensor, loss: Tensor, labels: Any) -> None:
         self.seen += len(labels)
         self.loss = self.loss + loss.data.astype(np.float64) * len(labels)
-        self.classified = labels.dtype.kind in "iu"
+        one_label_each = labels.dtype.kind in "iu" and labels.ndim == 1 and logits.shape[:1] == labels.shape
+        self.classified = one_label_each and logits.ndim == 2 and logits.shape[1] > 1
         if self.classified:
             self.wrong = self.wrong + (logits.data.argmax(axis=1) != labels).sum()
 
@@ -97,8 +107,8 @@ class _Tally:
 
 def fit(
     model: Module,
-    train: DataLoader,
-    test: DataLoader | None = None,
+    train: Iterable[tuple[Any, Any]],
+    test: Iterable[tuple[Any, Any]] | None = None,
     *,
     epochs: int,
     optimizer: Optimizer,
@@ -106,7 +116,7 @@ def fit(
     schedule: Schedule | None = None,
     swalp: SWALP | None = None,
     scaler: LossScaler | None = None,
-    precision: Precision | None = None,
+    precision: PrecisionLike = None,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     config: dict[str, Any] | None = None,
@@ -118,14 +128,16 @@ def fit(
 
     Parameters
     ----------
-    train, test: loaders of (x, y) batches; the test set is only measured on.
+    train, test: loaders of (x, y) batches, such as a DataLoader; the test set is only measured on. One without a
+        `state_dict` has to give the same batches each time if a run is to be resumed exactly.
     epochs: how many passes over `train`.
     optimizer: holds the model's parameters; `schedule`, a function from the epoch to the learning rate, drives it.
     swalp: the running average; once it has a rate of its own and has started, the schedule no longer counts.
     scaler: scales the loss up before the backward pass and the gradients down after it, for formats of short range.
     precision: rounds every operation; None leaves it to the layers that `nn.lower` marked.
     out: the run folder: config.json, log.jsonl, checkpoint.npz, model.npz, averaged.npz, curves.png. None: no files.
-    resume: go on from the folder's checkpoint, if there is one.
+        Whatever stops the run (Ctrl-C, SIGTERM, an exception) writes a checkpoint of the last whole step first.
+    resume: go on with the run in the folder, from its checkpoint if there is one yet.
     config: what to write to config.json; a folder with another configuration is refused.
     evaluate_every: epochs between measurements on the test set; the last epoch is always measured.
     checkpoint_every: seconds between checkpoints; one is also written at the end.
@@ -134,22 +146,38 @@ def fit(
     Raises
     ------
     FloatingPointError: the loss or a weight is no longer finite; says at which step, and in which layer it first
-        happened; on a GPU, which is not waited for, up to 50 steps later. The folder keeps its last checkpoint, which
-        is good.
-    ValueError: the folder holds another run, or its checkpoint does not fit.
+        happened; on a GPU, which is not waited for, up to 50 steps later. Also for a test loss that is not finite, and
+        for an epoch whose mean loss is over 1000 times the first step's. The folder keeps its last checkpoint.
+    ValueError: the folder holds another run, or one with other settings; its checkpoint does not fit; the optimizer
+        holds none of the model's parameters.
+    FileNotFoundError: the run to be resumed is not there.
+    RuntimeError: another `fit`, in this process or another, is at work in the folder.
     """
     if not checkpoint_every >= 0:
         raise ValueError(f"fit: checkpoint_every must be at least 0 seconds, got {checkpoint_every}")
     run = _Run(model, train, test, epochs, optimizer, loss, schedule, swalp, scaler, precision, evaluate_every)
-    folder = _Folder(out, config, resume) if out is not None else None
-    if folder is not None:
+    if out is None:
+        _train(run, None, checkpoint_every, progress)
+        return run.log
+    with _Folder(out, config, resume) as folder:
         folder.restore(run)
-    with _Progress(epochs * len(train), run.step, progress) as bar, one_blas_thread():
-        while run.epoch < epochs:
-            _epoch(run, folder, checkpoint_every, bar)
-    if folder is not None:
+        with folder.saves_when_stopped(run):
+            _train(run, folder, checkpoint_every, progress)
         folder.finish(run)
     return run.log
+
+
+def _train(run: _Run, folder: _Folder | None, checkpoint_every: float,
+           progress: bool | Callable[[Row], None]) -> None:  # fmt: skip
+    """Train from wherever the run stands to its end."""
+    try:
+        total = run.epochs * len(run.train)
+    except TypeError:  # a loader that does not know
+        total = None
+    run.warn_of_idle_average(total)
+    with _Progress(total, run.step, progress) as bar, one_blas_thread():
+        while run.epoch < run.epochs:
+            _epoch(run, folder, checkpoint_every, bar)
 
 
 def _epoch(run: _Run, folder: _Folder | None, checkpoint_every: float, bar: _Progress) -> None:
@@ -163,6 +191,7 @@ def _epoch(run: _Run, folder: _Folder | None, checkpoint_every: float, bar: _Pro
             folder.checkpoint(run)
     run.look()
     row = run.end_epoch()
+    run.keep()
     bar.line(row)
     if folder is not None:
         folder.write_log(run)
@@ -171,24 +200,32 @@ def _epoch(run: _Run, folder: _Folder | None, checkpoint_every: float, bar: _Pro
 class _Run:
     """The state of a training run, and its steps."""
 
-    def __init__(self, model: Module, train: DataLoader, test: DataLoader | None, epochs: int, optimizer: Optimizer,
+    def __init__(self, model: Module, train: Any, test: Any, epochs: int, optimizer: Optimizer,
                  loss: Loss, schedule: Schedule | None, swalp: SWALP | None, scaler: LossScaler | None,
-                 precision: Precision | None, evaluate_every: int) -> None:  # fmt: skip
+                 precision: PrecisionLike, evaluate_every: int) -> None:  # fmt: skip
         if epochs < 1 or evaluate_every < 1:
             raise ValueError(f"fit: epochs and evaluate_every must be at least 1, got {epochs} and {evaluate_every}")
-        self.model, self.train, self.test, self.epochs = model, train, test, epochs
+        _check_parts(model, train, optimizer, swalp)
+        self.model, self.test, self.epochs = model, test, epochs
+        self.train = train if hasattr(train, "load_state_dict") else _Batches(train)
+        if isinstance(train, DataLoader) and not train._resume:
+            train.batch = 0  # of a loop that was left: the next one starts its epoch anew
         self.optimizer, self.loss, self.schedule, self.swalp = optimizer, loss, schedule, swalp
-        self.scaler, self.precision, self.evaluate_every = scaler, precision, evaluate_every
+        self.scaler, self.precision, self.evaluate_every = scaler, as_precision(precision), evaluate_every
         self.epoch = self.step = 0
         self.lr = optimizer.lr  # of the last step: SWALP may already have switched the optimizer's
         self.tally, self.log = _Tally(), []
         self.last_loss = math.nan  # the last one that was read
         self.unread: Any = None  # on a GPU, the loss and the inputs of the last step
+        self.first_loss: float | None = None  # of the first step: what a loss that diverges is held against
+        self.rates: list[float] = []  # of each epoch, as the schedule said: another schedule is found by them
+        self.keep()
 
     def begin_epoch(self) -> None:
         averaging = self.swalp is not None and self.swalp.lr is not None and self.swalp.t >= self.swalp.start
         if self.schedule is not None and not averaging:
             self.optimizer.lr = self.schedule(self.epoch)
+            self.rates[self.epoch :] = [float(self.optimizer.lr)]
 
     @np.errstate(all="ignore")  # numbers that are not finite are looked for, and reported with their place
     def train_step(self, x: Any, y: Any) -> None:
@@ -210,19 +247,36 @@ class _Run:
         self.optimizer.zero_grad()
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()
         self.lr = self.optimizer.lr
-        if self.scaler is None:
-            self.optimizer.step()
-        else:
-            self.scaler.step(self.optimizer)
+        taken = self._update()
         if on_host:
             self._check_weights()
-        if self.swalp is not None:
+        if self.swalp is not None and taken:  # a step that the scaler skipped changed no weight
             self.swalp.step()
         self.tally.add(logits, loss, y)
         self.step += 1
         self.unread = None if on_host else (loss.data, x)
+        if self.first_loss is None:
+            self.first_loss = float(loss.data)
         if self.step % LOOK == 0:
             self.look()
+        self.keep()
+
+    def _update(self) -> bool:
+        """Step the optimizer; return whether it moved."""
+        if self.scaler is None:
+            self.optimizer.step()
+            return True
+        return self.scaler.step(self.optimizer) is not False
+
+    def keep(self) -> None:
+        """Remember this moment, between two steps, for a stop in the midst of the next."""
+        self.moment = _Moment(self)
+
+    def finite(self) -> bool:
+        """Return whether the loss and the weights are: only such a state is worth a checkpoint."""
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        arrays = [t.data for t in tensors if t.data.dtype.kind == "f"]
+        return self.tally.finite() and all(bool(get_array_module(a).isfinite(a).all()) for a in arrays)
 
     def _check_loss(self, loss: Tensor, x: Any, sites: list[int]) -> None:
         self.last_loss = float(loss.data)
@@ -254,6 +308,7 @@ class _Run:
             raise FloatingPointError(self._where(str(error), x)) from error
 
     def end_epoch(self) -> Row:
+        self._check_absurd(self.tally.result()["loss"])
         self.epoch += 1
         row: Row = {"epoch": self.epoch, "step": self.step, "lr": self.lr}
         row |= {f"train_{k}": v for k, v in self.tally.result().items()}
@@ -262,14 +317,32 @@ class _Run:
                 row |= {f"test_{k}": v for k, v in evaluate(self.model, self.test, self.loss).items()}
             if self.swalp is not None and self.swalp.n_averaged:
                 row |= {f"swalp_{k}": v for k, v in evaluate(self.averaged(), self.test, self.loss).items()}
+        for key in ("test_loss", "swalp_loss"):
+            if not math.isfinite(row.get(key, 0.0)):
+                raise FloatingPointError(f"training stopped after epoch {self.epoch}: {key} is {row[key]}; {ADVICE}")
         self.tally = _Tally()
         self.log.append(row)
         return row
 
+    def _check_absurd(self, mean: float) -> None:
+        if mean > ABSURD * max(abs(self.first_loss or 0.0), 1.0):
+            raise FloatingPointError(
+                f"training stopped at step {self.step} (epoch {self.epoch + 1}): it diverges, the mean loss of the "
+                f"epoch is {mean:.3g}, that of the first step was {self.first_loss:.3g}; {ADVICE}")  # fmt: skip
+
+    def warn_of_idle_average(self, steps: int | None) -> None:
+        """Say so where the run will have ended before the first average."""
+        if self.swalp is not None and steps is not None and not self.swalp.n_averaged:
+            first, last = self.swalp.start + self.swalp.cycle, self.swalp.t + steps - self.step
+            if last < first:
+                _say(f"fit: SWALP averages after step {first} for the first time, but the run ends at step {last}")
+
     def averaged(self) -> Module:
         """Return the averaged model with its BatchNorm statistics estimated anew, without augmentation."""
-        averaged = self.swalp.averaged
-        update_bn(averaged, DataLoader(self.train.dataset, self.train.batch_size, drop_last=self.train.drop_last))
+        averaged, train = self.swalp.averaged, self.train
+        if isinstance(train, DataLoader):
+            train = DataLoader(train.dataset, train.batch_size, drop_last=train.drop_last)
+        update_bn(averaged, train.loader if isinstance(train, _Batches) else train)
         return averaged
 
     def _check_weights(self) -> None:
@@ -280,7 +353,7 @@ class _Run:
     def _where(self, problem: str, x: Any, step: int | None = None) -> str:
         place = first_nonfinite(self.model, x, self.precision) or "only the loss itself"
         return (f"training stopped at step {step or self.step + 1} (epoch {self.epoch + 1}): {problem}; "
-                f"the first numbers that are not finite: {place}")  # fmt: skip
+                f"the first numbers that are not finite: {place}; {ADVICE}")  # fmt: skip
 
     def _streams(self) -> list[random.Stream]:
         return [random.default, *self._held_streams().values()]
@@ -300,24 +373,142 @@ class _Run:
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next step depends on."""
         return {"epoch": self.epoch, "step": self.step, "lr": self.lr, "log": self.log, **self._parts(),
-                "streams": self._held_streams()}  # fmt: skip
+                "streams": self._held_streams(), "first_loss": self.first_loss, "rates": self.rates,
+                "settings": self._settings()}  # fmt: skip
 
     def _parts(self) -> dict[str, Any]:
         """Return what has a state of its own."""
         return {"tally": self.tally, "model": self.model, "optimizer": self.optimizer, "swalp": self.swalp,
                 "scaler": self.scaler, "loader": self.train, "stream": random.default}  # fmt: skip
 
+    def _settings(self) -> dict[str, Any]:
+        """Return what shapes the next step and is no state, as it is read from a checkpoint."""
+        layers = {name or "model": m.precision for name, m in self.model.named_modules() if m.precision is not None}
+        optimizer, swalp = self.optimizer, self.swalp
+        settings = {
+            "train": _chosen(self.train, "batch_size", "shuffle", "drop_last", samples="_samples"),
+            "optimizer": {"kind": type(optimizer).__name__, "precision": _named(optimizer.precision),
+                          **_chosen(optimizer, "momentum", "nesterov", "betas", "eps", "weight_decay")},
+            "swalp": {**_chosen(swalp, "start", "cycle", "lr"), "average": _named(getattr(swalp, "round", None))},
+            "scaler": _chosen(self.scaler, "growth_interval"),
+            "fit": {"precision": _named(self.precision)},
+            "lower": {name: _named(p) for name, p in layers.items()},
+        }  # fmt: skip
+        return json.loads(json.dumps(settings, default=float))
+
+    def _check_settings(self, state: dict[str, Any]) -> None:
+        """Raise ValueError naming the first setting that differs; one that the checkpoint does not know passes."""
+        own = self._settings()
+        for part, old in state.get("settings", {}).items():
+            for key, was in old.items():
+                if (now := own.get(part, {}).get(key, was)) != was:
+                    raise ValueError(f"it was made with {key}={was!r} ({part}), not {now!r}: "
+                                     "resume with the same settings, or choose another folder")  # fmt: skip
+        for epoch, was in enumerate(state.get("rates", [])):
+            now = None if self.schedule is None else float(self.schedule(epoch))
+            if now != was:
+                raise ValueError(f"it was made with a schedule that gives {was!r} in epoch {epoch}, not {now!r}: "
+                                 "resume with the same schedule, or choose another folder")  # fmt: skip
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         parts = self._parts()
-        other = any((state[name] is None) != (part is None) for name, part in parts.items())
-        if other or state["streams"].keys() != self._held_streams().keys():
-            raise ValueError("the checkpoint was written by a run with other settings")
+        other = [name for name, part in parts.items() if (state[name] is None) != (part is None)]
+        if state["streams"].keys() != self._held_streams().keys():
+            other.append("streams of the quantizers")
+        if other:
+            raise ValueError(f"the checkpoint was written by a run with other settings: {other[0]}")
+        self._check_settings(state)
+        self.first_loss, self.rates = state.get("first_loss"), state.get("rates", [])
         self.epoch, self.step, self.lr, self.log = state["epoch"], state["step"], state["lr"], state["log"]
         for name, part in parts.items():
             if part is not None:
                 part.load_state_dict(state[name])
         for name, stream in self._held_streams().items():
             stream.load_state_dict(state["streams"][name])
+        self.keep()
+
+
+def _check_parts(model: Module, train: Any, optimizer: Optimizer, swalp: SWALP | None) -> None:
+    """Raise ValueError for parts that do not belong together, TypeError for what cannot be gone through twice."""
+    if not hasattr(train, "__iter__") or iter(train) is train:
+        raise TypeError(f"fit: train must be a loader that starts anew each epoch, got a {type(train).__name__}")
+    own = {id(p) for p in model.parameters()}
+    if own.isdisjoint(map(id, optimizer.params)):
+        raise ValueError("fit: the optimizer holds none of the model's parameters; make it from model.parameters()")
+    if swalp is not None and own.isdisjoint(map(id, swalp.model.parameters())):
+        raise ValueError("fit: swalp averages another model; make it from the one that is trained")
+
+
+def _chosen(owner: Any, *names: str, **renamed: str) -> dict[str, Any]:
+    """Return those attributes that the object has."""
+    names = {**{name: name for name in names}, **renamed}
+    return {key: getattr(owner, name) for key, name in names.items() if hasattr(owner, name)}
+
+
+def _named(value: Any) -> str:
+    """Return the text of a precision or a quantizer: the same in every process."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", str(value))
+
+
+class _Batches:
+    """A loader without a position of its own, with one: the batches of this epoch that were handed out."""
+
+    def __init__(self, loader: Iterable[tuple[Any, Any]]) -> None:
+        self.loader, self.batch, self._skip = loader, 0, 0
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        self.batch, self._skip = self._skip, 0
+        for batch in itertools.islice(self.loader, self.batch, None):
+            self.batch += 1
+            yield batch
+        self.batch = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {"batch": self.batch}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._skip = self.batch = int(state["batch"])
+
+
+class _Moment:
+    """A run between two steps, by reference: a step puts new arrays in the place of old ones."""
+
+    def __init__(self, run: _Run) -> None:
+        self.tensors = [(t, t.data) for t in (*run.model.parameters(), *run.model.buffers())]
+        owners = [run.tally, *_holders(run.optimizer), *_holders(run.swalp), *_holders(run.scaler)]
+        self.owners = [(owner, _copied(vars(owner))) for owner in owners]
+        self.positions = [(s, s.state_dict()) for s in (*run._streams(), run.train)]
+        self.own = {name: getattr(run, name) for name in ("epoch", "step", "lr", "tally", "first_loss")}
+        self.log, self.rates = list(run.log), list(run.rates)
+
+    def restore(self, run: _Run) -> None:
+        """Bring the run back to this moment."""
+        for tensor, data in self.tensors:
+            tensor.data = data
+        for owner, state in self.owners:
+            vars(owner).update(_copied(state))
+        for owner, state in self.positions:
+            owner.load_state_dict(state)
+        vars(run).update(self.own, log=self.log, rates=self.rates, unread=None)
+
+
+def _holders(owner: Any) -> Iterator[Any]:
+    """Yield the object, if there is one, and averages that it keeps in dictionaries or lists."""
+    if owner is not None:
+        yield owner
+        for value in vars(owner).values():
+            inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+            yield from (v for v in inner if isinstance(v, SWALP))
+
+
+def _copied(value: Any) -> Any:
+    """Return nested dictionaries and lists anew, with the same things in them."""
+    if isinstance(value, dict):
+        return {k: _copied(v) for k, v in value.items()}
+    return [_copied(v) for v in value] if isinstance(value, list) else value
 
 
 def first_nonfinite(model: Module, x: Any = None, precision: Precision | None = None) -> str | None:
@@ -349,15 +540,50 @@ class _Folder:
     """The files of a run."""
 
     def __init__(self, path: str | os.PathLike[str], config: dict[str, Any] | None, resume: bool) -> None:
-        self.path, self.saved = Path(path), time.monotonic()
+        self.path, self.saved = Path(path).expanduser(), time.monotonic()
+        if resume and not self._holds_a_run():
+            raise FileNotFoundError(f"{self.path} holds no run to resume: start one there without resume")
         self.path.mkdir(parents=True, exist_ok=True)
-        config = json.loads(json.dumps(config or {}))  # as it will be read again
-        if any((self.path / name).exists() for name in ("config.json", "checkpoint.npz")):
+        self.lock = Lock(self.path / ".lock")
+        try:
+            self._begin(json.loads(json.dumps(config or {})), resume)  # as it will be read again
+        except BaseException:
+            self.lock.release()
+            raise
+
+    def __enter__(self) -> _Folder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+    def _holds_a_run(self) -> bool:
+        return any((self.path / name).exists() for name in ("config.json", "checkpoint.npz"))
+
+    def _begin(self, config: dict[str, Any], resume: bool) -> None:
+        if self._holds_a_run():
             self._check_config(config, resume)
         for left in self.path.glob(".*.[0-9]*.tmp"):  # by a process that was killed while it wrote
-            left.unlink()
+            if f".{os.getpid()}." not in left.name:
+                left.unlink(missing_ok=True)
         with atomic(self.path / "config.json", "w") as file:
             json.dump(config, file, indent=2)
+
+    @contextlib.contextmanager
+    def saves_when_stopped(self, run: _Run) -> Iterator[None]:
+        """Write a checkpoint of the last whole step when the block is left by an exception, Ctrl-C or SIGTERM."""
+        try:
+            with _sigterm_raises():
+                yield
+        except FloatingPointError:
+            raise  # a state of numbers that are not finite, or absurd, must not replace a good one
+        except BaseException:
+            with contextlib.suppress(Exception):  # what stopped the run is what is to be told
+                run.moment.restore(run)
+                if run.finite():
+                    self.checkpoint(run)
+                    self.write_log(run)
+            raise
 
     def _check_config(self, config: dict[str, Any], resume: bool) -> None:
         """Raise ValueError unless the run that the folder holds is to be resumed and has this configuration."""
@@ -382,7 +608,7 @@ class _Folder:
 
     def write_log(self, run: _Run) -> None:
         with atomic(self.path / "log.jsonl", "w") as file:
-            file.writelines(json.dumps(row) + "\n" for row in run.log)
+            file.writelines(json.dumps(_as_json(row), allow_nan=False) + "\n" for row in run.log)
 
     def checkpoint(self, run: _Run) -> None:
         save(self.path / "checkpoint.npz", run=run)
@@ -395,7 +621,47 @@ class _Folder:
         save(self.path / "model.npz", packed=fmt, model=run.model)
         if run.swalp is not None and run.swalp.n_averaged:
             save(self.path / "averaged.npz", model=run.averaged())
-        plot_curves(run.log, self.path / "curves.png")
+        with _decoration("curves.png"):
+            plot_curves(run.log, self.path / "curves.png")
+
+
+@contextlib.contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Have SIGTERM end the block with SystemExit, unless the program sees to it itself."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def stop(number: int, _: Any) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _as_json(row: Row) -> Row:
+    """Return the row with None for what JSON cannot say."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+
+
+@contextlib.contextmanager
+def _decoration(what: str) -> Iterator[None]:
+    """Have an exception in what only decorates the work said in a line, and the work go on."""
+    try:
+        yield
+    except Exception as error:
+        _say(f"fit: no {what}: {' '.join(str(error).split()) or type(error).__name__}")
+
+
+def _say(line: str) -> None:
+    """Print a line to stderr, if there is one."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            print(line, file=sys.stderr)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -440,16 +706,21 @@ def plot_curves(log: list[Row], path: str | os.PathLike[str]) -> None:
 class _Progress:
     """A bar over all steps and a line an epoch, with tqdm where it is installed."""
 
-    def __init__(self, total: int, done: int, progress: bool | Callable[[Row], None]) -> None:
+    def __init__(self, total: int | None, done: int, progress: bool | Callable[[Row], None]) -> None:
         self.report, self.bar = progress if callable(progress) else None, None
         if progress is True:
-            self.report = lambda row: print(format_row(row))
-            try:
-                from tqdm import tqdm
-            except ImportError:
-                return
-            self.bar = tqdm(total=total, initial=done, unit="step", ncols=79, leave=False)
-            self.report = lambda row: self.bar.write(format_row(row))
+            self.report = self._print
+            with contextlib.suppress(ImportError), _decoration("progress bar"):
+                if sys.stderr is not None and sys.stderr.isatty():
+                    from tqdm import tqdm
+
+                    self.bar = tqdm(total=total, initial=done, unit="step", ncols=79, leave=False)
+
+    def _print(self, row: Row) -> None:
+        if self.bar is not None:
+            self.bar.write(format_row(row))
+        elif sys.stdout is not None:
+            print(format_row(row), flush=True)
 
     def __enter__(self) -> _Progress:
         return self

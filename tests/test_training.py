@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -99,11 +100,78 @@ def test_a_run_interrupted_anywhere_and_resumed_ends_with_the_same_bytes(uninter
 
 def test_a_run_interrupted_again_and_again_ends_with_the_same_bytes(uninterrupted, tmp_path):
     # Each attempt gets a few batches further: killed before the first checkpoint, mid-epoch, and at epochs' ends.
-    for kill_at in (0, 2, 2, 2, 2, 3, 3, 1):
+    for i, kill_at in enumerate((0, 2, 2, 2, 2, 3, 3, 1)):
         with pytest.raises(Killed):
-            lp.fit(**parts(kill_at), out=tmp_path, resume=True, checkpoint_every=0)
+            lp.fit(**parts(kill_at), out=tmp_path, resume=i > 0, checkpoint_every=0)
     lp.fit(**parts(), out=tmp_path, resume=True)
     assert contents(tmp_path) == uninterrupted[False]
+
+
+class Stopping:
+    """Raises at the call of that number of what it stands in for, after `done` if that is given."""
+
+    def __init__(self, real, call, error, done=False):
+        self.real, self.calls, self.error, self.done = real, iter(range(call + 1)), error, done
+        self.last = call
+
+    def __call__(self, *arguments):
+        at = next(self.calls, None)
+        if at != self.last:
+            return self.real(*arguments)
+        if self.done:
+            self.real(*arguments)
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143), Killed(), MemoryError()])
+@pytest.mark.parametrize("place", ["forward", "backward", "update", "optimizer", "swalp", "callback", "evaluate"])
+def test_whatever_stops_a_run_writes_the_last_whole_step_first(uninterrupted, tmp_path, monkeypatch, place, error):
+    """A stop in the midst of a step, with half of it done, resumes to the same bytes."""
+    run = parts()
+    if place == "forward":
+        run["loss"] = Stopping(lp.functions.cross_entropy, 7, error, done=True)
+    elif place == "backward":
+        run["scaler"] = None
+        monkeypatch.setattr(run["optimizer"], "zero_grad", Stopping(run["optimizer"].zero_grad, 9, error))
+    elif place == "update":
+        monkeypatch.setattr(run["optimizer"], "update", Stopping(run["optimizer"].update, 40, error))
+    elif place == "optimizer":
+        monkeypatch.setattr(run["optimizer"], "step", Stopping(run["optimizer"].step, 9, error, done=True))
+    elif place == "swalp":
+        monkeypatch.setattr(run["swalp"], "step", Stopping(run["swalp"].step, 8, error, done=True))
+    elif place == "callback":
+        run["progress"] = Stopping(lambda row: None, 2, error)
+    else:
+        run["test"] = DataLoader(TEST, 32, transform=Stopping(lambda x, rng: x, 5, error))
+    with pytest.raises(type(error)):
+        lp.fit(**run, out=tmp_path, checkpoint_every=1e9)
+    assert lp.load(tmp_path / "checkpoint.npz")["run"]["step"] > 0 and not (tmp_path / ".lock").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(training, "plot_curves", lambda log, path: None)
+    lp.fit(**parts(), out=tmp_path, resume=True)
+    assert contents(tmp_path) == uninterrupted[False]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_sigterm_is_such_a_stop_and_its_handler_is_put_back(uninterrupted, tmp_path):
+    def stop(row):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as stopped:
+        lp.fit(**parts(progress=stop), out=tmp_path, checkpoint_every=1e9)
+    assert stopped.value.code == 143 and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    lp.fit(**parts(), out=tmp_path, resume=True)
+    assert contents(tmp_path) == uninterrupted[False]
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_resuming_where_there_is_no_run_is_refused_and_makes_nothing(tmp_path, made):
+    folder = tmp_path / "none"
+    if made:
+        folder.mkdir()
+    with pytest.raises(FileNotFoundError, match="none holds no run to resume"):
+        lp.fit(**parts(), out=folder, resume=True)
+    assert folder.exists() == made and (not made or not contents(folder))
 
 
 def test_what_a_kill_leaves_behind_is_cleared_away(uninterrupted, tmp_path):

@@ -66,8 +66,9 @@ class Training:
             self.here.tick(1)
 
         out = self.here.folder / phase if self.s.get("checkpoints") else None
+        begun = out is not None and (out / "config.json").exists()
         fit(self.model, self.loader, epochs=epochs, optimizer=self.optimizer, scaler=self.scaler, out=out,
-            resume=True, config=self.s, progress=tick, **more)  # fmt: skip
+            resume=begun, config=self.s, progress=tick, **more)  # fmt: skip
 
     def _averages(self) -> dict[str, tuple[int, Quantizer | None]]:
         return {name: (cycle or len(self.loader), None if fmt is None else Quantizer(fmt, rounding, random.Stream(i)))
