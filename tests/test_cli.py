@@ -1,10 +1,12 @@
 """The command line: help, runs from end to end, and one clear line for each mistake."""
 
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -248,7 +250,44 @@ def test_the_module_runs_as_a_program():
     assert done.returncode == 2 and done.stderr.startswith("lpnet: error: ") and done.stderr.count("\n") == 1
 
 
-@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
-def test_a_reader_that_goes_away_is_no_error():
-    done = subprocess.run(f"{sys.executable} -m lpnet formats | true", shell=True, capture_output=True, text=True)
-    assert done.stderr == ""
+def shell(command):
+    """Run a line of bash with buffered output, in which `lpnet` is the one under test."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    environment["PYTHONPATH"] = os.path.dirname(os.path.dirname(lp.__file__))
+    line = f'lpnet() {{ "{sys.executable}" -m lpnet "$@"; }}; {command}'
+    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment)
+
+
+posix = pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+
+
+@posix
+@pytest.mark.parametrize("command", ["formats", "reproduce", "--version", "train --help"])
+def test_a_reader_that_goes_away_is_no_error(command):
+    """Exit code 1 where the pipe was closed in time, and in any case nothing from Python about it."""
+    done = shell(f"lpnet {command} | true; echo ${{PIPESTATUS[0]}}")
+    assert done.stderr == "" and done.stdout.strip() == "1"
+
+
+@posix
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_output_that_finds_no_room_is_one_clear_line():
+    done = shell("lpnet formats > /dev/full; echo $?")
+    assert done.stdout.strip() == "2" and done.stderr == "lpnet: error: No space left on device\n"
+
+
+@posix
+def test_an_epochs_line_is_in_a_log_when_the_epoch_ends(nowhere):
+    """A run that is killed has told of every epoch but, perhaps, the last."""
+    shell(f"timeout -s KILL 6 '{sys.executable}' -m lpnet train --model logistic_regression --epochs 100000 --out run "
+          "--device cpu > log 2> /dev/null")  # fmt: skip
+    told = Path("log").read_text().count("epoch ")
+    assert told > 1 and abs(told - len(Path("run/log.jsonl").read_text().splitlines())) <= 1
+
+
+def test_a_terminal_without_plus_minus_gets_a_table_nonetheless(monkeypatch):
+    monkeypatch.setattr(cli.demo, "run", lambda *_, **__: print("1.7 \u00b1 0.4"))
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert cli.main(["demo"]) == 0
+    assert stream.buffer.getvalue().startswith(b"1.7 ? 0.4")

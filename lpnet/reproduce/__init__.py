@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..backend import get_num_threads
+from .. import picture, workers
 from ..checkpoint import atomic
 from ..data import load
 from . import averaging, classification, formats, grid, linear_regression, logistic_regression
@@ -55,10 +55,10 @@ def run(name: str, out: str | os.PathLike[str], *, quick: bool = False, paper: s
     _claim(out, settings)
     started, experiment = time.monotonic(), EXPERIMENTS[name]
     results = grid.run(experiment.run, experiment.tasks(settings), out / "runs", data_dir,
-                       jobs or (get_num_threads() if device == "cpu" else 1), progress, device)  # fmt: skip
+                       jobs or (workers.available() if device == "cpu" else 1), progress, device)  # fmt: skip
     report = experiment.report(settings, results)
     _write(out, settings, results, report, time.monotonic() - started)
-    _draw(experiment, settings, results, out / "picture.png")
+    picture.save(out / "picture.png", (10, 4.5), lambda figure: experiment.draw(figure, settings, results))
     return report
 
 
@@ -97,15 +97,3 @@ def _write(out: Path, settings: dict[str, Any], results: grid.Results, report: R
     with atomic(out / "results.json", "w") as file:
         json.dump({"settings": settings, "verdicts": report.state(), "passed": report.passed,
                    "seconds": round(seconds, 1), "results": results}, file, indent=1)  # fmt: skip
-
-
-def _draw(experiment: ModuleType, settings: dict[str, Any], results: grid.Results, path: Path) -> None:
-    """Draw the picture; nothing where matplotlib is missing."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
-    experiment.draw(figure, settings, results)
-    with atomic(path) as file:
-        figure.savefig(file, format="png", dpi=120)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import multiprocessing
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, wait
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..backend import set_num_threads
+from .. import workers
 from ..checkpoint import atomic
+from ..workers import Tick
 
-Tick = Callable[[int], None]  # called with the steps done since the last call
 Results = dict[str, dict[str, Any]]  # by task; {"diverged": reason} of one whose numbers were not finite
 
 
@@ -52,12 +49,14 @@ def run(work: Work, tasks: list[Task], folder: Path, data_dir: Path | None = Non
     folder.mkdir(parents=True, exist_ok=True)
     results = {task.name: r for task in tasks if (r := _read(folder / f"{task.name}.json", task)) is not None}
     left = sorted((t for t in tasks if t.name not in results), key=lambda t: -t.steps)  # no long one alone at the end
-    here = Here(folder, data_dir, _count, device)  # a task's own folder is in this one
-    with _bar(sum(t.steps for t in tasks), sum(t.steps for t in tasks if t.name in results), progress) as tick:
+    here = Here(folder, data_dir, workers.count, device)  # a task's own folder is in this one
+    done = sum(t.steps for t in tasks if t.name in results)
+    with workers.bar(sum(t.steps for t in tasks), done, "step", progress) as tick:
         if jobs > 1 and len(left) > 1:
-            results |= _in_processes(work, left, here, min(jobs, len(left)), tick)
+            found = workers.run(_compute, [(work, task, here) for task in left], jobs, tick)
         else:
-            results |= {task.name: _compute(work, task, replace(here, tick=tick)) for task in left}
+            found = [_compute(work, task, replace(here, tick=tick)) for task in left]
+    results |= {task.name: result for task, result in zip(left, found, strict=True)}
     return {task.name: results[task.name] for task in tasks}
 
 
@@ -92,48 +91,3 @@ def check(where: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
         if old.get(key) != new.get(key):
             raise ValueError(f"{where} was made with {key}={old.get(key)!r}, not {new.get(key)!r}: choose another "
                              "folder with --out")  # fmt: skip
-
-
-_steps_done: Any = None  # in a worker: the count it shares with the others
-
-
-def _start_worker(counter: Any) -> None:
-    global _steps_done
-    _steps_done = counter
-    set_num_threads(1)  # one process a processor
-
-
-def _count(steps: int) -> None:
-    with _steps_done.get_lock():
-        _steps_done.value += steps
-
-
-def _in_processes(work: Work, tasks: list[Task], here: Here, jobs: int, tick: Tick) -> Results:
-    context = multiprocessing.get_context("spawn")
-    counter, seen = context.Value("q", 0), 0
-    pool = ProcessPoolExecutor(jobs, context, _start_worker, (counter,))
-    try:
-        futures = {task.name: pool.submit(_compute, work, task, here) for task in tasks}
-        waiting = set(futures.values())
-        while waiting and not any(f.done() and f.exception() for f in futures.values()):
-            _, waiting = wait(waiting, timeout=0.5, return_when="FIRST_EXCEPTION")
-            tick(counter.value - seen)
-            seen = counter.value
-        failed = next((f for f in futures.values() if f.done() and f.exception()), None)
-        return {name: (failed or future).result() for name, future in futures.items()}
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _bar(total: int, done: int, progress: bool) -> Iterator[Tick]:
-    """Give a function that moves a progress bar over the whole grid, with tqdm where it is installed."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        progress = False
-    if not progress:
-        yield lambda steps: None
-        return
-    with tqdm(total=total, initial=done, unit="step", unit_scale=True, ncols=79, leave=False) as bar:
-        yield bar.update
