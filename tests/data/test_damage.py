@@ -18,9 +18,7 @@ resource = pytest.importorskip("resource")
 CONTENTS, _ = idx_files()
 IMAGES = "train-images-idx3-ubyte"
 CIFAR = replace(sources.CIFAR100, folders=("",))
-RECORDS = {
-    name: np.random.default_rng(0).integers(0, 20, (4, 3074)).astype(np.uint8).tobytes() for name in CIFAR.files
-}
+RECORDS = {name: np.random.default_rng(0).integers(0, 20, (4, 3074)).astype(np.uint8).tobytes() for name in CIFAR.files}
 
 
 def archive(contents=RECORDS):
