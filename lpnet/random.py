@@ -97,6 +97,7 @@ class Window(Stream):
 
 
 default = Stream(0)
+seedings = 0  # calls of manual_seed: a DataLoader sees by it that its position is of an earlier run
 _aside: ContextVar[Stream | None] = ContextVar("aside", default=None)
 
 
@@ -129,5 +130,7 @@ def aside(seed: int = 0) -> Iterator[Stream]:
 
 
 def manual_seed(seed: int) -> None:
-    """Reset the default stream: initial weights, dropout and rounding start again from `seed`."""
+    """Start again from `seed`: initial weights, dropout, rounding; every DataLoader goes back to its first epoch."""
+    global seedings
     default.reset(seed)
+    seedings += 1

@@ -7,14 +7,16 @@ cache; else it downloads into the cache.
 from __future__ import annotations
 
 import difflib
+import io
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from . import files
-from .sources import SOURCES, File, Source
+from .sources import DIGITS, SOURCES, File, Source
 
 NAMES = ("digits", *SOURCES)
 _DIGITS_TRAIN = 1297  # the other 500 of the 1,797 are the test set
@@ -163,7 +165,10 @@ def _pair(train: tuple, test: tuple, name: str, classes: tuple[str, ...], scale:
 
 def _digits() -> tuple[Dataset, Dataset]:
     """Return the bundled digits, split 1297 / 500 by a fixed permutation."""
-    with np.load(Path(__file__).with_name("digits.npz"), allow_pickle=False) as content:
+    path = Path(__file__).with_name(DIGITS.name)
+    raw = files.read(path, DIGITS.size)
+    files.verify(raw, DIGITS, path)
+    with np.load(io.BytesIO(raw), allow_pickle=False) as content:
         images, labels = content["images"], content["labels"]
     order = np.argsort(np.random.Philox(key=0).random_raw(len(labels)), kind="stable")
     train, test = order[:_DIGITS_TRAIN], order[_DIGITS_TRAIN:]
@@ -212,18 +217,21 @@ def _exists(path: Path) -> Path | None:
 
 
 def _arrays(source: Source, paths: dict[str, Path], strict: bool) -> tuple[tuple, tuple]:
-    contents = {name: files.read(path) for name, path in paths.items()}
+    limits = {name: source.limit(name) for name in source.files}
+    # An archive is no longer than what is in it, and is checked before it is unpacked.
+    whole = sum(limits.values()) + files.TAR_ROOM
+    contents = {name: files.read(path, limits.get(name, whole)) for name, path in paths.items()}
     for file in source.downloads:
         if file.name in contents and (strict or len(contents[file.name]) == file.size):
             files.verify(contents[file.name], file, paths[file.name])
     if len(contents) < len(source.files):  # an archive
         [(name, archive)] = contents.items()
-        contents = files.members(archive, source.files, paths[name])
+        contents = files.members(archive, limits, paths[name])
         paths = {file: paths[name] / file for file in source.files}
     return _parse(source, source.train, contents, paths), _parse(source, source.test, contents, paths)
 
 
-def _parse(source: Source, names: tuple[str, ...], contents: dict[str, bytes], paths: dict[str, Path]) -> tuple:
+def _parse(source: Source, names: tuple[str, ...], contents: dict[str, Any], paths: dict[str, Path]) -> tuple:
     """Return images (N, C, H, W) uint8 and labels (N,) uint8 of the files `names`."""
     if not source.label_bytes:
         images, labels = files.parse_idx_pair(*(contents[n] for n in names), tuple(paths[n] for n in names))
@@ -248,11 +256,15 @@ def _fetch(source: Source, file: File, folder: Path) -> Path:
     failed = []
     for address in source.addresses:
         try:
-            download.fetch(address + name, folder / name, lambda path: files.verify(files.read(path), file, path))
+            download.fetch(address + name, folder / name, lambda path: _verify(path, file), file.size)
             return folder / name
         except download.DownloadError as error:
             failed.append(str(error))
     raise FileNotFoundError(f"{_not_found(source)}, and there was no download from {' or '.join(failed)}")
+
+
+def _verify(path: Path, file: File) -> None:
+    files.verify(files.read(path, file.size), file, path)
 
 
 def _not_found(source: Source, root: str | os.PathLike[str] | None = None) -> str:

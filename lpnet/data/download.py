@@ -7,6 +7,7 @@ import http.client
 import os
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,21 +15,23 @@ from typing import Any, BinaryIO
 
 CHUNK = 1 << 18  # bytes
 TIMEOUT = 30  # seconds without an answer
+SLOWEST = 20_000  # bytes a second: who sends fewer is given up, however steadily they come
 
 
 class DownloadError(OSError):
     """An address gave no file, or not the whole file, or not the right one."""
 
 
-def fetch(address: str, target: Path, check: Callable[[Path], None]) -> None:
+def fetch(address: str, target: Path, check: Callable[[Path], None], size: int) -> None:
     """Download `address` to `target`; `check(path)` raises ValueError when the file is not the right one.
 
-    Raises DownloadError when the address is at fault, OSError when the folder cannot be written or the disk is full.
+    Raises DownloadError when the address is at fault: also when more comes than `size` bytes compressed can take, when
+    it takes longer than at SLOWEST, or when https leads to http. Raises OSError when the folder cannot be written or
+    the disk is full.
     """
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary(target) as (file, path):
-            _receive(address, file)
+        with _folder(target.parent), _temporary(target) as (file, path):
+            _receive(address, file, size + size // 1000 + 1000)  # gzip adds that little to what it cannot compress
             file.flush()
             os.fsync(file.fileno())
             _checked(address, path, check)
@@ -38,6 +41,20 @@ def fetch(address: str, target: Path, check: Callable[[Path], None]) -> None:
     except OSError as error:
         reason = f"{error.strerror or error}; make room there or set XDG_CACHE_HOME to another folder"
         raise OSError(f"cannot write {target}: {reason}") from error
+
+
+@contextlib.contextmanager
+def _folder(path: Path) -> Iterator[None]:
+    """Make a folder, and on failure take away again whatever of it was not there before."""
+    new = [p for p in (path, *path.parents) if not p.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # somebody else has put something in
+            for folder in new:
+                folder.rmdir()
+        raise
 
 
 @contextlib.contextmanager
@@ -52,17 +69,21 @@ def _temporary(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
         Path(name).unlink(missing_ok=True)
 
 
-def _receive(address: str, file: BinaryIO) -> None:
+def _receive(address: str, file: BinaryIO, limit: int) -> None:
     """Copy the answer of `address` into `file`; errors of the network become a DownloadError, those of `file` stay."""
+    deadline = time.monotonic() + TIMEOUT + limit / SLOWEST
     with contextlib.ExitStack() as stack:
         with _blaming(address):
             response = stack.enter_context(urllib.request.urlopen(address, timeout=TIMEOUT))
+            _check_scheme(address, response.geturl())
             total = int(response.headers.get("Content-Length") or 0)
+            _check_progress(total, limit, deadline)
         advance = stack.enter_context(_progress(address, total))
         received = 0
         while True:
             with _blaming(address):
-                chunk = response.read(CHUNK)
+                chunk = response.read1(CHUNK)  # what is there: `read` waits for a whole chunk, drop by drop
+                _check_progress(received + len(chunk), limit, deadline)
             if not chunk:
                 break
             file.write(chunk)
@@ -79,6 +100,18 @@ def _blaming(address: str) -> Iterator[None]:
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise DownloadError(f"{address} ({reason})") from error
+
+
+def _check_scheme(asked: str, found: str) -> None:
+    if asked.startswith("https:") and not found.startswith("https:"):
+        raise ValueError(f"it leads to {found}, which is not https")
+
+
+def _check_progress(count: int, limit: int, deadline: float) -> None:
+    if count > limit:
+        raise ValueError(f"{count} bytes or more, the published file has at most {limit}")
+    if time.monotonic() > deadline:
+        raise ValueError(f"too slow, fewer than {SLOWEST} bytes a second")
 
 
 def _checked(address: str, path: Path, check: Callable[[Path], None]) -> None:

@@ -13,23 +13,46 @@ import math
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import numpy as np
 
 from .sources import File
 
 _CIFAR_PIXELS = 3 * 32 * 32
+_PIECE = 1 << 20  # bytes
+TAR_ROOM = 1 << 20  # bytes for headers, a readme and class names
+_ARCHIVE = ".tar.gz archive"
 
 
-def read(path: Path) -> bytes:
-    """Return the content of a file, decompressed when its name ends in .gz (but a .tar.gz as it is)."""
-    raw = path.read_bytes()
-    if path.suffix != ".gz" or path.name.endswith(".tar.gz"):
-        return raw
+def read(path: Path, limit: int) -> bytes:
+    """Return the content of a file, decompressed when its name ends in .gz (but a .tar.gz as it is).
+
+    Raises ValueError when it is no complete gzip file or has more than `limit` bytes, of which no more are read.
+    """
+    zipped = path.suffix == ".gz" and not path.name.endswith(".tar.gz")
+    with open(path, "rb") as file:
+        return _gunzip(file, path, limit) if zipped else _bounded(file, path, limit)
+
+
+def _bounded(file: BinaryIO, where: object, limit: int) -> bytes:
+    """Return all that `file` has, in pieces, so that what is promised takes no memory before it is there."""
+    pieces, room = [], limit
+    while piece := file.read(min(_PIECE, room + 1)):
+        pieces.append(piece)
+        room -= len(piece)
+        if room < 0:
+            raise ValueError(f"{where}: more than {limit} bytes, the data set has no file as long as that")
+    return b"".join(pieces)
+
+
+def _gunzip(file: BinaryIO, where: object, limit: int, kind: str = "gzip file") -> bytes:
+    """Return the decompressed content; gzip compares its checksum at the end, which `_bounded` reaches."""
     try:
-        return gzip.decompress(raw)
+        with gzip.GzipFile(fileobj=file) as content:
+            return _bounded(content, where, limit)
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path}: not a complete gzip file ({error})") from error
+        raise ValueError(f"{where}: not a complete {kind} ({error})") from error
 
 
 def verify(content: bytes, file: File, where: object) -> None:
@@ -82,18 +105,30 @@ def parse_cifar(content: bytes, label_bytes: int, where: object) -> tuple[np.nda
     return records[:, label_bytes:].reshape(-1, 3, 32, 32), records[:, label_bytes - 1]
 
 
-def members(archive: bytes, names: tuple[str, ...], where: object) -> dict[str, bytes]:
-    """Return the contents of the files called `names`, in whatever folder of a .tar.gz archive."""
-    found = {}
+def members(archive: bytes, limits: dict[str, int], where: object) -> dict[str, memoryview]:
+    """Return the contents of the files named in `limits`, in whatever folder of a .tar.gz archive.
+
+    Raises ValueError when one is missing, twice there, sparse or longer than its limit, or the archive than all limits.
+    """
+    content = _gunzip(io.BytesIO(archive), where, sum(limits.values()) + TAR_ROOM, _ARCHIVE)
+    found: dict[str, memoryview] = {}
     try:
-        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
             for member in tar:
                 name = PurePosixPath(member.name).name
-                if member.isfile() and name in names:
-                    found[name] = tar.extractfile(member).read()
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{where}: not a complete .tar.gz archive ({error})") from error
-    missing = [name for name in names if name not in found]
+                if member.isfile() and name in limits:
+                    _check_member(member, name in found, limits[name], f"{where}/{name}")
+                    found[name] = memoryview(content)[member.offset_data : member.offset_data + member.size]
+    except (tarfile.TarError, OSError, EOFError, zlib.error, OverflowError, UnicodeError) as error:
+        raise ValueError(f"{where}: not a complete {_ARCHIVE} ({error})") from error
+    missing = [name for name in limits if name not in found]
     if missing:
         raise ValueError(f"{where}: the archive has no {', '.join(missing)}")
     return found
+
+
+def _check_member(member: tarfile.TarInfo, again: bool, limit: int, where: str) -> None:
+    if again or member.issparse():
+        raise ValueError(f"{where}: {'twice in the archive' if again else 'a sparse file, which no data set has'}")
+    if not 0 <= member.size <= limit:
+        raise ValueError(f"{where}: {member.size} bytes long, the data set's file has at most {limit}")

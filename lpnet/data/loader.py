@@ -7,15 +7,17 @@ belong to rounding and initial weights (lpnet/random.py), so the streams of one 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from .. import random
 from ..backend import choose_device, to_device
 from .datasets import Dataset
 from .transforms import Transform, compose
 
 _ORDER, _AUGMENT = 2, 3  # second key words
+_LAST = 2**64 - 1  # of seeds and epochs
 
 
 class DataLoader:
@@ -42,6 +44,8 @@ class DataLoader:
     beginning of the current epoch, and the epoch counts up only when its loop comes to its end: leaving a loop by
     `break` and looping again gives the same batches again. Set `loader.epoch` to go to another epoch. A pass made for
     another purpose (evaluation, `update_bn`) wants a loader of its own, or it moves the position of the training.
+    `lpnet.manual_seed` sends every loader back to the beginning of epoch 0 (and leaves `seed` as it is), so that a
+    program that seeds gives the same run whatever the loader was used for before.
     """
 
     def __init__(
@@ -59,8 +63,7 @@ class DataLoader:
         self.seed = _integer(seed, "seed", 0, 2**64 - 1)
         self.shuffle, self.drop_last, self.device = shuffle, drop_last, choose_device(device)
         self.transform = compose(*transform) if isinstance(transform, tuple | list) else transform
-        self.epoch, self.batch = 0, 0  # epochs finished; batches of the current one handed out
-        self._resume = False  # whether the next loop goes on at `batch`
+        self._go_to(0, 0)
         if not len(self):
             wanted = f"batch_size {batch_size} with drop_last={drop_last}"
             raise ValueError(f"DataLoader: {self._samples} samples give no batch, {wanted}")
@@ -74,6 +77,31 @@ class DataLoader:
         full, rest = divmod(self._samples, self.batch_size)
         return full + bool(rest and not self.drop_last)
 
+    def _go_to(self, epoch: int, batch: int, resume: bool = False) -> None:
+        """Set the position; with `resume` the next loop goes on at `batch`."""
+        self._epoch, self._batch, self._resume, self._seedings = epoch, batch, resume, random.seedings
+
+    def _follow(self) -> None:
+        """Go back to the beginning if `manual_seed` was called since the position was set."""
+        if self._seedings != random.seedings:
+            self._go_to(0, 0)
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs are finished; set it to go to the beginning of another one."""
+        self._follow()
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, value: int) -> None:
+        self._go_to(_integer(value, "epoch", 0, _LAST), 0)
+
+    @property
+    def batch(self) -> int:
+        """How many batches of the current epoch were handed out."""
+        self._follow()
+        return self._batch
+
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         epoch, start = self.epoch, self.batch if self._resume else 0
         self._resume = False
@@ -82,9 +110,9 @@ class DataLoader:
             index = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             x, y = self._take(index, epoch, batch)
             xy = to_device(x, self.device), to_device(y, self.device)
-            self.epoch, self.batch = epoch, batch + 1
+            self._go_to(epoch, batch + 1)
             yield xy
-        self.epoch, self.batch = epoch + 1, 0
+        self._go_to(epoch + 1, 0)
 
     def order(self, epoch: int) -> np.ndarray:
         """Return the indices of the samples in the order of that epoch, (N,) int64."""
@@ -108,21 +136,37 @@ class DataLoader:
         rng = np.random.Generator(_philox(self.seed, _AUGMENT, epoch, batch))
         return np.asarray(self.transform(x, rng), np.float32)
 
+    def _settings(self) -> dict[str, int]:
+        """Return what a position means nothing without."""
+        return {
+            "batch_size": self.batch_size,
+            "shuffle": self.shuffle,
+            "drop_last": self.drop_last,
+            "length": self._samples,
+        }
+
     def state_dict(self) -> dict[str, int]:
-        """Return the position: seed, epoch, and how many batches of it were consumed."""
-        return {"seed": self.seed, "epoch": self.epoch, "batch": self.batch}
+        """Return the position (seed, epoch, how many batches of it were consumed), and the settings it belongs to."""
+        return {"seed": self.seed, "epoch": self.epoch, "batch": self.batch, **self._settings()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go to the position that `state_dict` returned; the next loop goes on there.
 
-        Raises ValueError when it is not a position of this loader; the loader is then as it was.
+        Raises ValueError when it is not a position of this loader, or of one with another batch_size, shuffle,
+        drop_last or length; the loader is then as it was. A state of an earlier version, without these, is taken.
         """
+        if not isinstance(state, Mapping):
+            raise ValueError(f"DataLoader: the state must be a dictionary, got {type(state).__name__}")
         missing = [key for key in ("seed", "epoch", "batch") if key not in state]
         if missing:
             raise ValueError(f"DataLoader: the state has no {', '.join(missing)}")
         seed = _integer(state["seed"], "seed", 0, 2**64 - 1)
-        epoch, batch = _integer(state["epoch"], "epoch", 0), _integer(state["batch"], "batch", 0, len(self))
-        self.seed, self.epoch, self.batch, self._resume = seed, epoch, batch, True
+        for key, mine in self._settings().items():
+            if state.get(key, mine) != mine:
+                raise ValueError(f"DataLoader: the state was made with {key} {state[key]}, this loader has {mine}")
+        epoch, batch = _integer(state["epoch"], "epoch", 0, _LAST), _integer(state["batch"], "batch", 0, len(self))
+        self.seed = seed
+        self._go_to(epoch, batch, resume=True)
 
 
 def _philox(seed: int, purpose: int, epoch: int, batch: int = 0) -> np.random.Philox:

@@ -40,6 +40,12 @@ class Source:
         """All the files that make up the data set."""
         return self.train + self.test
 
+    def limit(self, name: str) -> int:
+        """The most bytes that one of `files` may have, decompressed: as many as the published one."""
+        sizes = {file.name: file.size for file in self.downloads}
+        images = 50_000 // len(self.train) if name in self.train else 10_000  # CIFAR's .bin files
+        return sizes.get(name) or images * (self.label_bytes + 3 * 32 * 32)
+
     @property
     def wanted(self) -> str:
         """The files in words, for errors."""
@@ -55,6 +61,7 @@ def _idx(sums: str) -> tuple[File, ...]:
 
 _IDX_TRAIN = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 _IDX_TEST = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
+DIGITS = File("digits.npz", 45_398, "1e601fad312d6f3a6ba211d3c823fc72732cecc1abf59c91346ea95e5a4ca645")
 _TORONTO = ("https://www.cs.toronto.edu/~kriz/",)
 
 MNIST = Source(
@@ -90,7 +97,6 @@ FASHION_MNIST = Source(
         5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b
         0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"""),
     addresses=(
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
     ),
     system=Path("/usr/share/datasets/fashion-mnist"),  # Debian's package dataset-fashion-mnist

@@ -1,13 +1,16 @@
 """Downloads: complete, checked and under their name, or not there at all."""
 
+import contextlib
 import errno
 import gzip
 import hashlib
 import http.server
 import os
+import shutil
 import sys
 import tempfile
 import threading
+import time
 import urllib.request
 from dataclasses import replace
 
@@ -22,7 +25,10 @@ CONTENTS, ARRAYS = idx_files()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves /good/NAME.gz; /missing/ is a 404, /short/ stops halfway, /wrong/ is another file, /page/ no gzip file."""
+    """Serves /good/NAME.gz; /missing/ is a 404, /short/ stops halfway, /wrong/ is another file, /page/ no gzip file.
+
+    /endless/ and /long/ have no end or say so, /drip/ sends a byte now and then, /moved/ leads to /good/.
+    """
 
     def do_GET(self):
         _, kind, name = self.path.split("/")
@@ -30,12 +36,31 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if kind == "missing":
             self.send_error(404)
             return
+        if kind == "moved":
+            self.send_response(302)
+            self.send_header("Location", self.path.replace("moved", "good"))
+            self.end_headers()
+            return
+        if kind in ("endless", "drip", "long"):
+            self.pour(kind)
+            return
         body = gzip.compress(CONTENTS[name.removesuffix(".gz")][: -1 if kind == "wrong" else None])
         body = b"<html>" if kind == "page" else body
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[: len(body) // 2] if kind == "short" else body)
+
+    def pour(self, kind):
+        self.send_response(200)
+        if kind == "long":
+            self.send_header("Content-Length", str(1 << 40))
+        self.end_headers()
+        with contextlib.suppress(OSError):  # until the client hangs up
+            while True:
+                self.wfile.write(b"a" if kind == "drip" else bytes(1 << 16))
+                self.wfile.flush()
+                time.sleep(0.01 if kind == "drip" else 0)
 
     def log_message(self, *_):
         pass
@@ -71,6 +96,10 @@ def left_in(cache):
     return sorted(str(path.relative_to(cache)) for path in cache.rglob("*") if path.is_file())
 
 
+def untouched(cache):
+    return not cache.parent.exists()
+
+
 def test_a_download_is_kept_and_not_repeated(serve, cache):
     asked = serve("good")
     train, test = load("mnist")
@@ -103,14 +132,37 @@ def test_the_next_address_is_tried(serve, cache, first):
         ("short", "only .* of .* bytes came|IncompleteRead"),
         ("wrong", "what came is not the published file"),
         ("page", "what came is not the published file"),
+        ("long", "1099511627776 bytes or more, the published file has at most 24"),
+        ("endless", "bytes or more, the published file has at most 24"),
+        ("drip", "too slow, fewer than 1000000 bytes a second"),
     ],
 )
-def test_a_failed_download_leaves_nothing_and_says_where_it_looked(serve, cache, kind, reason):
+def test_a_failed_download_leaves_nothing_and_says_where_it_looked(serve, cache, kind, reason, monkeypatch):
+    monkeypatch.setattr(download, "TIMEOUT", 0.5)
+    monkeypatch.setattr(download, "SLOWEST", 1_000_000)
     serve(kind)
     with pytest.raises(FileNotFoundError, match=f"/{kind}/train-images-idx3-ubyte.gz .*({reason})") as error:
         load("mnist")
     assert str(cache) in str(error.value) and "--data-dir" in str(error.value) and "\n" not in str(error.value)
-    assert left_in(cache) == []
+    assert untouched(cache)
+
+
+def test_a_redirect_from_https_to_http_is_refused(serve, cache, monkeypatch):
+    serve("moved")
+    assert len(load("mnist")[0]) == 30  # from http to http
+    shutil.rmtree(cache.parent)
+    mnist = sources.SOURCES["mnist"]
+    secure = tuple(address.replace("http:", "https:") for address in mnist.addresses)
+    monkeypatch.setitem(sources.SOURCES, "mnist", replace(mnist, addresses=secure))
+    plain = lambda address, **options: URLOPEN(address.replace("https:", "http:"), **options)  # noqa: E731
+    monkeypatch.setattr(urllib.request, "urlopen", plain)
+    with pytest.raises(FileNotFoundError, match=r"it leads to http://.*, which is not https"):
+        load("mnist")
+    assert untouched(cache)
+
+
+def test_official_addresses_are_https():
+    assert all(a.startswith("https://") for source in sources.SOURCES.values() for a in source.addresses)
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "cifar100"])
@@ -132,7 +184,10 @@ class Broken:
     def __init__(self, error):
         self.headers, self.error, self.calls = {}, error, 0
 
-    def read(self, count):
+    def geturl(self):
+        return "https://somewhere"
+
+    def read1(self, count):
         self.calls += 1
         if self.calls > 1:
             raise self.error
@@ -151,7 +206,7 @@ def test_an_interrupted_download_leaves_nothing(cache, monkeypatch, error):
     expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else FileNotFoundError
     with pytest.raises(expected):
         load("mnist")
-    assert left_in(cache) == []
+    assert untouched(cache)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
@@ -178,7 +233,7 @@ def test_an_unwritable_folder_is_one_sentence(serve, cache, monkeypatch):
         patch.setattr(tempfile, "mkstemp", refuse)
         with pytest.raises(OSError, match=r"cannot write .*: Permission denied; .*XDG_CACHE_HOME"):
             load("mnist")
-    (cache / "mnist").rmdir()
+    cache.mkdir(parents=True)
     (cache / "mnist").write_text("a file where the folder should be")
     with pytest.raises(OSError, match=r"cannot write .*: File exists"):
         load("mnist")

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lpnet import manual_seed
 from lpnet.data import DataLoader, Dataset, compose, random_crop, random_flip, statistics
 
 N = 23
@@ -15,6 +16,9 @@ DATA = Dataset(IMAGES, np.arange(N), "some", N, *statistics(IMAGES))
 def make(seed=3, **options):
     usual = {"batch_size": 4, "shuffle": True, "transform": (random_crop(1), random_flip())}
     return DataLoader(DATA, seed=seed, **{**usual, **options})
+
+
+SETTINGS = {"batch_size": 4, "shuffle": True, "drop_last": False, "length": N}  # of make()
 
 
 def same(some, others):
@@ -108,15 +112,15 @@ def test_a_resumed_loader_goes_on_as_if_never_stopped(stop, shuffle):
 def test_the_state_counts_the_batch_just_received():
     loader = make()
     states = [loader.state_dict() for _ in loader]
-    assert states == [{"seed": 3, "epoch": 0, "batch": b + 1} for b in range(6)]
-    assert loader.state_dict() == {"seed": 3, "epoch": 1, "batch": 0}
+    assert states == [{"seed": 3, "epoch": 0, "batch": b + 1, **SETTINGS} for b in range(6)]
+    assert loader.state_dict() == {"seed": 3, "epoch": 1, "batch": 0, **SETTINGS}
 
 
 def test_resumed_after_the_last_batch_the_epoch_only_ends():
     loader = make()
     loader.load_state_dict({"seed": 3, "epoch": 4, "batch": 6})
     assert list(loader) == []
-    assert loader.state_dict() == {"seed": 3, "epoch": 5, "batch": 0}
+    assert loader.state_dict() == {"seed": 3, "epoch": 5, "batch": 0, **SETTINGS}
 
 
 def test_left_by_break_the_next_loop_starts_the_epoch_again():
@@ -124,7 +128,7 @@ def test_left_by_break_the_next_loop_starts_the_epoch_again():
     for _ in range(2):
         for _ in loader:
             break
-    assert loader.state_dict() == {"seed": 3, "epoch": 0, "batch": 1}
+    assert loader.state_dict() == {"seed": 3, "epoch": 0, "batch": 1, **SETTINGS}
     assert same(loader, whole)
 
 
@@ -153,6 +157,14 @@ def test_loading_a_state_continues_only_once():
         ({"seed": 1, "epoch": 0, "batch": 7}, r"batch must be an integer in \[0, 6\], got 7"),
         ({"seed": -1, "epoch": 0, "batch": 0}, "seed must be"),
         ({"seed": 1, "epoch": 0.5, "batch": 0}, "epoch must be"),
+        ({"seed": 1, "epoch": -1, "batch": 0}, "epoch must be"),
+        ({"seed": 1, "epoch": 2**64, "batch": 0}, "epoch must be"),
+        ({"seed": 1, "epoch": 0, "batch": -1}, "batch must be"),
+        (None, "the state must be a dictionary, got NoneType"),
+        ({"seed": 1, "epoch": 0, "batch": 0, "batch_size": 8}, "made with batch_size 8, this loader has 4"),
+        ({"seed": 1, "epoch": 0, "batch": 0, "shuffle": False}, "made with shuffle False, this loader has True"),
+        ({"seed": 1, "epoch": 0, "batch": 0, "drop_last": True}, "made with drop_last True, this loader has False"),
+        ({"seed": 1, "epoch": 0, "batch": 0, "length": 24}, "made with length 24, this loader has 23"),
     ],
 )
 def test_a_foreign_state_is_refused_and_changes_nothing(state, message):
@@ -160,6 +172,32 @@ def test_a_foreign_state_is_refused_and_changes_nothing(state, message):
     with pytest.raises(ValueError, match=message):
         loader.load_state_dict(state)
     assert same(loader, make())
+
+
+@pytest.mark.parametrize("used", [0, 3, 6, 14])
+def test_after_manual_seed_a_used_loader_gives_the_run_of_a_fresh_one(used):
+    loader = make()
+    run(loader, used) if used else loader.load_state_dict({"seed": 3, "epoch": 2, "batch": 1})
+    manual_seed(0)
+    assert loader.state_dict() == make().state_dict()
+    assert [(s, xy[1].tolist()) for xy, s in run(loader, 8)] == [(s, xy[1].tolist()) for xy, s in run(make(), 8)]
+
+
+def test_a_position_set_after_manual_seed_stays():
+    first, second = make(), make()
+    manual_seed(0)
+    first.epoch = 2
+    second.load_state_dict({"seed": 3, "epoch": 2, "batch": 0})
+    assert first.epoch == second.epoch == 2
+    assert same(first, second)
+
+
+def test_manual_seed_in_the_middle_of_an_epoch_leaves_its_loop_alone():
+    loader, order = make(), []
+    for _, y in loader:
+        manual_seed(0)
+        order += y.tolist()
+    assert order == make().order(0).tolist() and loader.epoch == 1
 
 
 def test_a_pair_of_arrays_comes_as_it_is():
