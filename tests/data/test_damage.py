@@ -140,6 +140,7 @@ def sparse(size):
         (archive({"train.bin": bytes(50_000 * 3074 + 1), "test.bin": b""}), "train.bin: 153700001 bytes long"),
         (archive({"else": bytes(190 << 20)}), "more than 185488576 bytes"),
     ],
+    ids=["sparse", "one byte too long", "other members"],
 )
 @linux
 def test_an_archive_that_unpacks_to_more_than_the_data_set_is_refused(tmp_path, raw, message, little_memory):
