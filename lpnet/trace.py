@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .formats import Format
 from .nn import Module
 from .optim import Optimizer
 from .precision import ROLES, Precision
@@ -37,8 +38,17 @@ class Site:
         self.squared += float((x.astype(np.float64) ** 2).sum())
         self.squared_error += float((error**2).sum())
         self.underflowed += int(((x != 0) & (y == 0)).sum())
-        if hasattr(fmt, "spacing"):
-            self.saturated += int((abs(error) >= fmt.spacing(x)).sum())
+        self.saturated += int(_moved_far(x, error, fmt).sum())
+
+
+def _moved_far(x: np.ndarray, error: np.ndarray, fmt: Any) -> np.ndarray:
+    """Return where rounding moved a number by a whole gap or more; without a grid, where it is beyond the ends."""
+    if not isinstance(fmt, Format):
+        return np.zeros(x.shape, bool)
+    try:
+        return abs(error) >= fmt.spacing(x)
+    except NotImplementedError:
+        return (error != 0) & ((x > fmt.max) | (x < fmt.min))
 
 
 class Trace:

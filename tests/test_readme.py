@@ -28,6 +28,11 @@ def test_the_format_of_ones_own_rounds_to_powers_of_two():
     y = names["PowerOfTwo"]().quantize(x)
     assert (np.frexp(y)[0] == 0.5).all()
     assert (np.abs(np.log2(y / x)) < 0.6).all()
+    for dtype in (np.float32, np.float64):
+        powers = np.ldexp(np.ones(39, dtype), np.arange(-19, 20))
+        below, fmt = np.nextafter(powers, dtype(0)), names["PowerOfTwo"]()
+        np.testing.assert_array_equal(fmt.quantize(below, "floor"), powers / 2)
+        np.testing.assert_array_equal(fmt.quantize(below), powers)
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\((?!http)(.*?)\)", README))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,12 +19,20 @@ Array = Any
 class Format:
     """A number format. A new one gives `spacing` and `clip`, or overrides `quantize`.
 
-    To be encoded it also gives `bits`, `to_codes` and `from_codes`; to be listed `max` and `smallest` as well.
+    To be encoded it also gives `bits`, `to_codes` and `from_codes`. What it does not say of `min`, `max` and `smallest`
+    is found by rounding the ends of float64; `bits` is then None, `name` is its text.
     """
 
     signed_zero: ClassVar[bool] = False  # whether -0.0 is a number of the format; where not, zeros are +0.0
     has_nan: ClassVar[bool] = False  # whether a code stands for NaN
     idempotent: ClassVar[bool] = True  # whether rounded numbers stay put; not where rounding can change a block's scale
+    mirrored: ClassVar[bool] = True  # whether -v is a number of the format where v is, but for a lowest one
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the format does not say of itself; class attributes would be defaults of dataclasses' fields."""
+        if name not in DEFAULTS:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return DEFAULTS[name](self)
 
     def spacing(self, x: Array) -> Array:
         """Return the gap between neighbouring numbers of the format around each element: a power of two.
@@ -64,7 +73,7 @@ class Format:
 
     def fields(self) -> tuple[tuple[str, int], ...]:
         """Return the names and widths of the parts of a code, from the highest bit down."""
-        return (("code", self.bits),)
+        return (("code", self.bits),) if self.bits is not None else ()
 
     def encode(self, x: Array) -> Encoded:
         """Return `x`, rounded to nearest, in packed codes: `fmt.encode(x).decode()` equals `fmt.quantize(x)`.
@@ -73,13 +82,55 @@ class Format:
         without a code (NaN where the format has none, what lies beyond the ends where it does not saturate).
         """
         y = self.quantize(to_device(check(x, self), "cpu"))
-        codes = pack(self.to_codes(y), self.bits)
+        codes = self.to_codes(y)
+        if self.bits is None:
+            raise NotImplementedError(f"{self} cannot be encoded: {type(self).__name__} defines no bits")
+        codes = pack(codes, self.bits)
         return Encoded(self, y.shape, y.dtype, codes, np.empty(0, np.uint8))
 
     def decode(self, encoded: Encoded) -> np.ndarray:
         """Return the numbers of an array that `encode` encoded."""
         codes = unpack(encoded.codes, self.bits, encoded.size)
         return self.from_codes(codes, encoded.dtype).reshape(encoded.shape)
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return False
+        mine, its = vars(self), vars(other)
+        return mine.keys() == its.keys() and all(np.array_equal(mine[k], its[k]) for k in mine)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def __str__(self) -> str:
+        return next((name for name, fmt in REGISTERED.items() if fmt == self), Format.__repr__(self))
+
+    def __repr__(self) -> str:
+        told = (f"{name}={value!r}" for name, value in vars(self).items() if not name.startswith("_"))
+        return f"{type(self).__name__}({', '.join(told)})"
+
+
+REGISTERED: dict[str, Format] = {}  # users' formats by name
+
+
+def _end(fmt: Format, x: float, rounding: str, otherwise: float) -> float:
+    """Return what a format makes of one float64, or `otherwise` where it makes no number of it."""
+    try:
+        with quiet():
+            y = float(fmt.quantize(np.array([x]), rounding)[0])
+    except (ArithmeticError, TypeError, ValueError, NotImplementedError):
+        return otherwise
+    return y if np.isfinite(y) else otherwise
+
+
+_LARGEST = float(np.finfo(np.float64).max)
+DEFAULTS: dict[str, Callable[[Format], Any]] = {
+    "bits": lambda fmt: None,
+    "max": lambda fmt: _end(fmt, _LARGEST, "toward_zero", _LARGEST),
+    "min": lambda fmt: _end(fmt, -_LARGEST, "toward_zero", -_LARGEST),
+    "smallest": lambda fmt: _end(fmt, 2.0**-1074, "ceil", 0.0),
+    "name": str,
+}
 
 
 def check(x: Array, owner: Any) -> Array:

@@ -12,8 +12,10 @@ from ..random import Stream
 from ..rounding import MODES
 from .base import Format, bound, quiet
 from .names import format
+from .tiles import Blocked
 
 SYMMETRIC = ("nearest", "nearest_away", "toward_zero")  # modes in which Q(-x) = -Q(x)
+MANY = 1800  # numbers beside powers of two
 REPEATS = 100  # stochastic roundings of a number; the standard deviation of their mean is 0.05 gaps or less
 
 
@@ -49,7 +51,7 @@ def samples(fmt: Format, dtype: Any, seed: int = 0) -> Iterator[np.ndarray]:
     rng, length = np.random.default_rng(seed), min(getattr(fmt, "block", None) or 64, 256)
     limits = np.finfo(dtype)
     with quiet():
-        ends = [getattr(fmt, "smallest", 1e-3) / 8, getattr(fmt, "max", 1e3) * 2]
+        ends = [(fmt.smallest or 1e-3) / 8, fmt.max * 2]
         low, high = np.log2(np.clip(ends, float(limits.smallest_subnormal), float(limits.max)))
         for top in (high, low + 4):
             x = in_line(fmt, (rng.choice([-1, 1], length) * 2 ** rng.uniform(low, max(top, low), length)).astype(dtype))
@@ -58,8 +60,17 @@ def samples(fmt: Format, dtype: Any, seed: int = 0) -> Iterator[np.ndarray]:
             ties = (below + (above - below) / 2).astype(dtype)
             ties = np.where(np.isfinite(ties), ties, x)
             yield from (ties, np.nextafter(ties, dtype("-inf")), np.nextafter(ties, dtype("inf")))
+        yield beside_powers(fmt, dtype, low, max(high, low + 4), length if getattr(fmt, "block", None) else None)
     yield in_line(fmt, np.zeros(length, dtype))
     yield in_line(fmt, -np.geomspace(limits.smallest_subnormal, limits.smallest_normal, length).astype(dtype))
+
+
+def beside_powers(fmt: Format, dtype: Any, low: float, high: float, length: int | None) -> np.ndarray:
+    """Return powers of two, the highest ones if there is no room for more, and the dtype's numbers beside them."""
+    exponents = np.arange(int(np.ceil(low)), int(np.floor(high)) + 1)
+    powers = np.ldexp(dtype(1), exponents)[-max(1, min((length or MANY) // 6, MANY // 6)) :]
+    beside = [powers, np.nextafter(powers, dtype(0)), np.nextafter(powers, dtype("inf"))]
+    return in_line(fmt, np.concatenate([sign * x for x in beside for sign in (dtype(1), dtype(-1))])[:length])
 
 
 def in_line(fmt: Format, x: np.ndarray) -> np.ndarray:
@@ -133,6 +144,64 @@ def neighbours(fmt: Format, x: np.ndarray) -> str:
     return "one of the two in all modes, the nearer one in the nearest modes"
 
 
+def grid(fmt: Format, x: np.ndarray) -> str:
+    """No known number lies between the two neighbours, and ties go where the mode says."""
+    low, high = (fmt.quantize(x, mode).astype(np.float64) for mode in ("floor", "ceil"))
+    values, wide, parity = numbers(fmt, x.dtype), x.astype(np.float64), None
+    known = np.unique(np.concatenate([v[np.isfinite(v)] for v in (low.reshape(-1), high.reshape(-1), values)]))
+    inside = np.isfinite(low) & np.isfinite(high) & (low <= wide) & (wide <= high)
+    between = np.searchsorted(known, high, "left") > np.searchsorted(known, low, "right")
+    require(~inside | ~between, "no number lies between the neighbours", fmt, x, low, "(floor)")
+    if values.size:
+        within = (values.min() <= wide) & (wide <= values.max())
+        require(~within | inside, "a number within the ends has two neighbours", fmt, x, low, "(floor)")
+    with quiet():
+        tie = inside & (low < high) & (wide - low == high - wide)
+        even = np.remainder(np.stack([low, high]) / (high - low), 2)
+    y = {mode: fmt.quantize(x, mode).astype(np.float64) for mode in MODES if mode.startswith("nearest")}
+    require(~tie | (y["nearest_up"] == high), "a tie goes up", fmt, x, y["nearest_up"], "(nearest_up)")
+    away = np.where(wide == 0, y["nearest_away"], np.where(wide > 0, high, low))
+    require(~tie | (y["nearest_away"] == away), "a tie goes away from zero", fmt, x, y["nearest_away"])
+    odd = tie & (np.where(y["nearest"] == low, even[0], even[1]) == 1)
+    if values.size and odd.any():
+        parity = fmt.to_codes(y["nearest"][odd].astype(x.dtype)) % 2
+        odd[odd] = parity == 1
+    require(~odd, "a tie goes to the even neighbour", fmt, x, y["nearest"], "(nearest)")
+    return "no number between two neighbours; ties up, away and to even"
+
+
+def numbers(fmt: Format, dtype: Any) -> np.ndarray:
+    """Return the numbers of all codes that the dtype holds, ascending: none if there are no codes or too many."""
+    if isinstance(fmt, Blocked) or fmt.bits is None or fmt.bits > 16:
+        return np.empty(0)
+    try:
+        with quiet():
+            values = fmt.from_codes(np.arange(2**fmt.bits, dtype=np.uint64), np.dtype(np.float64))
+            values = np.unique(values[np.isfinite(values)])
+            return values[values.astype(dtype) == values]
+    except NotImplementedError:
+        return np.empty(0)
+
+
+def ends(fmt: Format, x: np.ndarray) -> str:
+    """Every code's number stays put and has its code, and `min` and `max` are the ends that saturation gives."""
+    values = numbers(fmt, x.dtype).astype(x.dtype)
+    if values.size:
+        y = fmt.quantize(values)
+        require(y == values, "the number of a code stays put", fmt, values, y)
+        back = fmt.from_codes(fmt.to_codes(values), x.dtype)
+        require(back == values, "a number has a code, which gives it back", fmt, values, back)
+    if isinstance(fmt, Blocked):
+        return "those of the element"
+    with quiet():
+        beyond = np.finfo(x.dtype).max * np.array([-1, 1], x.dtype)
+        for end, rounding, named in ((0, "ceil", "min"), (1, "floor", "max")):
+            y, value = fmt.quantize(beyond, rounding)[end], getattr(fmt, named)
+            if np.isfinite(y) and y != beyond[end] and bound(value, x.dtype) == value:
+                require(y == value, f"beyond the {named} is the {named}, {value:g}", fmt, beyond[end:][:1], y)
+    return "min, max and the numbers of all codes"
+
+
 def monotone(fmt: Format, x: np.ndarray) -> str:
     """x <= x' gives Q(x) <= Q(x'), within a block."""
     x = in_line(fmt, np.sort(x.reshape(-1)))
@@ -146,6 +215,8 @@ def monotone(fmt: Format, x: np.ndarray) -> str:
 
 def symmetric(fmt: Format, x: np.ndarray) -> str:
     """Q(-x) = -Q(x) in the modes that know no direction, and floor mirrors ceil, but at the ends of lopsided grids."""
+    if not fmt.mirrored:
+        return "not promised: the numbers below zero are not those above"
     low, high = fmt.quantize(x, "floor"), fmt.quantize(x, "ceil")
     mirrored_low, mirrored_high = fmt.quantize(-x, "floor"), fmt.quantize(-x, "ceil")
     inside = (low <= x) & (x <= high) & (mirrored_low <= -x) & (-x <= mirrored_high)
@@ -167,6 +238,13 @@ def unbiased(fmt: Format, x: np.ndarray) -> str:
         sigma = np.sqrt(np.maximum(share * (1 - share), 1 / REPEATS) / REPEATS)
         off = abs(total / REPEATS - share)
     require(~inside | (off < 6 * sigma), "stochastic rounding is unbiased", fmt, x, total / REPEATS, "of a gap up")
+    drift = float((total / REPEATS - share)[inside].sum())
+    together = 6 * float(np.sqrt((share * (1 - share))[inside].sum() / REPEATS)) + 1 + 2.0**-16 * x.size
+    if abs(drift) > together:
+        raise AssertionError(
+            f"{fmt}: stochastic rounding is unbiased: {int(inside.sum())} numbers of {x.dtype} went {drift:.3g} gaps "
+            f"too far up in all, where chance explains {together:.3g}"
+        )
     return f"the mean of {REPEATS} is within 6 standard deviations"
 
 
@@ -193,7 +271,8 @@ def specials(fmt: Format, x: np.ndarray) -> str:
     for mode in MODES:
         y = fmt.quantize(one * 0, mode)
         signs = np.signbit(one) & fmt.signed_zero
-        require((y == 0) & (np.signbit(y) == signs), f"zeros ({mode})", fmt, one * 0, y)
+        has_zero = (y == 0) | (fmt.quantize(one * 0, "floor") < 0)
+        require(has_zero & ((y != 0) | (np.signbit(y) == signs)), f"zeros ({mode})", fmt, one * 0, y)
         y = fmt.quantize(one * x.dtype.type("inf"), mode)
         require(np.isnan(y) | (np.sign(y) == np.sign(one)) | (y == 0), f"infinities ({mode})", fmt, one, y)
         try:
@@ -201,9 +280,9 @@ def specials(fmt: Format, x: np.ndarray) -> str:
         except ValueError:
             continue
         require(np.isnan(y), f"NaN stays NaN or is refused ({mode})", fmt, one, y)
-    for name in ("max", "smallest"):
-        value = getattr(fmt, name, None)
-        if value is None or hasattr(fmt, "scale") or value > fmt.max or bound(value, x.dtype) != value:
+    for name in ("min", "max", "smallest"):
+        value = getattr(fmt, name)
+        if isinstance(fmt, Blocked) or value > fmt.max or bound(value, x.dtype) != value:
             continue
         with quiet():
             y = fmt.quantize(np.asarray([value], x.dtype))
@@ -215,9 +294,11 @@ PROPERTIES: dict[str, Callable[[Format, np.ndarray], str]] = {
     "shape and dtype": shape_and_dtype,
     "numbers of the format": representable,
     "neighbours": neighbours,
+    "grid": grid,
     "monotone": monotone,
     "sign symmetric": symmetric,
     "stochastic rounding": unbiased,
     "specials": specials,
+    "ends": ends,
     "codes": encoded,
 }

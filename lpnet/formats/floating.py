@@ -79,6 +79,11 @@ class FloatingPoint(Format):
         return mantissa * 2.0**-self.man * 2.0**self.emax
 
     @property
+    def min(self) -> float:
+        """The lowest number."""
+        return -self.max
+
+    @property
     def smallest(self) -> float:
         """The smallest number above zero."""
         return 2.0 ** (self.emin - self.man if self.subnormals else self.emin)

@@ -47,7 +47,7 @@ class BlockScaled(Blocked):
     @property
     def idempotent(self) -> bool:
         """Whether rounded numbers stay put: scales that are rounded to nearest, or lopsided elements, move them."""
-        lopsided = getattr(self.element, "min", -self.element.max) < -self.element.max
+        lopsided = self.element.min < -self.element.max
         return isinstance(self.scale, Exponent) and not lopsided
 
     def block_scales(self, x: Array) -> tuple[Array, float]:

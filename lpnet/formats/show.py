@@ -6,14 +6,15 @@ import importlib
 import math
 import os
 import textwrap
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .base import Format
+from .floating import FloatingPoint
 from .names import format, names
+from .tiles import Blocked
 
 
 def table() -> str:
@@ -32,17 +33,21 @@ def table() -> str:
 def describe(name: str | Format) -> str:
     """Return an exact description of a format, at most 80 columns wide."""
     fmt = format(name)
-    element = getattr(fmt, "element", fmt)
+    element = _element(fmt)
     lines = [str(fmt), "", _wrap(_meaning(fmt)), ""]
-    values = {f.name: getattr(fmt, f.name) for f in fields(fmt)}
+    values = {name: value for name, value in vars(fmt).items() if not name.startswith("_")}
     lines += [f"  {name:12} {value}" for name, value in values.items()]
-    lines += ["", f"  {'bits':12} " + ", ".join(f"{width} {part}" for part, width in element.fields() if width)]
-    units = " times the scale" if hasattr(fmt, "element") else ""
+    parts = ", ".join(f"{width} {part}" for part, width in element.fields() if width)
+    lines += ["", f"  {'bits':12} {parts or 'no codes'}"]
+    units = " times the scale" if isinstance(fmt, Blocked) else ""
     lines += [f"  {'largest':12} {_exact(fmt.max)}{units}", f"  {'smallest':12} {_exact(fmt.smallest)}{units}"]
-    if hasattr(element, "emin"):
+    if fmt.min != -fmt.max:
+        lines.append(f"  {'lowest':12} {_exact(fmt.min)}{units}")
+    if isinstance(element, FloatingPoint):
         lines.append(f"  {'normal from':12} {_exact(2.0**element.emin)}{units}")
-    lines.append(f"  {'digits':12} {_digits(fmt):.1f} decimal")
-    if hasattr(fmt, "element"):
+    if element.bits is not None:
+        lines.append(f"  {'digits':12} {_digits(fmt):.1f} decimal")
+    if isinstance(fmt, Blocked):
         lines.append(f"  {'scale':12} {fmt.scale}, {_power(fmt.scale.smallest)} to {_power(fmt.scale.max)}")
         lines.append(f"  {'storage':12} {_bits(fmt)} bits a number where blocks are full")
     lines.append(f"  {'special':12} {_special(fmt)}")
@@ -59,29 +64,52 @@ def plot(name: str | Format, path: str | os.PathLike[str]) -> None:
     except ImportError as error:
         raise ImportError("a picture needs matplotlib: pip install 'lpnet[demo]'") from error
     fmt = format(name)
-    values = _positive(fmt)
+    numbers = _numbers(fmt)
     figure = figure_module.Figure(figsize=(9, 3), layout="constrained")
     for axes, scale in zip(figure.subplots(2, 1), ("linear", "log"), strict=True):
-        shown = values if scale == "log" else np.concatenate([-values[::-1], [0.0], values])
+        shown = numbers[numbers > 0] if scale == "log" else numbers
         axes.vlines(shown, 0, 1, linewidth=0.6)
         axes.set_xscale(scale, **({"base": 2} if scale == "log" else {}))
         axes.set_yticks([])
         axes.spines[["left", "right", "top"]].set_visible(False)
-    unit = ", in units of the block's scale" if hasattr(fmt, "element") else ""
-    figure.suptitle(f"{fmt}: {'every number' if len(values) < _MOST else 'some of its numbers'}{unit}")
+    unit = ", in units of the block's scale" if isinstance(fmt, Blocked) else ""
+    figure.suptitle(f"{fmt}: {'every number' if _all_shown(fmt) else 'some of its numbers'}{unit}")
     _write(figure, Path(path))
 
 
 _MOST = 4096  # lines in a picture
 
 
-def _positive(fmt: Format) -> np.ndarray:
-    """Return the numbers above zero, spread evenly over the codes if there are too many to show."""
-    element = getattr(fmt, "element", fmt)
-    count = 2 ** (element.bits - 1)
-    codes = np.unique(np.linspace(1, count - 1, min(_MOST, count)).astype(np.uint64))
-    values = element.from_codes(codes, np.dtype(np.float64))
-    return np.unique(values[np.isfinite(values) & (values > 0)])
+def _all_shown(fmt: Format) -> bool:
+    """Return whether a picture has a line for every number."""
+    bits = _element(fmt).bits
+    return bits is not None and 2**bits <= 2 * _MOST
+
+
+def _numbers(fmt: Format) -> np.ndarray:
+    """Return the numbers in ascending order, spread evenly over the codes if there are too many to show.
+
+    A format without codes shows what it makes of numbers spread over its range.
+    """
+    element = _element(fmt)
+    try:
+        codes = np.unique(np.linspace(0, 2**element.bits - 1, 2 * _MOST if not _all_shown(fmt) else 2**element.bits))
+        values = element.from_codes(codes.astype(np.uint64), np.dtype(np.float64))
+    except (NotImplementedError, TypeError):  # no codes, no bits
+        values = _rounded(element)
+    return np.unique(values[np.isfinite(values)])
+
+
+def _rounded(fmt: Format) -> np.ndarray:
+    """Return what a format makes of zero and of numbers from the smallest to the ends."""
+    low = max(fmt.smallest, 2.0**-1022)
+    sides = [sign * np.geomspace(low, max(abs(end), low), _MOST) for sign, end in ((-1, fmt.min), (1, fmt.max))]
+    return fmt.quantize(np.concatenate([sides[0], [0.0], sides[1]]))
+
+
+def _element(fmt: Format) -> Format:
+    """Return the format of a single number."""
+    return fmt.element if isinstance(fmt, Blocked) else fmt
 
 
 def _write(figure: Any, path: Path) -> None:
@@ -96,21 +124,21 @@ def _write(figure: Any, path: Path) -> None:
 
 def _bits(fmt: Format) -> str:
     """Return the bits a number takes, its share of the block's scale included."""
-    if hasattr(fmt, "element"):
+    if isinstance(fmt, Blocked):
         return f"{fmt.bits + fmt.scale.bits / fmt.block:g}" if fmt.block else f"{fmt.bits}+"
-    return f"{fmt.bits}"
+    return "-" if fmt.bits is None else f"{fmt.bits}"
 
 
 def _digits(fmt: Format) -> float:
     """Return how many decimal digits the bits of a mantissa, or of an integer, are worth."""
-    element = getattr(fmt, "element", fmt)
-    bits = element.man + 1 if hasattr(element, "emin") else element.bits - 1
+    element = _element(fmt)
+    bits = element.man + 1 if isinstance(element, FloatingPoint) else (element.bits or 1) - 1
     return bits * math.log10(2)
 
 
 def _special(fmt: Format) -> str:
     """Return which values there are that are no numbers, and what overflow gives."""
-    if hasattr(fmt, "element"):
+    if isinstance(fmt, Blocked):
         return "NaN blocks" if fmt.has_nan else "none"
     has = [text for text, there in (
         ("-0", fmt.signed_zero), ("NaN", fmt.has_nan), ("inf", getattr(fmt, "specials", "") == "ieee"),
@@ -126,6 +154,8 @@ def _exact(value: float) -> str:
 def _power(value: float) -> str:
     """Return a number as a mantissa in [1, 2) times a power of two."""
     mantissa, exponent = math.frexp(value)
+    if value < 0:
+        return f"-{_power(-value)}"
     return f"2^{exponent - 1}" if mantissa == 0.5 else f"{mantissa * 2:.10g} * 2^{exponent - 1}"
 
 

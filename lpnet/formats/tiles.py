@@ -126,6 +126,11 @@ class Blocked(Format):
         return self.element.max
 
     @property
+    def min(self) -> float:
+        """The lowest element, in units of the block's scale."""
+        return self.element.min
+
+    @property
     def smallest(self) -> float:
         """The smallest element above zero, in units of the block's scale."""
         return self.element.smallest

@@ -2,9 +2,12 @@
 
 import sys
 
+import numpy as np
 import pytest
 
+import lpnet as lp
 from lpnet import formats
+from lpnet import rounding as rounding_
 from lpnet.formats import show
 
 
@@ -37,8 +40,12 @@ def test_a_picture(name, tmp_path):
 
 
 def test_all_numbers_are_in_the_picture():
-    """e2m1 has seven numbers above zero."""
-    assert show._positive(formats.format("e2m1")).tolist() == [0.5, 1, 1.5, 2, 3, 4, 6]
+    """e2m1 has seven numbers above zero and seven below; fixed point has one more below."""
+    positive = [0.5, 1, 1.5, 2, 3, 4, 6]
+    assert show._numbers(formats.format("e2m1")).tolist() == [-v for v in positive[::-1]] + [0, *positive]
+    assert show._numbers(formats.format("fixed4.2")).tolist() == [n / 4 for n in range(-8, 8)]
+    assert "  lowest       -2^1 = -2" in show.describe("fixed4.2")
+    assert "lowest" not in show.describe("e2m1")
 
 
 def test_without_matplotlib(monkeypatch, tmp_path):
@@ -53,3 +60,44 @@ def test_a_folder_that_is_not_there(tmp_path):
     pytest.importorskip("matplotlib")
     with pytest.raises(OSError):
         show.plot("e2m1", tmp_path / "missing" / "line.png")
+
+
+class Halves(formats.Format):
+    """Multiples of one half from -1 to 3, by a `quantize` of its own, without codes."""
+
+    def quantize(self, x, rounding="nearest", stream=None):
+        return np.clip(rounding_.round(np.asarray(x) * 2, rounding, stream) / 2, -1, 3).astype(np.asarray(x).dtype)
+
+
+class Signs(formats.Blocked):
+    """A block format that says nothing of its scales."""
+
+    axis, block, element, scale = -1, 4, formats.format("e2m1"), formats.Exponent(8)
+
+    def quantize(self, x, rounding="nearest", stream=None):
+        return np.sign(x)
+
+
+@pytest.mark.parametrize("fmt", [Halves(), Signs()], ids=str)
+def test_a_users_format_is_shown_explained_and_traced(fmt, tmp_path):
+    """A format that gives `quantize` alone has a name, ends, an explanation, a trace and a picture."""
+    pytest.importorskip("matplotlib")
+    assert str(fmt) == f"{type(fmt).__name__}()" == repr(fmt) == fmt.name
+    assert show.describe(fmt).startswith(str(fmt)) and str(fmt) in str(lp.explain([0.3], fmt))
+    show.plot(fmt, tmp_path / "line.png")
+    layer = lp.nn.ReLU()
+    lp.nn.lower(layer, lp.Precision(activation=fmt))
+    with lp.trace(layer) as trace:
+        layer(np.float32([[-9.0, 2.0, 0.3, 5.0]]))
+    assert trace.sites["", "activation"].count == 4
+
+
+def test_ends_that_a_format_does_not_state_are_found():
+    """They are what rounding makes of the largest, the lowest and the smallest float64."""
+    assert (Halves().min, Halves().max, Halves().smallest, Halves().bits) == (-1, 3, 0.5, None)
+    assert Halves() == Halves() and hash(Halves()) == hash(Halves()) and Halves() != Signs()
+    assert show._numbers(Halves()).tolist() == [n / 2 for n in range(-2, 7)]
+    with pytest.raises(NotImplementedError, match="Halves\\(\\) cannot be encoded: Halves defines no to_codes"):
+        Halves().encode(np.zeros(3, np.float32))
+    with pytest.raises(AttributeError, match="Halves has no attribute 'emin'"):
+        _ = Halves().emin
