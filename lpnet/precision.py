@@ -1,4 +1,4 @@
-"""Which number gets which format: quantizers, the six roles they play, and the context that makes them active."""
+"""Which number gets which format: quantizers, the eight roles they play, and the context that makes them active."""
 
 from __future__ import annotations
 
@@ -17,17 +17,22 @@ Rounding = str | Stochastic
 Function = Callable[[Any], Any]  # of an array, with a result of the same shape
 
 
+@dataclass(frozen=True, init=False, repr=False)
 class Quantizer:
-    """A format, a rounding mode and a stream of random bits: a function from arrays to arrays.
+    """A format, a rounding mode and a stream of random bits: a value that is a function from arrays to arrays.
 
     Parameters: fmt, a Format or its name; rounding, a mode of `lpnet.rounding`; stream, where the random bits come
     from (None: the default stream). Raises ValueError for an unknown name.
     """
 
+    format: formats.Format
+    rounding: Rounding
+    stream: Stream | None  # two that draw from different streams are not equal
+
     def __init__(
         self, fmt: formats.Format | str, rounding: Rounding = "stochastic", stream: Stream | None = None
     ) -> None:
-        self.format, self.rounding, self.stream = formats.format(fmt), rounding, stream
+        vars(self).update(format=formats.format(fmt), rounding=rounding, stream=stream)
 
     def __call__(self, x: Any) -> Any:
         """Return `x` rounded to the format: same shape, same dtype."""
@@ -51,6 +56,8 @@ class Precision:
     gradient: Any = None  # gradients of parameters, when the optimizer takes them
     momentum: Any = None  # the optimizer's state from step to step
     accumulator: Any = None  # a wider copy of the weights that collects the updates; None keeps no copy
+    second_moment: Any = None  # Adam's mean squared gradient: in 8 bits most of it is 0, and dividing by it diverges
+    average: Any = None  # SWALP's average, after each time it takes in the weights
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -65,8 +72,9 @@ class Precision:
     def uniform(
         cls, fmt: formats.Format | str | Function, rounding: Rounding = "stochastic", stream: Stream | None = None
     ) -> Precision:
-        """Return a Precision with one quantizer for every role but the accumulator, of which there is none.
+        """Return a Precision with one quantizer for the first five roles.
 
+        There is no accumulator, and second_moment and average are exact.
         A function on arrays, in place of a format, rounds by itself: rounding and stream are not for it.
         """
         q = Quantizer(fmt, rounding, stream) if isinstance(fmt, str | formats.Format) else fmt

@@ -1,6 +1,6 @@
 """Which number gets which format: quantizers, roles, names, contexts, and formats that are not in the package."""
 
-from dataclasses import dataclass
+from dataclasses import FrozenInstanceError, dataclass
 
 import numpy as np
 import pytest
@@ -114,6 +114,23 @@ def test_in_the_average(q, fits):
     assert all(fits(p.data) for p in swalp.averaged.parameters())
 
 
+def test_the_average_is_a_role():
+    """SWALP rounds by the role `average` of the optimizer's Precision, unless it is given its own; the dtype stays."""
+
+    def mean(role, **own):
+        lp.manual_seed(0)
+        net = lp.nn.Linear(6, 4)
+        optimizer = lp.optim.SGD(net.parameters(), lr=0.1, precision=lp.Precision(average=role))
+        swalp = lp.optim.SWALP(net, optimizer, 0, 1, **own)
+        swalp.step()
+        return swalp.averaged.weight.data
+
+    np.testing.assert_array_equal(mean(sixteenths), sixteenths(mean(None)), strict=True)
+    np.testing.assert_array_equal(mean(None, average=sixteenths), mean(sixteenths), strict=True)
+    np.testing.assert_array_equal(mean("bfp4", average=sixteenths), mean(sixteenths), strict=True)
+    assert mean(lambda w: w.astype(np.float64)).dtype == np.float32
+
+
 def test_training_in_ones_own_format():
     """A network whose every number is a power of two learns to tell two clouds apart."""
     rng = np.random.default_rng(1)
@@ -173,10 +190,24 @@ def test_each_role_has_its_own():
 
 
 def test_uniform_leaves_the_accumulator_out():
-    """One quantizer serves five roles; there is no accumulator."""
+    """One quantizer serves five roles; there is no accumulator, and Adam's divisor and SWALP's average are exact."""
     precision = lp.Precision.uniform("bfp8", "nearest")
-    assert len({id(getattr(precision, role)) for role in ROLES if role != "accumulator"}) == 1
-    assert precision.accumulator is None and precision.weight.rounding == "nearest"
+    assert len({id(getattr(precision, role)) for role in ROLES[:5]}) == 1
+    assert precision.accumulator is precision.second_moment is precision.average is None
+    assert precision.weight.rounding == "nearest"
+
+
+def test_equal_parts_are_equal_values():
+    """Quantizers and Precisions of the same parts are equal, hash alike, cannot be changed, and differ otherwise."""
+    for make in (lp.Quantizer, lp.Precision.uniform, lambda *a: lp.Precision(error=lp.Quantizer(*a))):
+        stream = Stream(1)
+        for arguments in (("bfp8",), ("bfp8", "nearest"), ("e4m3", "stochastic", stream)):
+            assert make(*arguments) == make(*arguments) and hash(make(*arguments)) == hash(make(*arguments))
+        different = {make("bfp8"), make("bfp4"), make("bfp8", "nearest"), make("bfp8", "stochastic", stream)}
+        assert len(different) == 4
+    assert lp.Quantizer("bfp8") == lp.Quantizer(lp.format("bfp8"))
+    with pytest.raises(FrozenInstanceError):
+        lp.Quantizer("bfp8").rounding = "nearest"
 
 
 @pytest.mark.parametrize("function", [lambda x: x.astype(np.float64), lambda x: x.tolist(), lambda x: x.astype(int)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,19 +13,20 @@ from ..tensor import Array, Parameter
 from ..validate import Number, integer, number
 from . import sgd_cuda
 
-State = dict[str, Array]
+State = dict[str, Any]  # arrays of the parameter's shape, by name, and "t", a count
 
 
 class Optimizer:
     """Base of the optimizers. A subclass gives `update`; this class rounds, and keeps and saves the state.
 
     Parameters: params, the Parameters to train; lr, the learning rate, an attribute that may be set at any time;
-    precision, whose roles gradient, momentum, weight and accumulator apply (a format, its name or a function stands for
-    `Precision.uniform`, None for exact). The weights are rounded at once, so that training starts on the
-    grid: load other weights before. Raises ValueError for an empty list or a learning rate below 0.
+    precision, whose roles gradient, momentum, weight, accumulator and second_moment apply (a format, its name or a
+    function stands for `Precision.uniform`, None for exact). The weights are rounded at once, so that training starts
+    on the grid: load other weights before. Raises ValueError for an empty list or a learning rate below 0.
     """
 
     lr = Number()
+    roles: ClassVar[dict[str, str]] = {}  # of arrays of the state that are no momentum, by name
 
     def __init__(
         self, params: Iterable[Parameter], lr: float, precision: PrecisionLike = None
@@ -53,15 +54,15 @@ class Optimizer:
             self._follow(p, state)
             g = self.precision.round("gradient", p.grad)
             w = self.update(state.get("accumulator", p.data), g, state)
-            for name in state:  # in the order of definition, in which the random bits are taken
+            for name, array in _arrays(state):  # in the order of definition, in which the random bits are taken
                 if name != "accumulator":
-                    state[name] = self.precision.round("momentum", state[name])
+                    state[name] = self.precision.round(self.roles.get(name, "momentum"), array)
             self._store(p, state, w)
 
     @staticmethod
     def _follow(p: Parameter, state: State) -> None:
         """Move the state to where the parameter is: `model.to` knows nothing of optimizers."""
-        for name, array in state.items():
+        for name, array in _arrays(state):
             state[name] = beside(array, p.data)
 
     def _store(self, p: Parameter, state: State, w: Array) -> None:
@@ -76,7 +77,7 @@ class Optimizer:
             p.grad = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the learning rate and copies of all state arrays, by the number of their parameter."""
+        """Return the learning rate and copies of all state arrays and counts, by the number of their parameter."""
         arrays = {str(i): {k: np.array(to_device(v, "cpu")) for k, v in s.items()} for i, s in enumerate(self.state)}
         return {"lr": self.lr, "state": arrays}
 
@@ -90,13 +91,17 @@ class Optimizer:
                 has = "an" if "accumulator" in arrays else "no"
                 raise ValueError(f"{type(self).__name__}: the saved state has {has} accumulator, "
                                  "this optimizer's precision says otherwise")  # fmt: skip
-            if wrong := [k for k, v in arrays.items() if np.shape(v) != p.shape]:
+            if wrong := [k for k, v in _arrays(arrays) if np.shape(v) != p.shape]:
                 raise ValueError(f"{type(self).__name__}: the saved {wrong[0]} of parameter {i} has shape "
                                  f"{np.shape(arrays[wrong[0]])}, the parameter {p.shape}")  # fmt: skip
         self.lr = state["lr"]
         for p, own, arrays in zip(self.params, self.state, state["state"].values(), strict=True):
             own.clear()
-            own.update({k: copy_like(v, p.data) for k, v in arrays.items()})
+            own.update({k: int(v) if k == "t" else copy_like(v, p.data) for k, v in arrays.items()})
+
+
+def _arrays(state: State) -> list[tuple[str, Array]]:
+    return [(name, array) for name, array in state.items() if name != "t"]
 
 
 def scaled_plus(x: Array, factor: float, y: Array) -> Array:
@@ -137,12 +142,14 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Steps along the mean gradient divided by the root of the mean squared gradient.
 
-    Both means are state, kept rounded as momentum. weight_decay is added to the gradient. Source: Kingma and Ba, ICLR
-    2015. Parameters: betas, the decay of the two means; eps, added to the root; the rest as for Optimizer.
+    Both means are state: the first is kept rounded as momentum, the second as second_moment, which is exact unless it
+    is given by itself. weight_decay is added to the gradient. Source: Kingma and Ba, ICLR 2015. Parameters: betas, the
+    decay of the two means; eps, added to the root; the rest as for Optimizer.
     """
 
     decoupled = False
     eps, weight_decay = Number(), Number()
+    roles: ClassVar[dict[str, str]] = {"square": "second_moment"}
 
     def __init__(self, params: Iterable[Parameter], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, weight_decay: float = 0.0, precision: PrecisionLike = None
@@ -150,13 +157,8 @@ class Adam(Optimizer):
         b1, b2 = (number(type(self).__name__, "betas", beta, high=1) for beta in betas)
         if 1 in (b1, b2):
             raise ValueError(f"{type(self).__name__}: betas must be in [0, 1), got {betas}")
-        self.betas, self.eps, self.weight_decay, self.t = (b1, b2), eps, weight_decay, 0
+        self.betas, self.eps, self.weight_decay = (b1, b2), eps, weight_decay
         super().__init__(params, lr, precision)
-
-    def step(self) -> None:
-        """Update every parameter that has a gradient."""
-        self.t += 1  # before: `update` corrects the means' start at 0 by it
-        super().step()
 
     def update(self, w: Array, g: Array, state: State) -> Array:
         """Return the weights after one step."""
@@ -167,17 +169,16 @@ class Adam(Optimizer):
             g = g + self.weight_decay * w
         m = state["mean"] = (1 - b1) * g + (b1 * state["mean"] if "mean" in state else 0)
         s = state["square"] = (1 - b2) * g * g + (b2 * state["square"] if "square" in state else 0)
-        root = xp.sqrt(s / (1 - b2**self.t)) + self.eps
-        return w - (self.lr / (1 - b1**self.t)) * m / root
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state with the number of steps."""
-        return {**super().state_dict(), "t": self.t}
+        t = state["t"] = state.get("t", 0) + 1  # of this parameter: its means started at 0 with its first gradient
+        root = xp.sqrt(s / (1 - b2**t)) + self.eps
+        return w - (self.lr / (1 - b1**t)) * m / root
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Go on from what `state_dict` returned, or from a state with one count of steps for all parameters."""
         super().load_state_dict(state)
-        self.t = int(state["t"])
+        for own in self.state:
+            if "mean" in own and "t" in state:
+                own.setdefault("t", int(state["t"]))
 
 
 class AdamW(Adam):
@@ -191,8 +192,11 @@ class LossScaler:
 
     `loss = scaler.scale(loss)`, `loss.backward()`, `scaler.step(optimizer)`. The static scaler (growth_interval None)
     keeps `scale`. The dynamic one skips a step whose gradients overflowed and halves the scale, and doubles it after
-    `growth_interval` good steps. Source: Micikevicius et al., "Mixed precision training", ICLR 2018.
+    `growth_interval` good steps; `skipped` counts the steps that it skipped. Raises FloatingPointError if it had to
+    halve below `least`. Source: Micikevicius et al., "Mixed precision training", ICLR 2018.
     """
+
+    least, most = 2.0**-14, 2.0**127  # gradients that overflow below are not the scale's fault; above, float32 ends
 
     def __init__(self, scale: float = 2.0**16, growth_interval: int | None = None) -> None:
         if growth_interval is not None:
@@ -200,6 +204,7 @@ class LossScaler:
         self.factor, self.growth_interval, self.good_steps = number("LossScaler", "scale", scale), growth_interval, 0
         if not self.factor:
             raise ValueError("LossScaler: scale must be above 0, got 0")
+        self.skipped = 0
 
     def scale(self, loss: Any) -> Any:
         """Return the loss times the scale, exactly where the scale is a power of two."""
@@ -211,13 +216,20 @@ class LossScaler:
         for p in optimizer.params:
             p.grad = None if p.grad is None else p.grad / self.factor
         if self.growth_interval is not None and not self._finite(optimizer):
-            self.factor, self.good_steps = self.factor / 2, 0
+            self._skip()
             return False
         optimizer.step()
         self.good_steps += 1
         if self.growth_interval is not None and self.good_steps == self.growth_interval:
-            self.factor, self.good_steps = self.factor * 2, 0
+            self.factor, self.good_steps = max(self.factor, min(self.factor * 2, self.most)), 0
         return True
+
+    def _skip(self) -> None:
+        if self.factor / 2 < self.least:
+            raise FloatingPointError(f"LossScaler: the gradients are not finite even at a scale of {self.factor:g}, "
+                                     f"after {self.skipped} skipped steps: it is not the scale that makes them overflow"
+                                     )  # fmt: skip
+        self.factor, self.good_steps, self.skipped = self.factor / 2, 0, self.skipped + 1
 
     @staticmethod
     def _finite(optimizer: Optimizer) -> bool:
@@ -225,9 +237,10 @@ class LossScaler:
         return all(bool(get_array_module(g).isfinite(g).all()) for g in grads)
 
     def state_dict(self) -> dict[str, float]:
-        """Return the scale and the number of good steps since it changed."""
-        return {"factor": self.factor, "good_steps": self.good_steps}
+        """Return the scale, the number of good steps since it changed, and that of skipped ones."""
+        return {"factor": self.factor, "good_steps": self.good_steps, "skipped": self.skipped}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Go on from what `state_dict` returned."""
         self.factor, self.good_steps = float(state["factor"]), int(state["good_steps"])
+        self.skipped = int(state.get("skipped", 0))

@@ -15,7 +15,7 @@ from ..backend import beside, copy_like, to_device
 from ..formats import Format
 from ..nn import Dropout, Module, lower
 from ..nn.layers import _BatchNorm
-from ..precision import Quantizer, use
+from ..precision import Precision, use
 from ..random import aside
 from ..tensor import Tensor, no_grad
 from ..validate import integer, number
@@ -29,9 +29,9 @@ class SWALP:
 
     Parameters: model and optimizer, in training; start, the step after which averaging begins; cycle, steps from one
     average to the next; lr, the learning rate from `start` on (None: whatever the optimizer has); average, a format,
-    its name or a function on arrays that rounds the average itself (None: full precision). Raises ValueError for
-    numbers out of range, steps that are no integers, and an optimizer of another model,
-    TypeError for a model that cannot be copied.
+    its name or a function on arrays that rounds the average itself (None: the role average of the optimizer's
+    precision, where None is full precision). Raises ValueError for numbers out of range, steps that are no integers and
+    an optimizer of another model, TypeError for a model that cannot be copied.
     """
 
     def __init__(self, model: Module, optimizer: Optimizer, start: int, cycle: int, lr: float | None = None,
@@ -40,7 +40,7 @@ class SWALP:
         self.lr = None if lr is None else number("SWALP", "lr", lr)
         self.model, self.optimizer = model, optimizer
         _check_parameters(model, optimizer)
-        self.round = Quantizer(average) if isinstance(average, str | Format) else average
+        self.precision = optimizer.precision if average is None else Precision(average=average)
         self.t = self.n_averaged = 0
         self.mean: dict[str, Any] = {}  # of each parameter, by name
         self._copy: Module | None = None  # what `averaged` gave, until the next average
@@ -65,7 +65,7 @@ class SWALP:
         for name, p in self.model.named_parameters():
             mean = beside(self.mean.get(name, p.data), p.data)  # the model may have moved
             mean = mean + (p.data - mean) / (self.n_averaged + 1)
-            self.mean[name] = mean if self.round is None else self.round(mean)
+            self.mean[name] = self.precision.round("average", mean)
         self.n_averaged += 1
         self._copy = None
 
