@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -122,14 +124,56 @@ def as_precision(value: PrecisionLike) -> Precision:
     return value if isinstance(value, Precision) else EXACT if value is None else Precision.uniform(value)
 
 
-@contextlib.contextmanager
-def use(precision: PrecisionLike) -> Iterator[Precision]:
+class Setting(contextlib.ContextDecorator):
+    """A block in which a context variable has a value; it may be entered again, also within itself.
+
+    It decorates functions, and generators, which are in it while they compute and not while their user does.
+    """
+
+    def __init__(self, variable: ContextVar[Any], value: Any) -> None:
+        self.variable, self.value = variable, value
+        self.tokens: list[Token[Any]] = []  # of each time it was entered and not left
+
+    def __enter__(self) -> Any:
+        self.tokens.append(self.variable.set(self.value))
+        return self.value
+
+    def __exit__(self, *_: object) -> None:
+        self.variable.reset(self.tokens.pop())
+
+    def _recreate_cm(self) -> Setting:
+        return Setting(self.variable, self.value)  # threads that call one decorated function share no tokens
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `function` with every call, of a generator every step, in such a block."""
+        if not inspect.isgeneratorfunction(function):
+            return super().__call__(function)
+
+        @functools.wraps(function)
+        def steps(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            generator = function(*args, **kwargs)
+            go_on = functools.partial(next, generator)
+            try:
+                while True:
+                    with self._recreate_cm():
+                        value = go_on()
+                    try:
+                        go_on = functools.partial(generator.send, (yield value))
+                    except Exception as error:  # thrown in by the user
+                        go_on = functools.partial(generator.throw, error)
+            except StopIteration as end:
+                return end.value
+            finally:
+                generator.close()
+
+        return steps
+
+
+class use(Setting):
     """Round the result of every operation in this block, and later every gradient it gives back.
 
     A format, its name or a function on arrays stands for `Precision.uniform`; None makes the block exact.
     """
-    token = _active.set(as_precision(precision))
-    try:
-        yield _active.get()
-    finally:
-        _active.reset(token)
+
+    def __init__(self, precision: PrecisionLike) -> None:
+        super().__init__(_active, as_precision(precision))

@@ -6,7 +6,6 @@ returned and the reverse sweep rounds what `backward` returned: there is no othe
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -21,14 +20,11 @@ Array = Any  # numpy.ndarray or cupy.ndarray
 _grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
 
 
-@contextlib.contextmanager
-def no_grad() -> Iterator[None]:
-    """Within this block nothing is remembered for `backward`."""
-    token = _grad_enabled.set(False)
-    try:
-        yield
-    finally:
-        _grad_enabled.reset(token)
+class no_grad(_precision.Setting):
+    """Within this block, or the function or generator it decorates, nothing is remembered for `backward`."""
+
+    def __init__(self) -> None:
+        super().__init__(_grad_enabled, False)
 
 
 def as_array(data: Any) -> Array:
@@ -183,7 +179,8 @@ class Function:
         precision = _precision.active()
         arrays = [x.data for x in tensors]
         check_one_device(type(self).__name__, *arrays)
-        y = as_array(self.forward(*arrays))  # NumPy's 0-d results are scalars, not arrays
+        with np.errstate(under="ignore"):  # what is too small is 0, whoever wants to hear of other faults
+            y = as_array(self.forward(*arrays))  # NumPy's 0-d results are scalars, not arrays
         if self.moves and not self.rounds:
             carry_digits(y, *arrays)
         out = Tensor(precision.round("activation", y) if self.rounds else y)
@@ -224,7 +221,8 @@ def _sweep(root: Tensor, seed: Array) -> None:
 
 def _step(function: Function, gy: Array, grads: dict[int, Array]) -> None:
     """Add to `grads` what one function gives back to its inputs."""
-    gxs = function.backward(gy)
+    with np.errstate(under="ignore"):
+        gxs = function.backward(gy)
     for x, gx in zip(function.inputs, gxs if isinstance(gxs, tuple) else (gxs,), strict=True):
         if gx is None or not x.requires_grad:
             continue

@@ -432,3 +432,55 @@ def test_a_deep_copy_is_a_leaf_of_the_same_kind(kind):
         y = y + 1
     last, same = copy.deepcopy([y, y])
     assert last is same and last.creator is None and last.data.tolist() == y.data.tolist()
+
+
+# Blocks
+
+
+@pytest.mark.parametrize("block", [lp.no_grad, lambda: lp.use("bfp8")])
+def test_a_decorated_generator_is_in_the_block_while_it_computes(block):
+    """Each step is within it, what its user does between the steps is not; send, throw and return go through."""
+    x = leaf(1.03, 3)
+
+    def inside():
+        y = x * 1
+        return not y.requires_grad or y.data[0] != x.data[0]
+
+    @block()
+    def generator():
+        try:
+            sent = yield inside()
+            yield sent, inside()
+        except KeyError:
+            yield inside()
+        return "end"
+
+    steps = generator()
+    assert next(steps) and not inside()
+    assert steps.send(5) == (5, True) and not inside()
+    assert steps.throw(KeyError) and not inside()
+    with pytest.raises(StopIteration, match="end"):
+        next(steps)
+
+
+@pytest.mark.parametrize("block", [lp.no_grad(), lp.use("bfp8")])
+def test_a_block_may_be_entered_again(block):
+    """One after another and within itself; outside everything is as it was."""
+    x = leaf(1.03, 3)
+    for _ in range(2):
+        with block, block:
+            pass
+        y = x * 1
+        assert y.requires_grad and y.data.tolist() == x.data.tolist()
+
+
+@pytest.mark.parametrize("op", [
+    F.sigmoid, F.tanh, F.gelu, F.softmax, F.log_softmax, lambda x: F.cross_entropy(x, [0]), lambda x: x * 1e-30,
+])  # fmt: skip
+def test_what_underflows_is_zero_under_any_error_state(op):
+    """np.seterr(all="raise") finds faults, and a number that is too small for its dtype is none."""
+    x = leaf([1e-20, 200, -1e-30], dtype=np.float32)
+    with np.errstate(all="raise"):
+        y = op(x)
+        y.backward(np.full(y.shape, 1e-20))
+    assert np.isfinite(x.grad).all()

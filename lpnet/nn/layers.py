@@ -95,12 +95,14 @@ class Conv2d(Module):
 class _BatchNorm(Module):
     ndim = 0
 
-    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1) -> None:
         positive(self, num_features=num_features)
-        self.eps, self.momentum = eps, momentum
+        self.eps, self.momentum = float(eps), None if momentum is None else float(momentum)
         self.weight, self.bias = init.ones(num_features), init.zeros(num_features)
         self.running_mean = Buffer(np.zeros(num_features, np.float32))
         self.running_var = Buffer(np.ones(num_features, np.float32))
+        if momentum is None:
+            self.num_batches_tracked = Buffer(np.float32(0))
 
     def forward(self, x: Any) -> Tensor:
         """Return x normalized by the batch's statistics in training, by the running ones in evaluation."""
@@ -114,10 +116,17 @@ class _BatchNorm(Module):
         return y
 
     def observe(self, mean: Any, var: Any, count: int) -> None:
-        """Move the running statistics towards those of a batch of `count` values a channel."""
+        """Move the running statistics towards those of a batch of `count` values a channel.
+
+        Without a momentum they are the mean over all batches.
+        """
+        momentum = self.momentum
+        if momentum is None:
+            self.num_batches_tracked.data = self.num_batches_tracked.data + 1
+            momentum = (1 / self.num_batches_tracked.data).astype(mean.dtype)
         unbiased = var * (count / (count - 1))
         for running, new in ((self.running_mean, mean), (self.running_var, unbiased)):
-            running.data = running.data + self.momentum * (new - running.data)
+            running.data = running.data + momentum * (new - running.data)
 
     def extra_repr(self) -> str:
         """Return the number of channels."""

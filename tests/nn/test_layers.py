@@ -140,3 +140,18 @@ def test_a_bad_argument_is_refused_when_the_layer_is_made(make, word):
 ])  # fmt: skip
 def test_repr_shows_what_the_layer_was_made_with(layer, parts):
     assert all(part in repr(layer) for part in parts), repr(layer)
+
+
+def test_without_momentum_running_statistics_are_the_mean_over_batches():
+    """momentum=None is torch's cumulative average; the count is saved, under torch's name."""
+    norm, batches = nn.BatchNorm1d(3, momentum=None), [numbers(5, 3, seed=i) * (i + 1) + i for i in range(4)]
+    for x in batches[:2]:
+        norm(x.astype(np.float32))
+    again = nn.BatchNorm1d(3, momentum=None)
+    again.load_state_dict(norm.state_dict())
+    for x in batches[2:]:
+        again(x.astype(np.float32))
+    np.testing.assert_allclose(again.running_mean.data, np.mean([x.mean(0) for x in batches], 0), rtol=1e-5)
+    np.testing.assert_allclose(again.running_var.data, np.mean([x.var(0, ddof=1) for x in batches], 0), rtol=1e-5)
+    assert again.state_dict()["num_batches_tracked"] == 4
+    assert again.running_mean.dtype == np.float32
