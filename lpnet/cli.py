@@ -125,8 +125,7 @@ def _add_demo(commands: Any) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> None:
-    print(demo.run(arguments.out, arguments.seeds, arguments.epochs, device=arguments.device))
-    print(f"curves: {arguments.out / 'curves.png'}")
+    demo.run(arguments.out, arguments.seeds, arguments.epochs, device=arguments.device)
 
 
 def _add_train(commands: Any) -> None:

@@ -23,7 +23,7 @@ def available() -> int:
     return min(mine, MOST)
 
 
-def run(work: Callable[..., Any], calls: Sequence[tuple[Any, ...]], jobs: int, tick: Tick,
+def run(work: Callable[..., Any], calls: Sequence[tuple[Any, ...]], jobs: int, tick: Tick = lambda steps: None,
         done: Callable[[int, Any], None] = lambda i, result: None) -> list[Any]:  # fmt: skip
     """Return the result of `work(*call)` for every call, in their order, computed in `jobs` processes.
 
@@ -88,7 +88,7 @@ def count(steps: int) -> None:
 
 
 @contextlib.contextmanager
-def bar(total: int, done: int, unit: str, progress: bool) -> Iterator[Tick]:
+def bar(total: int, done: int, progress: bool) -> Iterator[Tick]:
     """Give a function that moves a progress bar over all calls, with tqdm where it is installed."""
     try:
         from tqdm import tqdm
@@ -97,5 +97,5 @@ def bar(total: int, done: int, unit: str, progress: bool) -> Iterator[Tick]:
     if not progress or sys.stderr is None:
         yield lambda steps: None
         return
-    with tqdm(total=total, initial=done, unit=unit, unit_scale=unit == "step", ncols=79, leave=False) as shown:
+    with tqdm(total=total, initial=done, unit="step", unit_scale=True, ncols=79, leave=False) as shown:
         yield shown.update

@@ -30,3 +30,49 @@ def test_too_small_a_demonstration_is_refused_before_anything_is_written(tmp_pat
     with pytest.raises(ValueError, match=f"{seeds} and {epochs}"):
         demo.run(tmp_path / "out", seeds, epochs)
     assert not (tmp_path / "out").exists()
+
+
+def made(curve=((2, 30.0), (3, 20.0))):
+    return {method: [demo.Result((1.0, 2.0), (1.5, 2.5), list(curve))] * 2 for method in demo.METHODS}
+
+
+def test_a_picture_that_cannot_be_drawn_leaves_the_table(tmp_path, monkeypatch, capsys):
+    """It is printed and on the disk before drawing begins."""
+
+    def draw(*_):
+        assert (tmp_path / "table.md").exists() and "| float, SGD" in capsys.readouterr().out
+        raise RuntimeError("latex could not be found")
+
+    monkeypatch.setattr(demo, "_train_all", lambda *_: made())
+    monkeypatch.setattr(demo, "_draw", draw)
+    assert demo.run(tmp_path, 2, 3) == (tmp_path / "table.md").read_text(encoding="utf-8")
+    captured = capsys.readouterr()
+    assert "latex could not be found" in captured.err and "curves" not in captured.out
+
+
+def test_a_curve_ends_with_the_tables_figure():
+    """Picture and table evaluate alike: in float, the statistics of BatchNorm estimated anew."""
+    for method in (demo.METHODS[0], demo.METHODS[-1]):
+        result = demo.train_one(method, seed=0, epochs=3)
+        assert result.curve[-1] == (3, result.errors[0])
+
+
+def test_measuring_does_not_change_the_training(monkeypatch):
+    """As often as the curve has points, the last weights are the same."""
+    results = [demo.train_one(demo.METHODS[-1], 0, 3)]
+    monkeypatch.setattr(demo, "CURVE", 1)
+    results.append(demo.train_one(demo.METHODS[-1], 0, 3))
+    assert results[0].errors == results[1].errors and results[0].last_errors == results[1].last_errors
+
+
+def test_the_first_line_says_how_much_there_is_to_do_and_then_each_run(monkeypatch):
+    def run(work, calls, jobs, done):
+        results = [made()[call[0]][0] for call in calls]
+        done(0, results[0])
+        return results
+
+    monkeypatch.setattr(demo.workers, "run", run)
+    told = []
+    assert demo._train_all(2, 3, told.append, "cpu") == made()
+    assert told[0].startswith("10 runs of 3 epochs, ")
+    assert told[1:] == ["  1 of 10: 4 bits, SWALP, seed 0: test error 1.00 %"]

@@ -51,7 +51,7 @@ def run(work: Work, tasks: list[Task], folder: Path, data_dir: Path | None = Non
     left = sorted((t for t in tasks if t.name not in results), key=lambda t: -t.steps)  # no long one alone at the end
     here = Here(folder, data_dir, workers.count, device)  # a task's own folder is in this one
     done = sum(t.steps for t in tasks if t.name in results)
-    with workers.bar(sum(t.steps for t in tasks), done, "step", progress) as tick:
+    with workers.bar(sum(t.steps for t in tasks), done, progress) as tick:
         if jobs > 1 and len(left) > 1:
             found = workers.run(_compute, [(work, task, here) for task in left], jobs, tick)
         else:

@@ -1,0 +1,33 @@
+"""A picture that cannot be drawn is a line of stderr, and the work it was of is there nonetheless."""
+
+import sys
+
+import pytest
+
+from lpnet import picture
+
+
+def test_a_picture_is_written(tmp_path):
+    pytest.importorskip("matplotlib")
+    assert picture.save(tmp_path / "a.png", (2, 2), lambda figure: figure.subplots().plot([1, 2]))
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("error", [ValueError("no such\nbackend"), RuntimeError("latex"), OSError(28, "full")])
+def test_what_goes_wrong_is_one_line(tmp_path, capsys, error):
+    pytest.importorskip("matplotlib")
+
+    def draw(figure):
+        raise error
+
+    assert not picture.save(tmp_path / "a.png", (2, 2), draw)
+    line = capsys.readouterr().err
+    assert line.startswith(f"lpnet: no picture {tmp_path / 'a.png'}: ") and line.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_matplotlib_there_is_none(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.delitem(sys.modules, "matplotlib.figure", raising=False)
+    assert not picture.save(tmp_path / "a.png", (2, 2), lambda figure: None)
+    assert capsys.readouterr().err == ""
