@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 import io
+import math
+import numbers
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +34,8 @@ class Dataset:
     Raises
     ------
     ValueError
-        Shapes or types that do not fit, labels that are not integers or outside [0, number of classes).
+        Shapes or types that do not fit, labels that are not integers or outside [0, number of classes), a scale that
+        is not above 0.
     """
 
     images: np.ndarray  # (N, C, H, W), uint8 or float32
@@ -45,7 +48,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         images, labels = np.asarray(self.images), np.asarray(self.labels)
-        classes = tuple(map(str, range(self.classes))) if isinstance(self.classes, int) else tuple(self.classes)
+        classes = _names(self.classes, self.name)
         _check_images(images, self.name)
         _check_labels(labels, len(images), len(classes), self.name)
         channels = images.shape[1]
@@ -55,7 +58,7 @@ class Dataset:
             "classes": classes,
             "mean": _per_channel(self.mean, 0.0, channels, "mean"),
             "std": _per_channel(self.std, 1.0, channels, "std"),
-            "scale": float(self.scale or (255 if images.dtype == np.uint8 else 1)),
+            "scale": _scale(self.scale, images.dtype),
         }
         for field, value in settled.items():
             object.__setattr__(self, field, value)  # the way to set a field of a frozen dataclass
@@ -85,10 +88,30 @@ class Dataset:
 
 
 def _check_images(images: np.ndarray, name: str) -> None:
-    if images.ndim != 4 or images.dtype not in (np.uint8, np.float32):
+    if images.ndim != 4 or images.dtype not in (np.uint8, np.float32) or 0 in images.shape[1:]:
         raise ValueError(
             f"Dataset {name}: images must be (N, C, H, W) uint8 or float32, got {images.shape} {images.dtype}"
         )
+
+
+def _names(classes: tuple[str, ...] | int, where: object) -> tuple[str, ...]:
+    if isinstance(classes, int | np.integer) and not isinstance(classes, bool) and classes > 0:
+        return tuple(map(str, range(classes)))
+    if not isinstance(classes, str) and np.iterable(classes) and (names := tuple(classes)):
+        return names
+    raise ValueError(f"Dataset {where}: classes must be names in a tuple or a number above 0, got {classes!r}")
+
+
+def _scale(scale: float | None, dtype: np.dtype) -> float:
+    if scale is None:
+        return 255.0 if dtype == np.uint8 else 1.0
+    return _positive(scale, "Dataset")
+
+
+def _positive(scale: float, who: str) -> float:
+    if isinstance(scale, bool | np.bool_) or not isinstance(scale, numbers.Real) or not 0 < scale < math.inf:
+        raise ValueError(f"{who}: scale must be a number above 0, got {scale!r}")
+    return float(scale)
 
 
 def _check_labels(labels: np.ndarray, count: int, classes: int, where: object) -> None:
@@ -105,7 +128,7 @@ def _check_labels(labels: np.ndarray, count: int, classes: int, where: object) -
 
 def _per_channel(values: tuple[float, ...], default: float, channels: int, what: str) -> tuple[float, ...]:
     values = tuple(float(v) for v in values) or (default,) * channels
-    if len(values) != channels or (what == "std" and min(values) <= 0):
+    if len(values) != channels or not np.isfinite(values).all() or (what == "std" and min(values) <= 0):
         raise ValueError(f"Dataset: {what} must be {channels} numbers, one a channel (std above 0), got {values}")
     return values
 
@@ -113,8 +136,12 @@ def _per_channel(values: tuple[float, ...], default: float, channels: int, what:
 def statistics(images: np.ndarray, scale: float = 255.0) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation per channel of images / scale, for images (N, C, H, W).
 
-    The standard deviation of a constant channel is given as 1, so that it can be divided by.
+    The standard deviation of a constant channel is given as 1, so that it can be divided by. Raises ValueError for
+    images without a pixel or of another shape, and for a scale that is not above 0.
     """
+    if not isinstance(images, np.ndarray) or images.ndim != 4 or not images.size:
+        raise ValueError(f"statistics: images must be (N, C, H, W) with at least one pixel, got {np.shape(images)}")
+    scale = _positive(scale, "statistics")
     total, squares = np.zeros((2, images.shape[1]))
     for chunk in np.array_split(images, max(1, len(images) // 1000)):
         x = chunk.astype(np.float64)  # sums of squares of uint8 are exact: below 2^53 up to 10^11 pixels

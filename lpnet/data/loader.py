@@ -61,8 +61,9 @@ class DataLoader:
         self.dataset = dataset if isinstance(dataset, Dataset) else _as_pair(dataset)
         self.batch_size = _integer(batch_size, "batch_size", 1)
         self.seed = _integer(seed, "seed", 0, 2**64 - 1)
-        self.shuffle, self.drop_last, self.device = shuffle, drop_last, choose_device(device)
-        self.transform = compose(*transform) if isinstance(transform, tuple | list) else transform
+        self.shuffle, self.drop_last = _flag(shuffle, "shuffle"), _flag(drop_last, "drop_last")
+        self.device = choose_device(device)
+        self.transform = _one_transform(transform)
         self._go_to(0, 0)
         if not len(self):
             wanted = f"batch_size {batch_size} with drop_last={drop_last}"
@@ -180,13 +181,38 @@ def _integer(value: object, name: str, low: int, high: float = float("inf")) -> 
     return int(value)
 
 
+def _flag(value: object, name: str) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"DataLoader: {name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def _one_transform(transform: Transform | tuple[Transform, ...] | None) -> Transform | None:
+    if isinstance(transform, tuple | list):
+        return compose(*transform)
+    if transform is not None and not callable(transform):
+        raise ValueError(f"DataLoader: a transform must be a function (x, rng) -> x, got {transform!r}")
+    return transform
+
+
 def _as_pair(pair: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return (x, y) as float32 and int64 (or float32) arrays of one length."""
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise ValueError(f"DataLoader: dataset must be a Dataset or a pair (x, y), got {type(pair).__name__}")
-    x, y = (np.asarray(a) for a in pair)
+    if isinstance(pair[0], tuple) or (isinstance(pair, list) and not all(isinstance(a, np.ndarray) for a in pair)):
+        raise ValueError("DataLoader: dataset must be a Dataset or a pair of arrays (x, y), got samples in a list")
+    x, y = (_as_array(a, name) for a, name in zip(pair, "xy", strict=True))
     if not x.ndim or not y.ndim or len(x) != len(y):
         raise ValueError(f"DataLoader: x {x.shape} and y {y.shape} must have the same length")
     if x.dtype.kind not in "biuf" or y.dtype.kind not in "biuf":
         raise ValueError(f"DataLoader: x and y must be numbers, got {x.dtype} and {y.dtype}")
+    if y.dtype.kind == "u" and len(y) and y.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"DataLoader: y must be below 2^63, got {y.max()}")
     return x.astype(np.float32, copy=False), y.astype(np.float32 if y.dtype.kind == "f" else np.int64, copy=False)
+
+
+def _as_array(values: object, name: str) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"DataLoader: {name} must be an array, got samples of different shapes") from error

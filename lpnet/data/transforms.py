@@ -5,6 +5,7 @@ A transform takes all it draws from `rng`, so that a batch comes out the same af
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 
 import numpy as np
@@ -13,9 +14,10 @@ Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def random_flip(p: float = 0.5) -> Transform:
-    """Mirror each image left to right with probability `p`. Raises ValueError outside of [0, 1]."""
-    if not 0 <= p <= 1:
-        raise ValueError(f"random_flip: p must be in [0, 1], got {p}")
+    """Mirror each image left to right with probability `p`. Raises ValueError unless it is a number in [0, 1]."""
+    if isinstance(p, bool | np.bool_) or not isinstance(p, numbers.Real) or not 0 <= p <= 1:
+        raise ValueError(f"random_flip: p must be in [0, 1], got {p!r}")
+    p = float(p)
 
     def flip(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         _check(x, "random_flip")
@@ -29,8 +31,9 @@ def random_crop(padding: int = 4) -> Transform:
 
     Raises ValueError unless `padding` is a positive integer. Source: He et al., CVPR 2016, section 4.2.
     """
-    if isinstance(padding, bool) or not isinstance(padding, int) or padding < 1:
+    if isinstance(padding, bool) or not isinstance(padding, int | np.integer) or padding < 1:
         raise ValueError(f"random_crop: padding must be a positive integer, got {padding!r}")
+    padding = int(padding)  # twice a uint8 may not fit into one
 
     def crop(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         _check(x, "random_crop")
@@ -44,7 +47,10 @@ def random_crop(padding: int = 4) -> Transform:
 
 
 def compose(*transforms: Transform) -> Transform:
-    """One transform that applies `transforms` in turn."""
+    """One transform that applies `transforms` in turn. Raises ValueError when one is not a function."""
+    for one in transforms:
+        if not callable(one):
+            raise ValueError(f"compose: a transform must be a function (x, rng) -> x, got {one!r}")
 
     def apply(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         for transform in transforms:
@@ -55,5 +61,5 @@ def compose(*transforms: Transform) -> Transform:
 
 
 def _check(x: np.ndarray, who: str) -> None:
-    if x.ndim != 4:
-        raise ValueError(f"{who}: a batch must be (N, C, H, W), got shape {x.shape}")
+    if np.ndim(x) != 4:
+        raise ValueError(f"{who}: a batch must be (N, C, H, W), got shape {np.shape(x)}")

@@ -66,12 +66,39 @@ def test_one_index_gives_image_and_label():
         ({"images": np.zeros((6, 3, 4, 5))}, "got .* float64"),
         ({"mean": (0.5,)}, "mean must be 3 numbers"),
         ({"std": (1, 0, 1)}, "std above 0"),
+        ({"std": (1, np.nan, 1)}, "std above 0"),
+        ({"mean": (0, np.inf, 0)}, "mean must be 3 numbers"),
+        ({"scale": 0.0}, "scale must be a number above 0, got 0.0"),
+        ({"scale": -1}, "scale must be a number above 0, got -1"),
+        ({"scale": np.nan}, "scale must be a number above 0, got nan"),
+        ({"scale": np.inf}, "scale must be a number above 0, got inf"),
+        ({"scale": True}, "scale must be a number above 0, got True"),
+        ({"scale": "255"}, "scale must be a number above 0, got '255'"),
+        ({"classes": 0}, "classes must be names in a tuple or a number above 0, got 0"),
+        ({"classes": True}, "classes must be"),
+        ({"classes": "abcdef"}, "classes must be"),
+        ({"images": np.zeros((6, 0, 4, 5), np.uint8)}, r"images must be \(N, C, H, W\)"),
     ],
 )
 def test_what_does_not_fit_is_one_clear_error(arguments, message):
     with pytest.raises(ValueError, match=message) as error:
         Dataset(**{"images": images(), "labels": np.arange(6), **arguments})
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("number", [np.float32, np.float64, np.int64, np.uint8])
+def test_numpy_scalars_are_taken_for_numbers(number):
+    data = Dataset(images(), np.arange(6), "some", np.int64(6), scale=number(16))
+    assert data.scale == 16 and type(data.scale) is float and data.scaled().dtype == np.float32
+    assert data.classes == tuple("012345")
+
+
+@pytest.mark.parametrize("x", [images(0), images()[0], [[1]], np.zeros((2, 0, 4, 4))])
+def test_no_statistics_of_nothing(x):
+    with pytest.raises(ValueError, match=r"statistics: images must be \(N, C, H, W\) with at least one pixel"):
+        statistics(x)
+    with pytest.raises(ValueError, match="statistics: scale must be a number above 0"):
+        statistics(images(), 0)
 
 
 # digits

@@ -209,6 +209,12 @@ def test_a_pair_of_arrays_comes_as_it_is():
     assert targets.dtype == np.float32
 
 
+def test_numpy_scalars_are_taken_for_numbers():
+    loader = make(batch_size=np.int64(4), shuffle=np.True_, seed=np.uint64(3), drop_last=np.False_)
+    assert same(loader, make())
+    assert {type(v) for v in loader.state_dict().values()} == {int, bool}
+
+
 def test_a_transform_reaches_a_pair_too():
     x = np.random.default_rng(0).random((8, 1, 4, 4))
     [(out, _)] = DataLoader([x, np.zeros(8, int)], 8, transform=compose(random_flip(1)))
@@ -225,7 +231,21 @@ def test_a_transform_reaches_a_pair_too():
         ({"dataset": (np.zeros((0, 2)), np.zeros(0, int))}, "0 samples give no batch"),
         ({"drop_last": True}, "23 samples give no batch, batch_size 128 with drop_last=True"),
         ({"batch_size": 0}, r"batch_size must be an integer in \[1, inf\], got 0"),
+        ({"dataset": DATA[:0]}, "0 samples give no batch"),
+        ({"dataset": np.zeros((2, 3))}, "must be a Dataset or a pair .* got ndarray"),
+        ({"dataset": [(np.zeros(3), 0), (np.zeros(3), 1)]}, "got samples in a list"),
+        ({"dataset": ((np.zeros(3), 0), (np.zeros(3), 1))}, "got samples in a list"),
+        ({"dataset": [[1.0, 2.0], [0, 1]]}, "got samples in a list"),
+        ({"dataset": ([np.zeros(3), np.zeros(2)], np.zeros(2))}, "x must be an array, got samples of different"),
+        ({"dataset": (np.zeros(1), np.array([2**63], np.uint64))}, r"y must be below 2\^63"),
+        ({"dataset": (np.zeros(1, complex), np.zeros(1))}, "must be numbers, got complex128"),
         ({"batch_size": 2.0}, "batch_size must be an integer"),
+        ({"batch_size": np.float64(2)}, "batch_size must be an integer"),
+        ({"batch_size": True}, "batch_size must be an integer"),
+        ({"shuffle": "no"}, "shuffle must be True or False, got 'no'"),
+        ({"drop_last": 1}, "drop_last must be True or False, got 1"),
+        ({"transform": 3}, "a transform must be a function .* got 3"),
+        ({"transform": (random_flip(), None)}, "a transform must be a function .* got None"),
         ({"seed": 2**64}, "seed must be an integer"),
     ],
 )

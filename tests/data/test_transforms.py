@@ -50,15 +50,27 @@ def test_compose_applies_in_turn_with_one_generator():
     np.testing.assert_array_equal(compose(random_crop(1), random_flip())(X, rng()), step)
 
 
-@pytest.mark.parametrize("bad", [0, -1, 1.5, True])
+@pytest.mark.parametrize("bad", [0, -1, 1.5, True, np.float64(2), "2", None])
 def test_a_padding_that_is_no_positive_integer_is_refused(bad):
     with pytest.raises(ValueError, match="random_crop: padding must be a positive integer"):
         random_crop(bad)
 
 
 def test_wrong_probability_and_wrong_shape_are_refused():
-    with pytest.raises(ValueError, match=r"p must be in \[0, 1\], got 2"):
-        random_flip(2)
+    for p in (2, -0.1, np.nan, np.float32(1.5), True, "0.5", None):
+        with pytest.raises(ValueError, match=r"p must be in \[0, 1\], got "):
+            random_flip(p)
     for transform in (random_flip(), random_crop()):
         with pytest.raises(ValueError, match=r"must be \(N, C, H, W\), got shape \(4, 7\)"):
             transform(np.zeros((4, 7), np.float32), rng())
+
+
+def test_numpy_scalars_are_taken_for_numbers():
+    np.testing.assert_array_equal(random_flip(np.float32(0.5))(X, rng()), random_flip(0.5)(X, rng()))
+    wide = np.pad(X[:2], ((0, 0), (0, 0), (0, 120), (0, 120)))
+    np.testing.assert_array_equal(random_crop(np.uint8(128))(wide, rng()), random_crop(128)(wide, rng()))
+
+
+def test_what_is_no_function_is_no_transform():
+    with pytest.raises(ValueError, match="compose: a transform must be a function"):
+        compose(random_flip(), "flip")
