@@ -209,7 +209,7 @@ class _Run:
         self.model, self.test, self.epochs = model, test, epochs
         self.train = train if hasattr(train, "load_state_dict") else _Batches(train)
         if isinstance(train, DataLoader) and not train._resume:
-            train.batch = 0  # of a loop that was left: the next one starts its epoch anew
+            train.epoch = train.epoch  # where a loop was left, the next one starts the epoch anew
         self.optimizer, self.loss, self.schedule, self.swalp = optimizer, loss, schedule, swalp
         self.scaler, self.precision, self.evaluate_every = scaler, as_precision(precision), evaluate_every
         self.epoch = self.step = 0
