@@ -104,7 +104,7 @@ def test_every_option_reaches_the_run(capsys, nowhere, monkeypatch):
     assert (optimizer.lr, optimizer.momentum, optimizer.weight_decay) == (0.2, 0.5, 0.1)
     assert str(optimizer.precision.accumulator.format) == "bfp16" and optimizer.precision.error is None
     assert optimizer.precision.weight.rounding == "nearest"
-    assert (swalp.start, swalp.cycle, swalp.lr, str(swalp.round.format)) == (4 * 13, 7, 0.3, "bfp8")
+    assert (swalp.start, swalp.cycle, swalp.lr, str(swalp.precision.average.format)) == (4 * 13, 7, 0.3, "bfp8")
     assert (train.batch_size, train.seed, train.shuffle, train.transform is None) == (100, 11, True, False)
     assert (seen["epochs"], seen["resume"], seen["checkpoint_every"], seen["progress"]) == (8, True, 9, False)
     assert seen["schedule"](0) == 0.2 and seen["schedule"](3.9) == pytest.approx(0.002)
