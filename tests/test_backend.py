@@ -2,6 +2,9 @@
 
 import contextvars
 import gc
+import multiprocessing
+import os
+import sys
 import threading
 
 import numpy as np
@@ -115,11 +118,22 @@ def test_what_is_held_back_is_limited(monkeypatch):
     assert backend._free_bytes == 1 << 20
 
 
-def test_one_blas_thread_inside_as_many_as_before_outside():
-    """Blocks may nest; the number is set back at the end of the outermost, also after an error."""
-    def blas():
-        return [pool["num_threads"] for pool in backend._blas().info()]
+def blas():
+    """Return how many threads BLAS uses now."""
+    return [library.get_num_threads() for library in backend._blas()]
 
+
+@pytest.fixture
+def two_blas_threads():
+    """Let BLAS use two threads, so that one is seen to differ."""
+    before = blas()
+    backend._set_blas([2] * len(before))
+    yield
+    backend._set_blas(before)
+
+
+def test_one_blas_thread_inside_as_many_as_before_outside(two_blas_threads):
+    """Blocks may nest; the number is set back at the end of the outermost, also after an error."""
     before = blas()
     with pytest.raises(ZeroDivisionError), backend.one_blas_thread():
         with backend.one_blas_thread():
@@ -127,3 +141,115 @@ def test_one_blas_thread_inside_as_many_as_before_outside():
         assert blas() == [1] * len(before)
         1 / 0  # noqa: B018
     assert blas() == before
+    assert backend.one_blas_thread()(blas)() == [1] * len(before)
+    assert blas() == before
+
+
+def test_blas_is_set_back_by_the_last_of_many_threads(two_blas_threads):
+    """Threads that enter and leave all the time have one BLAS thread inside, and leave the number as it was."""
+    before, interval, seen = blas(), sys.getswitchinterval(), set()
+
+    def work():
+        for _ in range(500):
+            with backend.one_blas_thread():
+                seen.update(blas())
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert seen == {1} and blas() == before
+
+
+def interrupt_at(event, function, line):
+    """Return a trace function that raises KeyboardInterrupt at the entry or a line of a function, once."""
+    left = [1]
+
+    def trace(frame, what, _):
+        here = frame.f_code is function.__code__ and what == event and (event == "call" or frame.f_lineno == line)
+        if here and left:
+            left.clear()
+            raise KeyboardInterrupt
+        return trace
+
+    return trace
+
+
+LINES = [(f, line) for f in (backend._settle_blas, backend._set_blas, backend.one_blas_thread.__enter__,
+                             backend.one_blas_thread._leave, backend.one_blas_thread.__exit__)
+         for line in sorted({n for *_, n in f.__code__.co_lines() if n} - {f.__code__.co_firstlineno})
+         if line != backend.one_blas_thread.__exit__.__code__.co_firstlineno + 1]  # fmt: skip # that `try:` is the entry
+
+
+@pytest.mark.parametrize(("function", "line"), LINES)
+def test_a_ctrl_c_in_any_line_leaves_blas_as_it_was(two_blas_threads, function, line):
+    """Wherever in entering or leaving a block it arrives, it comes out and the number of threads is set back."""
+    before, former = blas(), sys.gettrace()
+    sys.settrace(interrupt_at("line", function, line))
+    try:
+        with backend.one_blas_thread():
+            pass
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(former)
+    assert blas() == before and backend._blas_blocks == []
+
+
+def test_a_ctrl_c_at_the_entry_of_exit_is_made_good_by_the_next_block(two_blas_threads):
+    """A block whose __exit__ was never run is not taken for one that still runs."""
+    before, former = blas(), sys.gettrace()
+    sys.settrace(interrupt_at("call", backend.one_blas_thread.__exit__, 0))
+    try:
+        with pytest.raises(KeyboardInterrupt), backend.one_blas_thread():
+            pass
+    finally:
+        sys.settrace(former)
+    assert blas() != before
+    with backend.one_blas_thread():
+        pass
+    assert blas() == before
+
+
+def in_a_fork(function):
+    """Return what the function returns in a forked child process."""
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    child = multiprocessing.get_context("fork").Process(target=lambda: sender.send(function()))
+    child.start()
+    sender.close()
+    try:
+        return receiver.recv()
+    finally:
+        child.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_starts_with_nothing_of_its_parents_threads(two_blas_threads):
+    """It has helpers of its own, holds back no memory, and blocks of the parent's other threads do not bind it."""
+    lp.set_num_threads(2)
+    backend.parallel(abs, range(4))  # threads are running
+    before, inside, end = blas(), threading.Event(), threading.Event()
+
+    def hold():
+        with backend.one_blas_thread():
+            inside.set()
+            end.wait()
+
+    def child():
+        meeting, outside = threading.Barrier(2), blas()
+        return outside, sorted(backend.parallel(lambda _: meeting.wait(20), [0, 1]))
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    inside.wait()
+    try:
+        assert in_a_fork(child) == (before, [0, 1])
+    finally:
+        end.set()
+        holder.join()
