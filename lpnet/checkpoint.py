@@ -38,7 +38,8 @@ def save(path: str | os.PathLike[str], *, packed: Format | str | None = None, **
     and dictionaries and lists of these. packed, a format or its name: arrays whose numbers all are numbers of it are
     stored in its codes, at a quarter of the size for 8 bits, and load as they were; the others are stored as ever.
     Keys are text or numbers. Raises TypeError for anything else and for a format that cannot be read back by its name,
-    ValueError for keys that are the same as text or hold a NUL, OSError naming the file if the disk is full or the folder cannot be written.
+    ValueError for keys that are the same as text or hold a NUL, OSError naming the file if the disk is full or the
+    folder cannot be written.
     """
     arrays: dict[str, np.ndarray] = {}
     tree = _flatten(objects, "", arrays, None if packed is None else _readable(packed))
