@@ -156,7 +156,7 @@ def _add_train(commands: Any) -> None:
     p.add_argument("--seed", type=_number(int, 0), default=0,
                    help="seed of initial weights, order, augmentation and rounding")
     p.add_argument("--out", type=Path, help="run folder; none: runs/DATA-MODEL-PRECISION")
-    p.add_argument("--resume", action="store_true", help="go on from the checkpoint in the run folder, if any")
+    p.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     p.add_argument("--checkpoint-every", type=_number(float, 0), default=30.0, metavar="SECONDS",
                    help="time between checkpoints")
     p.add_argument("--quiet", action="store_true", help="no progress bar")

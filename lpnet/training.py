@@ -80,7 +80,7 @@ class _Tally:
         self.seen += len(labels)
         self.loss = self.loss + loss.data.astype(np.float64) * len(labels)
         one_label_each = labels.dtype.kind in "iu" and labels.ndim == 1 and logits.shape[:1] == labels.shape
-        self.classified = one_label_each and logits.ndim == 2 and logits.shape[1] > 1
+        self.classified = self.classified and one_label_each and logits.ndim == 2 and logits.shape[1] > 1
         if self.classified:
             self.wrong = self.wrong + (logits.data.argmax(axis=1) != labels).sum()
 

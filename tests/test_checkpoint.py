@@ -1,7 +1,11 @@
 """Checkpoints: what is saved comes back; a file is whole or not there; a damaged one is named, never believed."""
 
+import dataclasses
 import errno
+import io
+import json
 import os
+import stat
 import zipfile
 
 import numpy as np
@@ -245,3 +249,113 @@ def test_a_run_in_8_bits_saves_its_model_at_a_quarter_of_the_size(tmp_path):
     weights = model.state_dict()
     assert all((lp.load(tmp_path / "packed.npz")["model"][k] == w).all() for k, w in weights.items())
     assert (tmp_path / "packed.npz").stat().st_size < 0.3 * sum(w.nbytes for w in weights.values())
+
+
+# Files that claim more than they hold
+
+
+def archive(path, index, **entries):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("lpnet.json", json.dumps({"version": 1, "objects": index}))
+        for name, content in entries.items():
+            file.writestr(f"{name}.npy", content)
+
+
+def npy(array, shape=None):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue() if shape is None else file.getvalue().replace(b"(4,), }", f"({shape},), }}".encode())
+
+
+def test_sizes_are_checked_before_room_is_made(tmp_path):
+    path = tmp_path / "bad.npz"
+    index = {"dict": {"a": {"array": "a"}}}
+    archive(path, index, a=npy(np.zeros(4)))
+    assert (lp.load(path)["a"] == 0).all()
+    archive(path, index, a=npy(np.zeros(4), 10**12))
+    refuses(path)
+    archive(path, {"dict": {"a": {"array": "a"}, "b": {"array": "a"}}}, a=npy(np.zeros(4)))
+    refuses(path)
+    np.savez_compressed(path, a=np.zeros(10**6))
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("lpnet.json", json.dumps({"version": 1, "objects": index}))
+    refuses(path)
+
+
+@pytest.mark.parametrize("shape", [[100], [10**15], [9], [-10], [5, 3]])
+@pytest.mark.parametrize("name, scales", [("e4m3", 0), ("bfp8", 1), ("mxfp8_e4m3", 1)])
+def test_codes_are_as_many_as_the_numbers(tmp_path, name, scales, shape):
+    path = tmp_path / "bad.npz"
+    packed = {"codes": "a", "format": name, "shape": [10], "dtype": "float32"}
+    content = {"a.codes": npy(np.zeros(10, np.uint8)), "a.scales": npy(np.zeros(scales, np.uint8))}
+    archive(path, {"dict": {"a": packed}}, **content)
+    assert lp.load(path)["a"].shape == (10,)
+    archive(path, {"dict": {"a": {**packed, "shape": shape}}}, **content)
+    refuses(path)
+    archive(path, {"dict": {"a": packed}}, **{**content, "a.scales": npy(np.zeros(scales + 1, np.uint8))})
+    refuses(path)
+
+
+@pytest.mark.parametrize("index", [[], 3, "text", None, [1, 2]])
+def test_a_file_without_a_dictionary_is_refused(tmp_path, index):
+    archive(tmp_path / "bad.npz", index)
+    refuses(tmp_path / "bad.npz")
+
+
+@pytest.mark.parametrize("keys, error", [((1, "1"), ValueError), (("a\0b",), ValueError), ((("a",),), TypeError),
+                                         ((b"a",), TypeError), ((None,), TypeError)])  # fmt: skip
+def test_keys_that_would_not_come_back_are_refused_and_nothing_is_written(tmp_path, keys, error):
+    with pytest.raises(error, match="save: d has the key"):
+        lp.save(tmp_path / "x.npz", d=dict.fromkeys(keys, 1.0))
+    assert not os.listdir(tmp_path)
+
+
+def test_a_format_that_cannot_be_read_back_is_refused_before_writing(tmp_path):
+    class Own(type(lp.format("e4m3"))):
+        pass
+
+    like = lp.format("e4m3")
+    own = Own(**{f.name: getattr(like, f.name) for f in dataclasses.fields(like) if f.init})
+    with pytest.raises(TypeError, match="cannot be read back"):
+        lp.save(tmp_path / "x.npz", packed=own, a=np.zeros(9, np.float32))
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links want rights elsewhere")
+def test_a_link_stays_and_its_target_is_written(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "x.npz").symlink_to(tmp_path / "there" / "y.npz")
+    lp.save(tmp_path / "x.npz", x=1)
+    assert (tmp_path / "x.npz").is_symlink() and lp.load(tmp_path / "there" / "y.npz") == {"x": 1}
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM])
+@pytest.mark.skipif(os.name != "posix", reason="folders are synchronised on POSIX only")
+def test_a_folder_that_cannot_be_synchronised_is_written_to(tmp_path, monkeypatch, code):
+    real = os.fsync
+
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, "no")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    lp.save(tmp_path / "x.npz", a=7)
+    assert lp.load(tmp_path / "x.npz") == {"a": 7}
+
+
+def test_two_writers_of_one_process_do_not_meet(tmp_path):
+    with checkpoint.atomic(tmp_path / "x", "w") as first:
+        first.write("first")
+        with checkpoint.atomic(tmp_path / "x", "w") as second:
+            second.write("second")
+    assert (tmp_path / "x").read_text() == "first" and not leftovers(tmp_path)
+
+
+def test_a_lock_is_held_by_one_and_free_again(tmp_path):
+    first = checkpoint.Lock(tmp_path / ".lock")
+    with pytest.raises(RuntimeError, match="another run"):
+        checkpoint.Lock(tmp_path / ".lock")
+    first.release()
+    checkpoint.Lock(tmp_path / ".lock").release()
+    assert not os.listdir(tmp_path)

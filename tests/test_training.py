@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -478,3 +480,215 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_the_system(tmp_path):
 def test_curves_of_a_short_log_are_a_picture(tmp_path):
     DRAW([{"epoch": 1, "train_loss": 1.0}], tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+# Settings that shape the next step
+
+
+def small(tmp_path, **changes):
+    """Return fit's arguments for a short run with everything whose settings a resumed run must have again."""
+    c = {"size": 32, "shuffle": True, "drop_last": False, "n": 96, "momentum": 0.9, "decay": 1e-4, "nesterov": False,
+         "cycle": 2, "lr": 0.01, "growth": 5, "precision": None, "optimizer": None,
+         "schedule": optim.constant_schedule(0.1), **changes}  # fmt: skip
+    lp.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3))
+    optimizer = optim.SGD(model.parameters(), 0.1, c["momentum"], c["decay"], c["nesterov"], precision=c["optimizer"])
+    x = np.random.default_rng(0).standard_normal((c["n"], 4)).astype(np.float32)
+    train = DataLoader((x, np.arange(c["n"]) % 3), c["size"], c["shuffle"], drop_last=c["drop_last"])
+    return {"model": model, "train": train, "optimizer": optimizer, "epochs": c.get("epochs", 2), "progress": False,
+            "swalp": optim.SWALP(model, optimizer, 1, c["cycle"], c["lr"]), "precision": c["precision"],
+            "scaler": optim.LossScaler(8.0, c["growth"]), "schedule": c["schedule"], "out": tmp_path}  # fmt: skip
+
+
+@pytest.mark.parametrize("changes, words", [
+    ({"size": 16}, "batch_size=32.*not 16"), ({"shuffle": False}, "shuffle=True"),
+    ({"drop_last": True}, "drop_last=False"), ({"n": 90}, "samples=96.*not 90"), ({"momentum": 0.5}, "momentum=0.9"),
+    ({"decay": 0.0}, "weight_decay"), ({"nesterov": True}, "nesterov"), ({"cycle": 3}, "cycle=2"),
+    ({"lr": 0.02}, "lr=0.01"), ({"growth": 6}, "growth_interval=5"), ({"precision": "bfp8"}, "precision='exact'"),
+    ({"optimizer": "bfp8"}, "precision='exact'"),
+    ({"schedule": optim.constant_schedule(0.2)}, "schedule that gives 0.1"),
+])  # fmt: skip
+def test_a_run_resumed_with_other_settings_is_refused_by_their_name(tmp_path, changes, words):
+    lp.fit(**small(tmp_path))
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=words):
+        lp.fit(**small(tmp_path, **changes), resume=True)
+    assert contents(tmp_path) == before
+
+
+def test_more_epochs_go_on_and_a_checkpoint_that_knows_no_settings_is_taken(tmp_path):
+    lp.fit(**small(tmp_path / "whole", epochs=3))
+    lp.fit(**small(tmp_path / "run"))
+    state = lp.load(tmp_path / "run" / "checkpoint.npz")["run"]
+    old = {k: v for k, v in state.items() if k not in ("settings", "rates", "first_loss")}
+    lp.save(tmp_path / "run" / "checkpoint.npz", run=old)
+    lp.fit(**small(tmp_path / "run", epochs=3), resume=True)
+    weights = [lp.load(tmp_path / name / "model.npz")["model"]["0.weight"] for name in ("whole", "run")]
+    np.testing.assert_array_equal(*weights)
+
+
+def test_functions_that_round_are_the_same_in_every_process():
+    assert " at 0x" not in training._named(lp.Precision(weight=lambda x: x))
+
+
+def test_a_step_that_the_scaler_skips_is_none_for_the_average():
+    run = plain(nn.Linear(4, 3), epochs=1)
+    scaler = optim.LossScaler(3e38, growth_interval=100)
+    run["swalp"] = optim.SWALP(run["model"], run["optimizer"], 0, 1)
+    run["loss"] = lambda logits, labels: lp.functions.cross_entropy(logits, labels) * 8
+    skipped = []
+    step = scaler.step
+    scaler.step = lambda optimizer: skipped.append(not step(optimizer)) or not skipped[-1]
+    lp.fit(**run, scaler=scaler)
+    assert any(skipped) and run["swalp"].t == skipped.count(False)
+
+
+# The task, and loaders of any kind
+
+
+@pytest.mark.parametrize("shape", [(64, 1), (64,)])
+def test_regression_on_whole_numbers_has_no_error(shape):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((64, 4)).astype(np.float32), rng.integers(0, 9, shape)
+    model = nn.Linear(4, 1)
+
+    def loss(prediction, y):
+        return lp.functions.mse_loss(lp.functions.reshape(prediction, (-1, *shape[1:])), y)
+
+    run = {"epochs": 1, "optimizer": optim.SGD(model.parameters(), 0.01), "loss": loss, "progress": False}
+    (row,) = lp.fit(model, DataLoader((x, y), 8), DataLoader((x, y), 64), **run)
+    assert set(row) == {"epoch", "step", "lr", "train_loss", "test_loss"}
+
+
+class Once:
+    """A loader that is neither a list nor knows its length."""
+
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __iter__(self):
+        return iter(self.batches)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, Once])
+def test_any_loader_trains_averages_and_resumes(tmp_path, kind):
+    rng = np.random.default_rng(0)
+    batches = kind([(rng.standard_normal((8, 4)).astype(np.float32), rng.integers(0, 3, 8)) for _ in range(8)])
+
+    def run(out, **more):
+        lp.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+        optimizer = optim.SGD(model.parameters(), 0.1)
+        swalp = optim.SWALP(model, optimizer, 8, 4)
+        given = {"epochs": 3, "optimizer": optimizer, "swalp": swalp, "progress": False, "out": out, **more}
+        return lp.fit(model, batches, batches, **given)
+
+    assert "swalp_error" in run(tmp_path / "whole")[-1]
+    with pytest.raises(Killed):
+        run(tmp_path / "run", loss=Stopping(lp.functions.cross_entropy, 19, Killed()))
+    run(tmp_path / "run", resume=True)
+    assert contents(tmp_path / "whole") == contents(tmp_path / "run")
+
+
+def test_a_loader_that_ends_for_good_is_refused():
+    with pytest.raises(TypeError, match="starts anew each epoch, got a list_iterator"):
+        lp.fit(**{**plain(nn.Linear(4, 3)), "train": iter([])})
+
+
+def test_a_loader_that_was_left_in_the_midst_gives_the_same_run(tmp_path):
+    made = parts()
+    next(iter(made["train"]))
+    with pytest.raises(Killed):
+        lp.fit(**{**made, "loss": Stopping(lp.functions.cross_entropy, 0, Killed())}, out=tmp_path)
+    assert lp.load(tmp_path / "checkpoint.npz")["run"]["loader"]["batch"] == 0
+
+
+def test_parts_of_another_model_are_refused():
+    run, other = plain(nn.Linear(4, 3)), plain(nn.Linear(4, 3))
+    with pytest.raises(ValueError, match="optimizer holds none of the model's parameters"):
+        lp.fit(**{**run, "optimizer": other["optimizer"]})
+    with pytest.raises(ValueError, match="swalp averages another model"):
+        lp.fit(**run, swalp=optim.SWALP(other["model"], run["optimizer"], 1, 1))
+
+
+def test_an_average_that_the_run_does_not_reach_is_said(capsys):
+    run = plain(nn.Linear(4, 3))
+    lp.fit(**run, swalp=optim.SWALP(run["model"], run["optimizer"], 6, 1))
+    assert "averages after step 7" in capsys.readouterr().err
+
+
+def test_a_precision_is_what_it_is_everywhere():
+    def weights(precision):
+        lp.manual_seed(0)
+        run = plain(nn.Linear(4, 3), precision=precision)
+        lp.fit(**run)
+        return next(run["model"].parameters()).data
+
+    np.testing.assert_array_equal(weights("bfp8"), weights(lp.Precision.uniform("bfp8")))
+
+
+def test_the_users_folder_is_meant(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    lp.fit(**plain(nn.Linear(4, 3)), out="~/run")
+    assert (tmp_path / "run" / "model.npz").exists()
+
+
+# Decoration, divergence, and one owner a folder
+
+
+def test_a_picture_that_cannot_be_drawn_is_a_line(tmp_path, monkeypatch, capsys):
+    def draw(log, path):
+        raise RuntimeError("no\nLaTeX")
+
+    monkeypatch.setattr(training, "plot_curves", draw)
+    assert len(lp.fit(**plain(nn.Linear(4, 3)), out=tmp_path)) == 2
+    assert capsys.readouterr().err == "fit: no curves.png: no LaTeX\n"
+
+
+@pytest.mark.parametrize("streams", [("stderr",), ("stderr", "stdout")])
+def test_a_run_without_a_terminal_trains(monkeypatch, streams):
+    for name in streams:
+        monkeypatch.setattr(sys, name, None)
+    assert len(lp.fit(**plain(nn.Linear(4, 3), progress=True))) == 2
+
+
+def test_a_log_file_gets_no_bar(capsys):
+    lp.fit(**plain(nn.Linear(4, 3), progress=True))
+    assert capsys.readouterr().err == ""
+
+
+def test_a_loss_that_diverges_is_stopped_though_it_is_finite(tmp_path):
+    run = plain(nn.Linear(4, 1), lr=3.0, epochs=4)
+    with pytest.raises(FloatingPointError, match=r"it diverges, .*lower learning rate"):
+        lp.fit(**run, out=tmp_path, loss=lambda p, y: lp.functions.mse_loss(p[:, 0], y.astype(np.float32)))
+    assert (tmp_path / "config.json").exists()
+
+
+def test_a_test_loss_that_is_nan_stops_and_the_log_is_json(tmp_path):
+    run = plain(nn.Linear(4, 3))
+    x = spoiled(np.ones((8, 4), np.float32), (3, 1))
+    with pytest.raises(FloatingPointError, match=r"epoch 1: test_loss is nan.*lower learning rate"):
+        lp.fit(**run, test=DataLoader((x, np.zeros(8, int)), 8), out=tmp_path)
+    assert json.dumps(training._as_json({"a": float("nan"), "b": 1.0}), allow_nan=False) == '{"a": null, "b": 1.0}'
+
+
+def test_a_folder_has_one_run_at_a_time(tmp_path):
+    """A second one, of this process or another, is refused and takes nothing away."""
+    code = ("import sys, numpy as np, lpnet as lp; m = lp.nn.Linear(4, 3)\n"
+            "L = lp.data.DataLoader((np.zeros((8, 4)), np.arange(8) % 3), 4)\n"
+            "lp.fit(m, L, epochs=1, optimizer=lp.optim.SGD(m.parameters(), .1), out=sys.argv[1], resume=True)")
+
+    def second(row):
+        with pytest.raises(RuntimeError, match="another run is at work in this folder"):
+            lp.fit(**plain(nn.Linear(4, 3)), out=tmp_path, resume=True)
+        other = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
+        assert "another run is at work" in other.stderr and (tmp_path / ".model.npz.99999999.1.tmp").exists()
+
+    def first(row):
+        (tmp_path / ".model.npz.99999999.1.tmp").write_text("half")
+        second(row)
+
+    lp.fit(**plain(nn.Linear(4, 3), epochs=1, progress=first), out=tmp_path)
+    lp.fit(**plain(nn.Linear(4, 3), epochs=1), out=tmp_path, resume=True)
+    assert not [name for name in contents(tmp_path) if name.startswith(".")]
