@@ -25,7 +25,8 @@ COMPARED = ("model.npz", "averaged.npz", "checkpoint.npz", "log.jsonl", "config.
 
 def start(folder: Path, log: Path) -> subprocess.Popen[bytes]:
     """Start the run, or go on with it, in a process of its own."""
-    command = [sys.executable, "-m", "lpnet", *RUN, "--out", str(folder), "--resume", "--checkpoint-every", "0"]
+    command = [sys.executable, "-m", "lpnet", *RUN, "--out", str(folder), "--checkpoint-every", "0",
+               *(["--resume"] if (folder / "config.json").exists() else [])]  # fmt: skip
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with log.open("ab") as output:
         return subprocess.Popen(command, cwd=log.parent, stdout=output, stderr=output, env={**os.environ, **one_thread})

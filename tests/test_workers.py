@@ -61,7 +61,8 @@ def gone(group, within):
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize("command", [
-    ["demo", "--epochs", "300", "--out", "out"], ["reproduce", "classification", "--quick", "--jobs", "2", "--out", "out"],
+    ["demo", "--epochs", "300", "--out", "out"],
+    ["reproduce", "classification", "--quick", "--jobs", "2", "--out", "out"],
 ])  # fmt: skip
 @pytest.mark.parametrize("whom", [os.kill, os.killpg])
 def test_an_interrupt_ends_all_at_once(tmp_path, command, whom):
