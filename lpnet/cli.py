@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -95,6 +96,13 @@ def _number(kind: type[int] | type[float], least: float) -> Callable[[str], floa
     return convert
 
 
+def _path(text: str) -> Path:
+    """Return a path of the command line, ~ and all; no path at all would be the folder that one happens to be in."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"expected a path, got {text!r}")
+    return Path(text).expanduser()
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser with all commands."""
     top = _Parser(prog="lpnet", description="Low-precision training of small neural networks.")
@@ -116,11 +124,11 @@ def _command(commands: Any, name: str, run: Any, summary: str, details: str = ""
 
 def _add_demo(commands: Any) -> None:
     p = _command(commands, "demo", _demo, "train in float, 8 and 4 bits, and show what SWALP gains",
-                 "Needs no network and no data beside the package; takes about a minute on two processors."
+                 "Needs no network and no data beside the package; takes two minutes on two processors."
                  )  # fmt: skip
     p.add_argument("--seeds", type=_number(int, 2), default=6, help="runs of each method")
     p.add_argument("--epochs", type=_number(int, 3), default=demo.EPOCHS, help="epochs of each run")
-    p.add_argument("--out", type=Path, default=Path("demo"), help="folder for table.md and curves.png")
+    p.add_argument("--out", type=_path, default=Path("demo"), help="folder for table.md and curves.png")
     p.add_argument("--device", default="cpu", choices=DEVICES, help="where to compute: cpu or cuda")
 
 
@@ -134,7 +142,7 @@ def _add_train(commands: Any) -> None:
                  "curves.png; a run killed at any moment goes on with --resume, to the same bits.")  # fmt: skip
     p.add_argument("--model", default="small_cnn", help=f"one of {', '.join(models.names())}")
     p.add_argument("--data", default="digits", help=f"one of {', '.join(data.NAMES)}")
-    p.add_argument("--data-dir", type=Path, help="folder with the data files; without it LPNET_DATA, the user's "
+    p.add_argument("--data-dir", type=_path, help="folder with the data files; without it LPNET_DATA, the user's "
                    "cache, or a download")  # fmt: skip
     p.add_argument("--precision", default="fp32", help="a format for everything, such as bfp8, fixed8.6 or e4m3 "
                    "(see 'lpnet formats'), or role by role: weight=bfp8,activation=e4m3,error=e5m2; roles: weight, "
@@ -155,8 +163,8 @@ def _add_train(commands: Any) -> None:
     p.add_argument("--augment", action="store_true", help="random crops, padded by 4, and flips")
     p.add_argument("--seed", type=_number(int, 0), default=0,
                    help="seed of initial weights, order, augmentation and rounding")
-    p.add_argument("--out", type=Path, help="run folder; none: runs/DATA-MODEL-PRECISION")
-    p.add_argument("--resume", action="store_true", help="go on with the run in the folder")
+    p.add_argument("--out", type=_path, help="run folder; none: runs/DATA-MODEL-PRECISION")
+    p.add_argument("--resume", action="store_true", help="go on from the checkpoint in the run folder")
     p.add_argument("--checkpoint-every", type=_number(float, 0), default=30.0, metavar="SECONDS",
                    help="time between checkpoints")
     p.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -175,7 +183,10 @@ _NOT_CONFIG = (  # may change when a run is resumed
 
 def _train(arguments: argparse.Namespace) -> None:
     config = {k: v for k, v in vars(arguments).items() if k not in _NOT_CONFIG}
-    out = arguments.out or Path("runs") / f"{arguments.data}-{arguments.model}-{arguments.precision.replace(':', '-')}"
+    precision = re.sub(r"[^\w.=,-]+", "-", arguments.precision).strip("-")
+    out = arguments.out or Path("runs") / f"{arguments.data}-{arguments.model}-{precision}"
+    if arguments.resume and not any((out / name).exists() for name in ("config.json", "checkpoint.npz")):
+        raise FileNotFoundError(f"--resume: {out} holds no run to go on with, start it without --resume")
     parts = _prepare(config, arguments.data_dir, choose_device(arguments.device))
     lowered = sum(m.precision is not None for m in parts["model"].modules())
     print(f"{arguments.model}: {parts['model'].n_parameters():,} parameters, {lowered} layers rounded, on "
@@ -202,6 +213,8 @@ def _prepare(config: dict[str, Any], data_dir: Path | None, device: str) -> dict
 
 
 def _loaders(config: dict[str, Any], data_dir: Path | None) -> tuple[data.DataLoader, data.DataLoader]:
+    if data_dir is not None and config["data"] == "digits":
+        raise ValueError(f"--data-dir is for data sets in files, digits are part of the package; got {data_dir}")
     train, test = data.load(config["data"], data_dir)
     augment = (data.random_crop(4), data.random_flip()) if config["augment"] else None
     size = config["batch_size"]
@@ -221,14 +234,17 @@ def _swalp(config: dict[str, Any], model: nn.Module, optimizer: optim.Optimizer,
         return None
     if start >= config["epochs"]:
         raise ValueError(f"--swa-start must be below --epochs, which is {config['epochs']}, got {start}")
+    cycle, averaging = config["swa_cycle"] or steps, (config["epochs"] - start) * steps
+    if cycle > averaging:
+        raise ValueError(f"--swa-cycle must be at most {averaging}, the steps after --swa-start, got {cycle}")
     lr = config["lr"] / 5 if config["swa_lr"] is None else config["swa_lr"]
-    return optim.SWALP(model, optimizer, start * steps, config["swa_cycle"] or steps, lr, config["swa_format"])
+    return optim.SWALP(model, optimizer, start * steps, cycle, lr, config["swa_format"])
 
 
 def _add_eval(commands: Any) -> None:
     p = _command(commands, "eval", _eval, "measure the final and the averaged model of a run on its test set")
-    p.add_argument("folder", metavar="RUN", type=Path, help="run folder of 'lpnet train'")
-    p.add_argument("--data-dir", type=Path, help="folder with the data files")
+    p.add_argument("folder", metavar="RUN", type=_path, help="run folder of 'lpnet train'")
+    p.add_argument("--data-dir", type=_path, help="folder with the data files")
     _add_device(p)
 
 
@@ -264,7 +280,7 @@ def _print_errors(name: str, file: Path, model: nn.Module, test: data.DataLoader
 def _add_formats(commands: Any) -> None:
     p = _command(commands, "formats", _formats, "list the number formats, or describe one")
     p.add_argument("name", metavar="NAME", nargs="?", help="a format, such as e4m3, fixed8.6 or bfp8:16")
-    p.add_argument("--plot", metavar="FILE", type=Path, help="draw NAME's numbers on a line")
+    p.add_argument("--plot", metavar="FILE", type=_path, help="draw NAME's numbers on a line")
 
 
 def _formats(arguments: argparse.Namespace) -> None:
@@ -285,8 +301,8 @@ def _add_reproduce(commands: Any) -> None:
     p.add_argument("--quick", action="store_true", help="a version of about a minute, on data of the package")
     p.add_argument("--paper", metavar="DATA", choices=reproduce.PAPER, help="classification with the paper's own "
                    f"networks, data and epochs: {' or '.join(reproduce.PAPER)}; takes weeks")  # fmt: skip
-    p.add_argument("--data-dir", type=Path, help="folder with the data files")
-    p.add_argument("--out", type=Path, help="folder for the results; none: runs/NAME, with what was chosen added")
+    p.add_argument("--data-dir", type=_path, help="folder with the data files")
+    p.add_argument("--out", type=_path, help="folder for the results; none: runs/NAME, with what was chosen added")
     p.add_argument("--jobs", type=_number(int, 1), help="processes that compute; none: one a processor, or one in all "
                    "on a GPU")  # fmt: skip
     p.add_argument("--device", default="cpu", choices=DEVICES, help="where networks are trained: cpu or cuda")

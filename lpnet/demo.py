@@ -135,8 +135,8 @@ def table(results: dict[Method, list[Result]], seeds: int, epochs: int) -> str:
     lines = [
         f"Test error in %, mean ± standard deviation over {seeds} seeds, {epochs} epochs.",
         "A small CNN on 8x8 digits. Low precision: block floating point, stochastically",
-        "rounded weights, activations, errors, gradients and momentum. BatchNorm's statistics",
-        "are estimated anew for every evaluation; the picture shows the first column.",
+        "rounded weights, activations, errors, gradients and momentum. BatchNorm's",
+        "statistics are estimated anew each time; the picture shows the first column.",
         "",
         "| trained in         | evaluated in float | evaluated as trained |",
         "|--------------------|-------------------:|---------------------:|",

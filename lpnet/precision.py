@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import itertools
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, fields
@@ -84,10 +85,13 @@ class Precision:
 
     @classmethod
     def parse(cls, text: str, rounding: Rounding = "stochastic") -> Precision:
-        """Return the Precision that `text` names: "bfp8", or role by role "weight=bfp8,activation=e4m3,error=e5m2"."""
-        if "=" not in text:
+        """Return the Precision that `text` names: "bfp8", or role by role "weight=bfp8,activation=e4m3,error=e5m2".
+
+        A format may be written out, too: "FixedPoint(8, 6, symmetric=True)". Raises ValueError for an unknown name.
+        """
+        if len(_split(text, "=")) == 1:
             return cls() if text == "fp32" else cls.uniform(text, rounding)
-        pairs = [[part.strip() for part in item.partition("=")[::2]] for item in text.split(",")]
+        pairs = [[part.strip() for part in item.partition("=")[::2]] for item in _split(text, ",")]
         if unknown := [role for role, _ in pairs if role not in ROLES]:
             raise ValueError(f"precision: unknown role {unknown[0]!r}, the roles are {', '.join(ROLES)}")
         if len(dict(pairs)) < len(pairs):
@@ -106,6 +110,13 @@ class Precision:
 
     def __str__(self) -> str:
         return ", ".join(f"{role}={getattr(self, role)!r}" for role in ROLES if getattr(self, role)) or "exact"
+
+
+def _split(text: str, mark: str) -> list[str]:
+    """Return the parts of `text` between the marks that are not inside parentheses."""
+    depths = itertools.accumulate((c in "([") - (c in ")]") for c in text)
+    cuts = [i for i, (c, depth) in enumerate(zip(text, depths, strict=True)) if c == mark and not depth]
+    return [text[a + 1 : b] for a, b in zip([-1, *cuts], [*cuts, len(text)], strict=True)]
 
 
 PrecisionLike = Precision | formats.Format | str | Function | None  # what `as_precision` takes

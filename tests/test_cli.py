@@ -92,6 +92,8 @@ def test_the_defaults_train(capsys):
 
 def test_every_option_reaches_the_run(capsys, nowhere, monkeypatch):
     seen = {}
+    (nowhere / "x").mkdir()
+    (nowhere / "x" / "config.json").write_text("{}")
     monkeypatch.setattr(cli, "fit", lambda **k: seen.update(k))
     code, out, _ = run(
         capsys, "train", "--model", "small_cnn", "--precision", "weight=bfp8,activation=e4m3,accumulator=bfp16",
@@ -109,6 +111,29 @@ def test_every_option_reaches_the_run(capsys, nowhere, monkeypatch):
     assert (seen["epochs"], seen["resume"], seen["checkpoint_every"], seen["progress"]) == (8, True, 9, False)
     assert seen["schedule"](0) == 0.2 and seen["schedule"](3.9) == pytest.approx(0.002)
     assert lp.random.default.seed == 11
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(capsys, nowhere, monkeypatch):
+    monkeypatch.setenv("HOME", str(nowhere))
+    assert run(capsys, *TINY, "--out", "~/run")[0] == 0
+    assert (nowhere / "run" / "model.npz").exists() and os.listdir(".") == []
+    assert run(capsys, "eval", "~/run")[0] == 0
+
+
+@pytest.mark.parametrize("text, weight, activation", [
+    ("FixedPoint(8, 6, symmetric=True)",) + ("FixedPoint(wl=8, fl=6, symmetric=True, saturate=True)",) * 2,
+    ("weight=FixedPoint(8, 6),activation=bfp8", "fixed8.6", "bfp8"),
+    ("activation=e4m3, weight=FixedPoint(8, 6, symmetric=True)",
+     "FixedPoint(wl=8, fl=6, symmetric=True, saturate=True)", "e4m3"),
+])  # fmt: skip
+def test_a_format_may_be_written_out(capsys, monkeypatch, text, weight, activation):
+    """Commas and equals signs inside of parentheses belong to the format."""
+    seen = {}
+    monkeypatch.setattr(cli, "fit", lambda **k: seen.update(k))
+    assert run(capsys, *TINY, "--precision", text)[0] == 0
+    precision = seen["optimizer"].precision
+    assert (str(precision.weight.format), str(precision.activation.format)) == (weight, activation)
+    assert not re.search(r"[ ()]", seen["out"].name)
 
 
 def test_an_interrupt_says_how_to_go_on(capsys, monkeypatch):
@@ -156,6 +181,17 @@ def test_an_interrupt_says_how_to_go_on(capsys, monkeypatch):
     (["train", "--swa-start", "3", "--swa-lr", "-1"], ["--swa-lr"]),
     (["train", "--swa-start", "3", "--swa-cycle", "0"], ["--swa-cycle"]),
     (["train", "--swa-start", "3", "--swa-format", "bfq8"], ["'bfq8'"]),
+    (["train", "--swa-start", "3", "--swa-cycle", "100000"], ["--swa-cycle", "at most 77", "100000"]),
+    (["train", "--resume"], ["--resume", "runs/digits-small_cnn-fp32", "no run"]),
+    (["train", "--resume", "--out", "."], ["--resume", "no run"]),
+    (["train", "--out", ""], ["--out", "''"]),
+    (["demo", "--out", ""], ["--out", "''"]),
+    (["reproduce", "averaging", "--quick", "--out", " "], ["--out", "' '"]),
+    (["eval", ""], ["RUN", "''"]),
+    (["formats", "e4m3", "--plot", ""], ["--plot", "''"]),
+    (["train", "--data-dir", "somewhere"], ["--data-dir", "digits", "somewhere"]),
+    (["train", "--precision", "FixedPoint(8, 6"], ["FixedPoint(8, 6"]),
+    (["train", "--precision", "weight=FixedPoint(8, 6),activaton=bfp8"], ["'activaton'", "activation"]),
     (["eval"], ["RUN"]),
     (["eval", "nothing"], ["nothing", "no run folder"]),
     (["demo", "--seeds", "1"], ["--seeds", "at least 2"]),
