@@ -183,7 +183,7 @@ def interrupt_at(event, function, line):
 LINES = [(f, line) for f in (backend._settle_blas, backend._set_blas, backend.one_blas_thread.__enter__,
                              backend.one_blas_thread._leave, backend.one_blas_thread.__exit__)
          for line in sorted({n for *_, n in f.__code__.co_lines() if n} - {f.__code__.co_firstlineno})
-         if line != backend.one_blas_thread.__exit__.__code__.co_firstlineno + 1]  # fmt: skip # that `try:` is the entry
+         if line != backend.one_blas_thread.__exit__.__code__.co_firstlineno + 1]  # its `try:`; fmt: skip
 
 
 @pytest.mark.parametrize(("function", "line"), LINES)
