@@ -608,7 +608,7 @@ def test_parts_of_another_model_are_refused():
     with pytest.raises(ValueError, match="optimizer holds none of the model's parameters"):
         lp.fit(**{**run, "optimizer": other["optimizer"]})
     with pytest.raises(ValueError, match="swalp averages another model"):
-        lp.fit(**run, swalp=optim.SWALP(other["model"], run["optimizer"], 1, 1))
+        lp.fit(**run, swalp=optim.SWALP(other["model"], other["optimizer"], 1, 1))
 
 
 def test_an_average_that_the_run_does_not_reach_is_said(capsys):
