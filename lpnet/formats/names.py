@@ -69,10 +69,15 @@ def register(fmt: Format | type[Format], name: str | None = None) -> Any:
         raise ValueError(f"register: name must be a text without spaces, got {name!r}")
     if name not in REGISTERED and (_preset(name) or name.lower() in _SEVERAL):
         raise ValueError(f"register: {name!r} is the name of a format of lpnet")
-    if name in REGISTERED and REGISTERED[name] != fmt and type(REGISTERED[name]).__qualname__ != type(fmt).__qualname__:
-        raise ValueError(f"register: {name!r} is the name of {REGISTERED[name]!r}")
+    if (held := REGISTERED.get(name, fmt)) != fmt and not _defined_again(type(held), type(fmt)):
+        raise ValueError(f"register: {name!r} is the name of {held!r}")
     REGISTERED[name] = fmt
     return fmt
+
+
+def _defined_again(old: type, new: type) -> bool:
+    """Return whether two classes come from one definition that ran twice, as a notebook's cell does."""
+    return old is not new and (old.__module__, old.__qualname__) == (new.__module__, new.__qualname__)
 
 
 def _preset(name: str) -> Format | None:

@@ -136,5 +136,7 @@ def test_names_that_cannot_be_registered(name):
     formats.register(Halves(), "mine")
     with pytest.raises(ValueError, match="register: 'mine' is the name of Halves"):
         formats.register(FixedPoint(8, 6), "mine")
+    with pytest.raises(ValueError, match="register: 'mine' is the name of Halves"):
+        formats.register(Halves(0.25), "mine")
     with pytest.raises(TypeError, match="expected a Format"):
         formats.register("bfp8", "mine")
