@@ -9,7 +9,7 @@ from . import data, formats, functions, models, nn, optim, precision, random, ro
 from .backend import cuda_available, cuda_problem, get_array_module, get_num_threads, set_num_threads, to_device
 from .checkpoint import load, save
 from .explain import explain
-from .formats import BlockFloatingPoint, BlockScaled, FixedPoint, FloatingPoint, Format, format
+from .formats import BlockFloatingPoint, BlockScaled, FixedPoint, FloatingPoint, Format, Table, format
 from .gradcheck import gradcheck
 from .kernels import quantize
 from .precision import Precision, Quantizer, use
@@ -22,7 +22,7 @@ from .version import __version__
 
 __all__ = [
     "BlockFloatingPoint", "BlockScaled", "FixedPoint", "FloatingPoint", "Format", "Function", "Parameter",
-    "Precision", "Quantizer", "Stochastic", "Tensor", "__version__", "cuda_available", "cuda_problem", "data",
+    "Precision", "Quantizer", "Stochastic", "Table", "Tensor", "__version__", "cuda_available", "cuda_problem", "data",
     "evaluate", "explain", "fit", "format", "formats", "functions", "get_array_module", "get_num_threads", "gradcheck",
     "load", "manual_seed", "models", "nn", "no_grad", "optim", "precision", "quantize", "random", "rounding", "save",
     "set_num_threads", "to_device", "trace", "use",

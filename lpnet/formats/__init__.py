@@ -8,11 +8,12 @@ from .check import check
 from .codes import Encoded
 from .fixed import FixedPoint
 from .floating import FloatingPoint
-from .names import format, names
+from .names import format, names, register
 from .scaled import BlockScaled
+from .table import Table
 from .tiles import Blocked, Exponent
 
 __all__ = [
     "BlockFloatingPoint", "BlockScaled", "Blocked", "Encoded", "Exponent", "FixedPoint", "FloatingPoint", "Format",
-    "check", "format", "names",
+    "Table", "check", "format", "names", "register",
 ]  # fmt: skip

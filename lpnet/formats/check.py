@@ -267,14 +267,14 @@ def encoded(fmt: Format, x: np.ndarray) -> str:
 
 def specials(fmt: Format, x: np.ndarray) -> str:
     """Zeros stay zeros (-0.0 where the format has it), NaN is NaN or an error, infinities keep their sign."""
-    one = in_line(fmt, np.array([1, -1], x.dtype))
+    one, one_sided = in_line(fmt, np.array([1, -1], x.dtype)), fmt.min > 0 or fmt.max < 0
     for mode in MODES:
         y = fmt.quantize(one * 0, mode)
         signs = np.signbit(one) & fmt.signed_zero
-        has_zero = (y == 0) | (fmt.quantize(one * 0, "floor") < 0)
-        require(has_zero & ((y != 0) | (np.signbit(y) == signs)), f"zeros ({mode})", fmt, one * 0, y)
+        no_zero = (fmt.quantize(one * 0, "floor") < 0) | one_sided
+        require(((y == 0) | no_zero) & ((y != 0) | (np.signbit(y) == signs)), f"zeros ({mode})", fmt, one * 0, y)
         y = fmt.quantize(one * x.dtype.type("inf"), mode)
-        require(np.isnan(y) | (np.sign(y) == np.sign(one)) | (y == 0), f"infinities ({mode})", fmt, one, y)
+        require(np.isnan(y) | (np.sign(y) == np.sign(one)) | (y == 0) | one_sided, f"infinities ({mode})", fmt, one, y)
         try:
             y = fmt.quantize(one * x.dtype.type("nan"), mode)
         except ValueError:

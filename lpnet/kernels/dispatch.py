@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..formats import Blocked, BlockFloatingPoint, BlockScaled, Exponent, FixedPoint, FloatingPoint
+from ..formats import Blocked, BlockFloatingPoint, BlockScaled, Exponent, FixedPoint, FloatingPoint, Table
 from ..rounding import Stochastic
 
-OWN = (FixedPoint, FloatingPoint, BlockFloatingPoint, BlockScaled, Exponent, Stochastic, str)
+OWN = (FixedPoint, FloatingPoint, BlockFloatingPoint, BlockScaled, Exponent, Table, Stochastic, str)
 
 
 class by_class:

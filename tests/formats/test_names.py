@@ -1,5 +1,6 @@
 """Formats by name: what `format` reads, what `str` prints, and what an unknown name is told."""
 
+import importlib
 import pickle
 
 import pytest
@@ -45,7 +46,7 @@ def test_the_names_of_the_contract():
 
 
 @pytest.mark.parametrize(("name", "near"), [
-    ("bfp", "bfp8"), ("e4m", "e4m3"), ("mxfp4", "mxfp4_e2m1"), ("float16", "fp16"), ("fixed8", "fixed8.6"),
+    ("bfp", "bfp8"), ("e4m", "e4m3"), ("mxfp4_", "mxfp4_e2m1"), ("fixed8", "fixed8.6"),
     ("zzz", "bf16"), ("bfp8:4:4", "bfp8:16"), ("", "fp32"), ("FixedPoint[8]", "fp32"),
 ])  # fmt: skip
 def test_unknown_names(name, near):
@@ -77,3 +78,65 @@ def test_calls_evaluate_nothing_else():
     for text in ("FixedPoint(int(8), 3)", "FixedPoint(8, 6).clip", "FixedPoint(8", "FixedPoint(2*4, 0)"):
         with pytest.raises(ValueError):
             formats.format(text)
+
+
+@pytest.mark.parametrize(("alias", "name"), [
+    ("E4M3", "e4m3"), ("float16", "fp16"), ("half", "fp16"), ("bfloat16", "bf16"), ("float32", "fp32"),
+    ("int8", "fixed8.0"), ("mxfp4", "mxfp4_e2m1"), ("float8_e4m3fn", "e4m3"), ("float8_e5m2", "e5m2"),
+    ("BFP8:16", "bfp8:16"), ("MXFP8_E4M3", "mxfp8_e4m3"),
+])  # fmt: skip
+def test_usual_names_are_understood(alias, name):
+    """Other libraries' names, and capitals, mean the format of the contract's name."""
+    assert str(formats.format(alias)) == name
+
+
+@pytest.mark.parametrize(("name", "which"), [("fp8", "e4m3 or e5m2"), ("MXFP6", "mxfp6_e3m2 or mxfp6_e2m3")])
+def test_a_name_of_two_formats_asks_which(name, which):
+    """What may be two formats is refused with both."""
+    with pytest.raises(ValueError, match=f"{name!r} may be {which}: say which"):
+        formats.format(name)
+
+
+class Halves(formats.Format):
+    """A user's format without a text of its own."""
+
+    def __init__(self, step=0.5):
+        self.step = step
+
+
+@pytest.fixture
+def _registry(monkeypatch):
+    module = importlib.import_module("lpnet.formats.names")
+    monkeypatch.setattr(module, "_CLASSES", dict(module._CLASSES))
+    before = dict(module.REGISTERED)
+    yield
+    module.REGISTERED.clear()
+    module.REGISTERED.update(before)
+
+
+@pytest.mark.usefixtures("_registry")
+def test_a_registered_format_is_read_back():
+    """By its name, by its text, and a class by any call; `names` lists it."""
+    assert formats.register(Halves, "halves") is Halves
+    assert "halves" in formats.names() and str(Halves()) == "halves" and formats.format("halves") == Halves()
+    assert str(Halves(0.25)) == "Halves(step=0.25)" and formats.format(str(Halves(0.25))) == Halves(0.25)
+    table = formats.register(formats.Table((-1, 0, 2), "odd"))
+    assert str(table) == "odd" and formats.format("odd") == table
+    formats.register(FixedPoint(8, 6, symmetric=True), "q6")
+    assert formats.format("q6") == FixedPoint(8, 6, symmetric=True)
+    formats.register(Halves(), "halves")  # a second time is no error
+
+
+@pytest.mark.usefixtures("_registry")
+@pytest.mark.parametrize("name", ["bfp8", "E4M3", "fp8", "half", "", "two words", 3])
+def test_names_that_cannot_be_registered(name):
+    """A name that means something already, or cannot be one, is refused."""
+    with pytest.raises(ValueError, match="register: "):
+        formats.register(Halves(), name)
+    formats.register(Halves(), "mine")
+    with pytest.raises(ValueError, match="register: 'mine' is the name of Halves"):
+        formats.register(FixedPoint(8, 6), "mine")
+    with pytest.raises(ValueError, match="register: 'mine' is the name of Halves"):
+        formats.register(Halves(0.25), "mine")
+    with pytest.raises(TypeError, match="expected a Format"):
+        formats.register("bfp8", "mine")
