@@ -146,7 +146,8 @@ def _add_train(commands: Any) -> None:
                    "cache, or a download")  # fmt: skip
     p.add_argument("--precision", default="fp32", help="a format for everything, such as bfp8, fixed8.6 or e4m3 "
                    "(see 'lpnet formats'), or role by role: weight=bfp8,activation=e4m3,error=e5m2; roles: weight, "
-                   "activation, error, gradient, momentum, accumulator, average; fp32 is exact")  # fmt: skip
+                   "activation, error, gradient, momentum, accumulator, second_moment, average; "
+                   "fp32 is exact")  # fmt: skip
     p.add_argument("--rounding", default="stochastic", choices=list(MODES), metavar="MODE",
                    help=f"how numbers are rounded: {', '.join(MODES)}")  # fmt: skip
     p.add_argument("--epochs", type=_number(int, 1), default=10, help="passes over the training set")

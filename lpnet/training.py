@@ -366,7 +366,7 @@ class _Run:
         for where, precision in precisions.items():
             for role, stream in precision.streams().items() if precision is not None else ():
                 found.setdefault(id(stream), (f"{where}.{role}", stream))
-        if isinstance(stream := getattr(self.swalp and self.swalp.precision.average, "stream", None), random.Stream):
+        if isinstance(stream := getattr(self.swalp and self.swalp.round, "stream", None), random.Stream):
             found.setdefault(id(stream), ("swalp", stream))
         return dict(found.values())
 

@@ -47,6 +47,11 @@ class SWALP:
         _copied(model)  # fails here, not when the averaging starts
         self._switch()
 
+    @property
+    def round(self) -> Any:
+        """The function that rounds the average, or None."""
+        return self.precision.average
+
     def step(self) -> None:
         """Count one step of the optimizer; average if it is one of those, and switch the learning rate at `start`."""
         self.t += 1
