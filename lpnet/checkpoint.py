@@ -83,7 +83,8 @@ def atomic(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.errno is not None:
+            # without a number it is no fault of the disk, but a sentence of whoever writes
             raise OSError(error.errno, f"cannot write {path}: {error.strerror or error}") from error
         raise
 

@@ -89,12 +89,12 @@ def _between(value: float, below: float, above: float, share: float, show: Any) 
     if not below < value < above:
         beyond = "NaN has no neighbours" if math.isnan(value) else "x is beyond the ends of the format"
         return [("", "x is a number of the format: it stays, in every mode" if value == below == above else beyond)]
-    mark = min(int(share * 40), 39)
-    picture = "|" + "-" * mark + "x" + "-" * (39 - mark) + "|"
-    where = "a tie" if share == 0.5 else f"{share:.6g} of the gap"
     sides = [("below", show(below)), ("above", show(above))]
     if not math.isfinite(above - below):
         return [*sides, ("", "beyond the largest number; whether it overflows is judged after rounding")]
+    mark = min(int(share * 40), 39)
+    picture = "|" + "-" * mark + "x" + "-" * (39 - mark) + "|"
+    where = "a tie" if share == 0.5 else f"{share:.6g} of the gap"
     return [*sides, ("gap", f"{above - below:.17g}"), ("", f"{picture} {where}")]
 
 

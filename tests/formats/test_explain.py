@@ -75,3 +75,9 @@ def test_bad_input():
         lp.explain(np.zeros(3), "e4m3", index=3)
     with pytest.raises(TypeError, match="explain: x must be float32 or float64, got int64"):
         lp.explain(np.arange(3), "e4m3", index=0)
+
+
+@pytest.mark.parametrize("x", [-3.5e33, 3.5e33, 65520.0, -np.inf, np.nan])
+def test_beyond_a_format_with_infinities(x):
+    """The neighbours of what overflows are the largest number and an infinity: no share of that gap is a number."""
+    assert "fp16" in str(lp.explain(x, "fp16"))
