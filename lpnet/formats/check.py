@@ -41,7 +41,8 @@ def check(fmt: Format | str, seed: int = 0) -> Report:
         told = ""
         for dtype in (np.float32, np.float64):
             for x in samples(fmt, dtype, seed):
-                told = prove(fmt, x) or told
+                with quiet():  # a user's `quantize` need not think of it
+                    told = prove(fmt, x) or told
         report.lines.append(f"{name}: {told or 'yes'}")
     return report
 
