@@ -67,6 +67,8 @@ class MSELoss(Function):
     def forward(self, x: Array, t: Array) -> Array:
         if x.shape != t.shape:
             raise ValueError(f"mse_loss: prediction {x.shape} and target {t.shape} must have one shape")
+        if not x.size:
+            raise ValueError("mse_loss: the batch is empty")
         self.difference = x - t
         return (self.difference**2).mean()
 
@@ -76,5 +78,5 @@ class MSELoss(Function):
 
 
 def mse_loss(x: Any, target: Any) -> Tensor:
-    """Return the mean squared difference of two tensors of one shape; raises ValueError for two."""
+    """Return the mean squared difference of two tensors of one shape; raises ValueError for two or empty ones."""
     return MSELoss()(x, target)

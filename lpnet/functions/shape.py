@@ -61,7 +61,7 @@ class Reshape(Function):
 
 def reshape(x: Any, shape: int | Sequence[int]) -> Tensor:
     """Return x in another shape of the same size; one length may be -1."""
-    return Reshape((shape,) if isinstance(shape, int) else tuple(shape))(x)
+    return Reshape((shape,) if isinstance(shape, int | np.integer) else tuple(shape))(x)
 
 
 class Transpose(Function):
