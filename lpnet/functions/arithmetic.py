@@ -167,7 +167,7 @@ def absolute(x: Any) -> Tensor:
 
 class Where(Function):
     # y = a where condition else b
-    rounds = False
+    rounds, moves = False, True
 
     def __init__(self, condition: Array) -> None:
         self.condition = condition

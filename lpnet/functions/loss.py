@@ -14,7 +14,7 @@ from .activation import log_softmax_array
 
 class CrossEntropy(Function):
     # y = mean over samples of -log softmax(x)[label],  gx = (softmax(x) - onehot) / N
-    rounds = moves = False
+    rounds = False
 
     def __init__(self, labels: Array) -> None:
         self.labels = labels
@@ -62,7 +62,7 @@ def cross_entropy(logits: Any, labels: Any) -> Tensor:
 
 class MSELoss(Function):
     # y = mean (x - t)^2,  gx = 2 (x - t) / n
-    rounds = moves = False
+    rounds = False
 
     def forward(self, x: Array, t: Array) -> Array:
         if x.shape != t.shape:
