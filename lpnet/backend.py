@@ -13,7 +13,7 @@ import queue
 import sys
 import threading
 import weakref
-from collections import defaultdict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, TypeVar
@@ -357,7 +357,7 @@ def _after_fork() -> None:
     _blas_blocks[:] = [block for block in _blas_blocks if block.thread == threading.get_ident()]
     _settle_blas()
     _tasks.cache_clear()
-    _free.clear()
+    _pool.clear()
     forget_cuda()
 
 
@@ -398,25 +398,10 @@ def _on_all_threads(function: Callable[[Item], Result], items: Sequence[Item]) -
 
 
 _SMALL_BLOCK = 1 << 16  # bytes; below, NumPy's own allocation is as fast
-_KEPT = 1 << 31  # bytes of freed memory held back for the next arrays, at most
-_free: defaultdict[int, list[np.ndarray]] = defaultdict(list)
-_free_bytes = 0
-
-
-class _Loan:
-    """Memory lent to arrays: it has gone into their `base`, so it comes back when the last view of it is gone."""
-
-    __slots__ = ("__array_interface__", "memory")
-
-    def __init__(self, memory: np.ndarray) -> None:
-        self.memory, self.__array_interface__ = memory, memory.__array_interface__
-
-    def __del__(self) -> None:
-        global _free_bytes
-        # At the end of the process the list may be gone before the last arrays are.
-        if _free is not None and _free_bytes + self.memory.nbytes <= _KEPT:
-            _free_bytes += self.memory.nbytes
-            _free[self.memory.nbytes].append(self.memory)
+_KEPT = 1 << 29  # bytes of free memory held back for the next arrays, at most, whenever fresh memory is taken
+_REMEMBERED = 1 << 31  # bytes of memory in use or free, at most: all that a training step of a large network uses
+_MOST_OF_A_SIZE = 256  # blocks: so many are looked at in search of a free one
+_pool: OrderedDict[int, deque[np.ndarray]] = OrderedDict()  # blocks by size, the size asked for last at the end
 
 
 def empty(shape: tuple[int, ...], dtype: Any, xp: ModuleType = np) -> Any:
@@ -425,16 +410,68 @@ def empty(shape: tuple[int, ...], dtype: Any, xp: ModuleType = np) -> Any:
     The system hands out fresh memory page by page and cleans each: for a large array that takes as long as a pass
     over it. A training step asks for the same sizes as the step before.
     """
-    global _free_bytes
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if xp is not np or size < _SMALL_BLOCK:
         return xp.empty(shape, dtype)
-    try:
-        memory = _free[size].pop()
-        _free_bytes -= size
-    except IndexError:
-        memory = np.empty(size, np.uint8)
-    return np.ndarray(shape, dtype, np.asarray(_Loan(memory)))
+    blocks = _pool.get(size)
+    if blocks is None:
+        blocks = _pool.setdefault(size, deque(maxlen=_MOST_OF_A_SIZE))
+    memory = _free_block(blocks)
+    y = np.ndarray(shape, dtype, np.empty(size, np.uint8) if memory is None else memory)
+    blocks.append(y.base)
+    _pool[size] = blocks  # also where another thread evicted it meanwhile
+    _pool.move_to_end(size)
+    if memory is None:
+        _evict()
+    return y
+
+
+def _free_block(blocks: deque[np.ndarray]) -> np.ndarray | None:
+    """Take a block out that no array uses; those in use stay. Arrays and their views refer to their memory.
+
+    Nobody is told when an array goes: Python code that runs then, __del__ or a callback, would swallow a Ctrl-C.
+    """
+    for _ in range(len(blocks)):
+        try:
+            memory = blocks.pop()  # no other thread gets it now
+        except IndexError:
+            return None
+        if sys.getrefcount(memory) <= _UNSHARED:
+            return memory
+        blocks.appendleft(memory)
+    return None
+
+
+def _count_unshared() -> int:
+    memory = deque([np.empty(0, np.uint8)]).pop()
+    return sys.getrefcount(memory)
+
+
+_UNSHARED = _count_unshared()
+
+
+def _evict() -> None:
+    """Forget free blocks, and at the second limit any, of the sizes not asked for the longest."""
+    pool = list(_pool.items())
+    held = sum(size * len(blocks) for size, blocks in pool)
+    if held <= _KEPT:
+        return
+    spare = sum(size * sum(n <= _ALONE + 1 for n in _references(list(blocks))) for size, blocks in pool) - _KEPT
+    for size, blocks in pool:
+        while spare > 0 and _free_block(blocks) is not None:
+            spare, held = spare - size, held - size
+        while held > _REMEMBERED and blocks:
+            blocks.popleft()
+            held -= size
+        if not blocks:
+            _pool.pop(size, None)
+
+
+def empty_cache() -> None:
+    """Give back to the system, and to the GPU's other users, the memory held for the next arrays."""
+    _pool.clear()
+    if "cupy" in sys.modules:
+        sys.modules["cupy"].get_default_memory_pool().free_all_blocks()
 
 
 def slices(n: int, size: int, most: int = 1 << 18) -> list[slice]:
