@@ -219,18 +219,28 @@ def forget_cuda() -> None:
 
 
 _WORTH = 1 << 18  # numbers; for fewer a second thread costs more than it brings
-_n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processors(most: int = 61) -> int:
+    """Return how many processors this process may use, at most `most`: Windows waits for 61 processes and no more."""
+    n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(n, most)
+
+
+_n_threads = processors(sys.maxsize)
+_helpers: _Helpers | None = None
+_helpers_lock = threading.RLock()
 
 
 def set_num_threads(n: int) -> None:
     """Set how many threads lpnet computes with; results are the same for every number. Raises ValueError below 1."""
-    global _n_threads
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+    global _n_threads, _helpers
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise ValueError(f"set_num_threads: n must be an integer of at least 1, got {n!r}")
-    for _ in range(_n_threads - 1) if _tasks.cache_info().currsize else ():
-        _tasks().put(None)
-    _n_threads = n
-    _tasks.cache_clear()
+    with _helpers_lock:
+        former, _helpers, _n_threads = _helpers, None, int(n)
+        if former is not None:
+            former.end()
 
 
 def get_num_threads() -> int:
@@ -238,18 +248,43 @@ def get_num_threads() -> int:
     return _n_threads
 
 
-@functools.cache
 def _tasks() -> queue.SimpleQueue[_Task | None]:
-    """Return the queue that the other threads take tasks from; None ends one of them."""
-    tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
-    for i in range(1, _n_threads):
-        threading.Thread(target=_serve, args=(tasks,), name=f"lpnet-{i}", daemon=True).start()
-    return tasks
+    """Return the queue that the other threads take tasks from."""
+    global _helpers
+    with _helpers_lock:
+        if _helpers is None:
+            _helpers = _Helpers()
+            _helpers.start(_n_threads - 1)
+        return _helpers.tasks
+
+
+class _Helpers:
+    """Threads that take tasks from a queue; None ends one of them."""
+
+    def __init__(self) -> None:
+        self.tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self.threads: list[threading.Thread] = []
+
+    def start(self, n: int) -> None:
+        """Start n threads, or as many as the system lets us have: whoever asks for help works, too."""
+        for i in range(n):
+            thread = threading.Thread(target=_serve, args=(self.tasks,), name=f"lpnet-{i + 1}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # can't start new thread
+                return
+            self.threads.append(thread)
+
+    def end(self) -> None:
+        """Let each thread end after the task it works on."""
+        for _ in self.threads:
+            self.tasks.put(None)
 
 
 def _serve(tasks: queue.SimpleQueue[_Task | None]) -> None:
     while (task := tasks.get()) is not None:
         task.run()
+        del task  # it holds arrays, and the next may be long in coming
 
 
 class _Task:
@@ -257,12 +292,13 @@ class _Task:
 
     def __init__(self, work: Callable[[], None]) -> None:
         self.work, self.error = functools.partial(contextvars.copy_context().run, work), None
-        self.claimed, self.done = threading.Lock(), threading.Lock()
+        self.claim: dict[str, str] = {}  # who was the first to want it: worked on, or called off
+        self.done = threading.Lock()
         self.done.acquire()
 
     def run(self) -> None:
         """Work, unless there is nothing left to do."""
-        if self.claimed.acquire(blocking=False):
+        if self.claim.setdefault("by", "helper") == "helper":
             try:
                 self.work()
             except BaseException as error:  # raised where the result is wanted
@@ -271,11 +307,10 @@ class _Task:
                 self.done.release()
 
     def finish(self) -> None:
-        """Wait for the end if the work has begun, else call it off; raises what the work raised."""
-        if not self.claimed.acquire(blocking=False):
-            self.done.acquire()
-            if self.error is not None:
-                raise self.error
+        """Wait for the end if the work has begun, else call it off; may be called again after an interruption."""
+        if self.claim.setdefault("by", "caller") == "helper":
+            with self.done:
+                pass
 
 
 @functools.cache
@@ -352,11 +387,10 @@ class one_blas_thread(contextlib.ContextDecorator):
 
 def _after_fork() -> None:
     """Forget in a child process what belongs to threads of its parent: they do not run here."""
-    global _blas_lock
-    _blas_lock = threading.RLock()
+    global _blas_lock, _helpers, _helpers_lock
+    _blas_lock, _helpers_lock, _helpers = threading.RLock(), threading.RLock(), None
     _blas_blocks[:] = [block for block in _blas_blocks if block.thread == threading.get_ident()]
     _settle_blas()
-    _tasks.cache_clear()
     _pool.clear()
     forget_cuda()
 
@@ -385,15 +419,27 @@ def _on_all_threads(function: Callable[[Item], Result], items: Sequence[Item]) -
                 return
             results[i] = function(item)
 
-    tasks = [_Task(work) for _ in range(1, min(_n_threads, len(items)))]
-    for task in tasks:
-        _tasks().put(task)
+    tasks, errors = [_Task(work) for _ in range(1, min(_n_threads, len(items)))], []
+    unfinished = [task.finish for task in tasks] + [waiting.clear]  # after an error nobody starts another item
     try:
-        work()  # this thread works too
-    finally:
-        waiting.clear()  # after an error nobody starts another item
+        helpers = _tasks()
         for task in tasks:
-            task.finish()
+            helpers.put(task)
+        work()  # this thread works too
+    except BaseException as error:
+        errors.append(error)
+    while unfinished:  # also after a Ctrl-C: the others still write into our caller's arrays
+        try:
+            unfinished[-1]()
+            unfinished.pop()
+        except BaseException as error:
+            errors.append(error)
+    errors += [task.error for task in tasks if task.error is not None]
+    try:
+        if errors:
+            raise max(errors, key=lambda error: not isinstance(error, Exception))  # a Ctrl-C before any other
+    finally:
+        del errors, tasks  # the error's traceback holds this frame, and that would hold the error
     return results
 
 
@@ -419,8 +465,8 @@ def empty(shape: tuple[int, ...], dtype: Any, xp: ModuleType = np) -> Any:
     memory = _free_block(blocks)
     y = np.ndarray(shape, dtype, np.empty(size, np.uint8) if memory is None else memory)
     blocks.append(y.base)
-    _pool[size] = blocks  # also where another thread evicted it meanwhile
-    _pool.move_to_end(size)
+    _pool.pop(size, None)  # to the end, also where another thread evicted it meanwhile
+    _pool[size] = blocks
     if memory is None:
         _evict()
     return y

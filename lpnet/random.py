@@ -9,6 +9,7 @@ Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011; `
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -23,6 +24,7 @@ _AT_A_TIME = 1 << 13  # words: for so few the C library has memory at hand, for 
 LANES = 16  # random 16-bit numbers in one Philox block
 _ROUNDING, _HOST = 0, 1  # second key word: bits for arrays, and for host-side generators, never meet
 _local = threading.local()
+_moving = threading.RLock()  # held while a stream moves on; one for all, so that streams can be copied and pickled
 
 
 def bits(seed: int, site: int, start: int, stop: int) -> np.ndarray:
@@ -46,6 +48,8 @@ def bits(seed: int, site: int, start: int, stop: int) -> np.ndarray:
 class Stream:
     """A seed and the number of the next site. `state_dict()` is all that a checkpoint needs.
 
+    No two threads get the same site of a stream, but which of them gets which is left to chance: see `separate`.
+
     Parameters: seed, an integer in [0, 2^64). Raises ValueError outside of it.
     """
 
@@ -56,12 +60,14 @@ class Stream:
         """Start again at site 0 with another seed."""
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
             raise ValueError(f"Stream: seed must be an integer in [0, 2**64), got {seed!r}")
-        self.seed, self.site = int(seed), 0
+        with _moving:
+            self.seed, self.site = int(seed), 0
 
     def take(self) -> tuple[int, int]:
         """Return (seed, site) of the next site, and move on."""
-        site, self.site = self.site, self.site + 1
-        return self.seed, site
+        with _moving:
+            site, self.site = self.site, self.site + 1
+            return self.seed, site
 
     def draw(self, n: int) -> np.ndarray:
         """Return `n` 16-bit random numbers of the next site."""
@@ -96,15 +102,33 @@ class Window(Stream):
         return bits(self.seed, self.site, self.start, self.start + n)
 
 
-default = Stream(0)
+_shared = Stream(0)
+_separate: ContextVar[Stream | None] = ContextVar("separate", default=None)
 _aside: ContextVar[Stream | None] = ContextVar("aside", default=None)
+
+
+def __getattr__(name: str) -> Stream:
+    if name == "default":  # the stream of all who name none: one for all threads, but for those in `separate`
+        return _separate.get() or _shared
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@contextlib.contextmanager
+def separate(seed: int = 0) -> Iterator[Stream]:
+    """Within this block `default` is a stream of this thread's own: trainings in several threads run as if alone."""
+    stream = Stream(seed)
+    token = _separate.set(stream)
+    try:
+        yield stream
+    finally:
+        _separate.reset(token)
 
 
 def current(stream: Stream | None = None) -> Stream:
     """Return the stream to draw from: that of the innermost `aside` block, else `stream`, else the default stream."""
     if isinstance(stream, Window):  # whoever made it has chosen already
         return stream
-    return _aside.get() or stream or default
+    return _aside.get() or stream or _separate.get() or _shared
 
 
 def draw(stream: Stream | None, n: int, xp: ModuleType) -> Any:
@@ -130,4 +154,13 @@ def aside(seed: int = 0) -> Iterator[Stream]:
 
 def manual_seed(seed: int) -> None:
     """Reset the default stream: initial weights, dropout and rounding start again from `seed`."""
-    default.reset(seed)
+    (_separate.get() or _shared).reset(seed)
+
+
+def _after_fork() -> None:
+    global _moving
+    _moving = threading.RLock()  # a thread that this process does not have may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

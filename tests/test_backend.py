@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -50,6 +51,67 @@ def test_an_error_in_any_thread_is_raised_and_ends_the_work():
         backend.parallel(fail, range(10_000))
     assert len(done) < 9_999
     assert backend.parallel(abs, [-1, -2]) == [1, 2]
+
+
+def test_nothing_is_raised_while_others_still_work():
+    """An error of one item comes out only when no thread works on another."""
+    lp.set_num_threads(3)
+    meeting, ended = threading.Barrier(3, timeout=60), []
+
+    def work(i):
+        meeting.wait()
+        if i:
+            time.sleep(0.02 * i)
+        ended.append(i)
+        raise KeyboardInterrupt if i == 2 else KeyError
+
+    with pytest.raises(KeyboardInterrupt):
+        backend.parallel(work, range(3))
+    assert sorted(ended) == [0, 1, 2]
+
+
+def test_no_thread_is_left_after_changing_their_number():
+    """Also while others compute: with one thread set, all helpers end."""
+    lp.set_num_threads(np.int64(2))
+    stop = threading.Event()
+
+    def compute():
+        while not stop.is_set():
+            assert backend.parallel(abs, range(8)) == list(range(8))
+
+    callers = [threading.Thread(target=compute) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    for n in range(60):
+        lp.set_num_threads(1 + n % 3)
+    stop.set()
+    for caller in callers:
+        caller.join()
+    lp.set_num_threads(1)
+    deadline = time.monotonic() + 20
+    while (left := [t for t in threading.enumerate() if t.name.startswith("lpnet-")]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert left == []
+
+
+def test_fewer_threads_where_the_system_refuses_more(monkeypatch):
+    """Work is done all the same."""
+    lp.set_num_threads(4)
+
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert backend.parallel(abs, range(-9, 0)) == list(range(9, 0, -1))
+
+
+def test_processors_are_those_of_the_affinity_and_no_more_than_windows_waits_for(monkeypatch):
+    """Processes for 64 processors are 61; of 64, those that this process may use count."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(3), raising=False)
+    assert backend.processors() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert backend.processors() == 61 and backend.processors(8) == 8
 
 
 def test_settings_that_hold_here_hold_in_every_thread():
