@@ -53,6 +53,8 @@ class Stream:
     Parameters: seed, an integer in [0, 2^64). Raises ValueError outside of it.
     """
 
+    seeding = 0  # the number of the last call of `manual_seed` that was for this stream
+
     def __init__(self, seed: int = 0) -> None:
         self.reset(seed)
 
@@ -102,16 +104,22 @@ class Window(Stream):
         return bits(self.seed, self.site, self.start, self.start + n)
 
 
-default = Stream(0)
+default = Stream(0)  # of the main thread, and of every other one that has not called `manual_seed` itself
 seedings = 0  # calls of manual_seed: a DataLoader sees by it that its position is of an earlier run
+_own: ContextVar[Stream | None] = ContextVar("own", default=None)
 _aside: ContextVar[Stream | None] = ContextVar("aside", default=None)
 
 
 def current(stream: Stream | None = None) -> Stream:
-    """Return the stream to draw from: that of the innermost `aside` block, else `stream`, else the default stream."""
+    """Return the stream to draw from: that of the innermost `aside` block, else `stream`, else the thread's default."""
     if isinstance(stream, Window):  # whoever made it has chosen already
         return stream
-    return _aside.get() or stream or default
+    return _aside.get() or stream or of_thread()
+
+
+def of_thread() -> Stream:
+    """Return this thread's default stream: its own if it called `manual_seed`, else `default`."""
+    return _own.get() or default
 
 
 def draw(stream: Stream | None, n: int, xp: ModuleType) -> Any:
@@ -136,10 +144,17 @@ def aside(seed: int = 0) -> Iterator[Stream]:
 
 
 def manual_seed(seed: int) -> None:
-    """Start again from `seed`: initial weights, dropout, rounding; every DataLoader goes back to its first epoch."""
+    """Start again from `seed`: initial weights, dropout, rounding; every DataLoader goes back to its first epoch.
+
+    In a thread other than the main one that is so for this thread alone, and from here on it draws from a stream of
+    its own: two threads that seed disturb neither one another nor the main one.
+    """
     global seedings
-    default.reset(seed)
-    seedings += 1
+    stream = default if threading.current_thread() is threading.main_thread() else Stream()
+    stream.reset(seed)
+    with _moving:
+        stream.seeding = seedings = seedings + 1
+    _own.set(stream)
 
 
 def _after_fork() -> None:

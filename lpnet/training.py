@@ -356,7 +356,7 @@ class _Run:
                 f"the first numbers that are not finite: {place}; {ADVICE}")  # fmt: skip
 
     def _streams(self) -> list[random.Stream]:
-        return [random.default, *self._held_streams().values()]
+        return [random.of_thread(), *self._held_streams().values()]
 
     def _held_streams(self) -> dict[str, random.Stream]:
         """Return the streams that quantizers hold themselves, by where they are held."""
@@ -380,7 +380,7 @@ class _Run:
     def _parts(self) -> dict[str, Any]:
         """Return what has a state of its own."""
         return {"tally": self.tally, "model": self.model, "optimizer": self.optimizer, "swalp": self.swalp,
-                "scaler": self.scaler, "loader": self.train, "stream": random.default}  # fmt: skip
+                "scaler": self.scaler, "loader": self.train, "stream": random.of_thread()}  # fmt: skip
 
     def _settings(self) -> dict[str, Any]:
         """Return what shapes the next step and is no state, as it is read from a checkpoint."""

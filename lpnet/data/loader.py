@@ -83,8 +83,8 @@ class DataLoader:
         self._epoch, self._batch, self._resume, self._seedings = epoch, batch, resume, random.seedings
 
     def _follow(self) -> None:
-        """Go back to the beginning if `manual_seed` was called since the position was set."""
-        if self._seedings != random.seedings:
+        """Go back to the beginning if this thread called `manual_seed` since the position was set."""
+        if self._seedings < random.of_thread().seeding:
             self._go_to(0, 0)
 
     @property
