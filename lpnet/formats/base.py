@@ -46,14 +46,19 @@ class Format:
         raise NotImplementedError(f"{type(self).__name__} defines no clip")
 
     def rows_independent(self, x: Array) -> bool:
-        """Return whether each x[i] may be rounded without the others: a large array is then done in pieces."""
+        """Return whether each x[i] may be rounded without the others: `rule` then gets a large array in pieces."""
         return False
 
     def quantize(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
         """Return `x` rounded to the format: same shape, same dtype (float32 or float64).
 
-        Raises TypeError for arrays of another dtype, ValueError for an unknown rounding.
+        It has the bits of `rule`, by the kernels where they serve the format. Raises TypeError for arrays of another
+        dtype, ValueError for an unknown rounding.
         """
+        return self._fast(x, rounding, stream)
+
+    def rule(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
+        """Return what `quantize` does, in the few lines that define it."""
         xp, x = get_array_module(x), check(x, self)
         with quiet():
             s = self.spacing(x)
@@ -62,6 +67,8 @@ class Format:
             y = xp.asarray(self.clip(y, s))
             y = xp.copysign(y, x, out=y) if self.signed_zero else xp.add(y, 0.0, out=y)  # -0.0 + 0.0 is +0.0
         return y
+
+    _fast = rule  # see `accelerate`
 
     def to_codes(self, y: np.ndarray) -> np.ndarray:
         """Return the codes, integers of `bits` bits, of numbers of the format; ValueError for one that has none."""
@@ -108,6 +115,17 @@ class Format:
     def __repr__(self) -> str:
         told = (f"{name}={value!r}" for name, value in vars(self).items() if not name.startswith("_"))
         return f"{type(self).__name__}({', '.join(told)})"
+
+
+def accelerate(function: Callable[..., Array]) -> Callable[..., Array]:
+    """Have `Format.quantize` done by a function of (fmt, x, rounding, stream); the kernels come after the formats."""
+    Format._fast = function
+    return function
+
+
+def ruled(fmt: Format) -> Callable[..., Array]:
+    """Return what rounds to a format without kernels: its rule, or the `quantize` of a user's class that has one."""
+    return fmt.rule if type(fmt).quantize is Format.quantize else fmt.quantize
 
 
 REGISTERED: dict[str, Format] = {}  # users' formats by name
