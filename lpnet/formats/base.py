@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -82,6 +83,10 @@ class Format:
         """Return the names and widths of the parts of a code, from the highest bit down."""
         return (("code", self.bits),) if self.bits is not None else ()
 
+    def code_bits(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Return how many bits an array of `shape` takes encoded: those of its numbers and those of the scales."""
+        return math.prod(shape) * self.bits, 0
+
     def encode(self, x: Array) -> Encoded:
         """Return `x`, rounded to nearest, in packed codes: `fmt.encode(x).decode()` equals `fmt.quantize(x)`.
 
@@ -148,6 +153,10 @@ DEFAULTS: dict[str, Callable[[Format], Any]] = {
     "min": lambda fmt: _end(fmt, -_LARGEST, "toward_zero", -_LARGEST),
     "smallest": lambda fmt: _end(fmt, 2.0**-1074, "ceil", 0.0),
     "name": str,
+    "axis": lambda fmt: None,  # which one is cut into blocks
+    "block": lambda fmt: None,  # how many neighbours along the axis share a scale
+    "specials": lambda fmt: "",
+    "saturate": lambda fmt: math.isfinite(_end(fmt, _LARGEST, "nearest", math.inf)),
 }
 
 
