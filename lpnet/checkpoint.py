@@ -250,11 +250,8 @@ def _unflatten(value: Any, read: Callable[[str], np.ndarray]) -> Any:
 def _check_packed(encoded: Encoded, name: str) -> None:
     """Raise ValueError unless there are as many codes as numbers and as blocks, before room is made for these."""
     fmt, shape = encoded.format, encoded.shape
-    widths = {"codes": encoded.size * getattr(fmt, "element", fmt).bits, "scales": 0}  # bits
-    if hasattr(fmt, "block_shape"):
-        widths["scales"] = math.prod(fmt.block_shape(shape)) * fmt.scale.bits + 32 * bool(fmt.tensor)
-    for kind, bits in widths.items():
-        array = getattr(encoded, kind)
+    arrays = {"codes": encoded.codes, "scales": encoded.scales}
+    for (kind, array), bits in zip(arrays.items(), fmt.code_bits(shape), strict=True):
         if min(shape, default=0) < 0 or array.dtype != np.uint8 or array.shape != (-(-bits // 8),):
             raise ValueError(f"{name}: {array.nbytes} bytes of {kind} are not those of {shape} numbers in {fmt}")
 
