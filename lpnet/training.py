@@ -30,6 +30,7 @@ from .data import DataLoader
 from .nn import Module, module
 from .optim import SWALP, LossScaler, Optimizer, update_bn
 from .optim.schedules import Schedule
+from .optim.swalp import Average
 from .precision import Precision, PrecisionLike, as_precision, use
 from .tensor import Tensor, no_grad
 
@@ -132,7 +133,8 @@ def fit(
         `state_dict` has to give the same batches each time if a run is to be resumed exactly.
     epochs: how many passes over `train`.
     optimizer: holds the model's parameters; `schedule`, a function from the epoch to the learning rate, drives it.
-    swalp: the running average; once it has a rate of its own and has started, the schedule no longer counts.
+    swalp: the running average; once it has a rate of its own and has started, the schedule no longer counts. Of several
+        averages the first is measured and written; all are in the checkpoint.
     scaler: scales the loss up before the backward pass and the gradients down after it, for formats of short range.
     precision: rounds every operation; None leaves it to the layers that `nn.lower` marked.
     out: the run folder: config.json, log.jsonl, checkpoint.npz, model.npz, averaged.npz, curves.png. None: no files.
@@ -332,10 +334,11 @@ class _Run:
 
     def warn_of_idle_average(self, steps: int | None) -> None:
         """Say so where the run will have ended before the first average."""
-        if self.swalp is not None and steps is not None and not self.swalp.n_averaged:
-            first, last = self.swalp.start + self.swalp.cycle, self.swalp.t + steps - self.step
-            if last < first:
-                _say(f"fit: SWALP averages after step {first} for the first time, but the run ends at step {last}")
+        for name, average in self.swalp.averages.items() if self.swalp is not None and steps is not None else ():
+            first, last = self.swalp.start + average.cycle, self.swalp.t + steps - self.step
+            if last < first and not average.n_averaged:
+                which = f"SWALP's {name!r}" if name else "SWALP"
+                _say(f"fit: {which} averages after step {first} for the first time, but the run ends at step {last}")
 
     def averaged(self) -> Module:
         """Return the averaged model with its BatchNorm statistics estimated anew, without augmentation."""
@@ -367,8 +370,9 @@ class _Run:
         for where, precision in precisions.items():
             for role, stream in precision.streams().items() if precision is not None else ():
                 found.setdefault(id(stream), (f"{where}.{role}", stream))
-        if isinstance(stream := getattr(self.swalp and self.swalp.round, "stream", None), random.Stream):
-            found.setdefault(id(stream), ("swalp", stream))
+        for name, average in self.swalp.averages.items() if self.swalp is not None else ():
+            if isinstance(stream := getattr(average.precision.average, "stream", None), random.Stream):
+                found.setdefault(id(stream), (f"swalp.{name}" if name else "swalp", stream))
         return dict(found.values())
 
     def state_dict(self) -> dict[str, Any]:
@@ -391,7 +395,9 @@ class _Run:
             "optimizer": {"kind": type(optimizer).__name__, "precision": _named(optimizer.precision),
                           "own": {str(i): _named(own) for i, own in optimizer.own.items()},
                           **_chosen(optimizer, "momentum", "nesterov", "betas", "eps", "weight_decay")},
-            "swalp": {**_chosen(swalp, "start", "cycle", "lr"), "average": _named(getattr(swalp, "round", None))},
+            "swalp": {**_chosen(swalp, "start", "cycle", "lr"), "average": _named(getattr(swalp, "round", None)),
+                      "averages": {name: [one.cycle, _named(one.precision.average)]
+                                   for name, one in getattr(swalp, "averages", {}).items()}},
             "scaler": _chosen(self.scaler, "growth_interval"),
             "fit": {"precision": _named(self.precision)},
             "lower": {name: _named(p) for name, p in layers.items()},
@@ -498,12 +504,13 @@ class _Moment:
 
 
 def _holders(owner: Any) -> Iterator[Any]:
-    """Yield the object, if there is one, and averages that it keeps in dictionaries or lists."""
+    """Yield the object, if there is one, and averages that it keeps."""
     if owner is not None:
         yield owner
         for value in vars(owner).values():
             inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-            yield from (v for v in inner if isinstance(v, SWALP))
+            for average in (v for v in inner if isinstance(v, SWALP | Average)):
+                yield from _holders(average)
 
 
 def _copied(value: Any) -> Any:

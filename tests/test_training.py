@@ -527,6 +527,35 @@ def test_more_epochs_go_on_and_a_checkpoint_that_knows_no_settings_is_taken(tmp_
     np.testing.assert_array_equal(*weights)
 
 
+def several(run, average="bfp4"):
+    """Give a run three averages, two of them with streams of their own."""
+    kinds = {"every": {"cycle": 1}, "rare": {"average": lp.Quantizer("bfp8", stream=lp.random.Stream(1))},
+             "coarse": {"cycle": 1, "average": lp.Quantizer(average, stream=lp.random.Stream(2))}}  # fmt: skip
+    run["swalp"] = optim.SWALP(run["model"], run["optimizer"], 1, 2, 0.01, averages=kinds)
+    return run
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5])
+def test_a_run_of_several_averages_stopped_anywhere_ends_with_the_same_bytes(tmp_path, steps):
+    """Also where it is stopped in the midst of a step, after one average has taken in the weights."""
+    lp.fit(**several(small(tmp_path / "whole")))
+    run = several(small(tmp_path / "run"))
+    coarse = run["swalp"].averages["coarse"]
+    coarse.step = Stopping(coarse.step, steps, Killed())
+    with pytest.raises(Killed):
+        lp.fit(**run)
+    again = several(small(tmp_path / "run"))
+    lp.fit(**again, resume=True)
+    assert contents(tmp_path / "whole") == contents(tmp_path / "run")
+    assert [one.n_averaged for one in again["swalp"].averages.values()] == [5, 2, 5]
+
+
+def test_a_run_resumed_with_other_averages_is_refused(tmp_path):
+    lp.fit(**several(small(tmp_path)))
+    with pytest.raises(ValueError, match=r"averages=.*bfp4.*not.*bfp6"):
+        lp.fit(**several(small(tmp_path), "bfp6"), resume=True)
+
+
 def test_functions_that_round_are_the_same_in_every_process():
     assert " at 0x" not in training._named(lp.Precision(weight=lambda x: x))
 
