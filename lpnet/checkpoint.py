@@ -59,6 +59,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     with open(path, "rb") as file:
         try:
             version, objects = _read(file)
+        except MemoryError as error:
+            raise MemoryError(f"{path}: there is not enough memory to load it") from error
         except Exception as error:  # a damaged archive makes zipfile raise almost anything
             raise ValueError(f"{path}: damaged, or not a file of lpnet ({error})") from error
     if version != _VERSION:
@@ -251,8 +253,10 @@ def _read(file: IO[bytes]) -> tuple[Any, Any]:
 
 
 def _check_sizes(archive: zipfile.ZipFile, size: int) -> None:
-    """Raise ValueError unless the entries lie there as they are, and all of them fit into the file."""
+    """Raise ValueError unless the entries lie there as they are, once each, and all of them fit into the file."""
     entries = archive.infolist()
+    if len({e.filename for e in entries}) < len(entries):
+        raise ValueError("an entry is there twice")
     if any(e.compress_type != zipfile.ZIP_STORED or e.file_size != e.compress_size for e in entries):
         raise ValueError("an entry is compressed")
     if sum(e.file_size for e in entries) > size:

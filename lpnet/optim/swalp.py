@@ -19,7 +19,7 @@ from ..precision import Precision, use
 from ..random import aside
 from ..tensor import Tensor, no_grad
 from ..validate import integer, number
-from .optimizer import Optimizer
+from .optimizer import Optimizer, check_saved
 
 
 class SWALP:
@@ -104,7 +104,12 @@ class SWALP:
         for name, array in state["mean"].items():
             if name not in own or own[name].shape != np.shape(array):
                 raise ValueError(f"SWALP: the saved average of {name!r} {np.shape(array)} does not fit the model")
-        self.t, self.n_averaged = int(state["t"]), int(state["n_averaged"])
+            check_saved(array, f"SWALP: the saved average of {name!r}")
+        t, n_averaged = (integer("SWALP", key, state[key]) for key in ("t", "n_averaged"))
+        if len(state["mean"]) != (len(own) if n_averaged else 0):
+            raise ValueError(f"SWALP: after {n_averaged} averages the saved state has {len(state['mean'])} arrays, "
+                             f"the model {len(own)} parameters")  # fmt: skip
+        self.t, self.n_averaged = t, n_averaged
         self.mean = {
             name: copy_like(array, own[name].data)
             for name, array in state["mean"].items()
