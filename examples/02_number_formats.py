@@ -39,7 +39,7 @@ print(f"\n{steps} updates of {update} on a grid of 1/16: the exact sum is {exact
 print(f"  nearest:    {paths['nearest'][-1, 0]:.2f}, every single update was rounded away")
 last = paths["stochastic"][-1]
 print(f"  stochastic: {last.mean():.2f}, the mean of 200 copies; their deviation is {last.std():.2f}")
-print("\nThe mean survives, the noise stays. Averaging removes it: 03_train_in_8_bits.py")
+print("\nThe mean survives, the noise stays. Averaging removes it: 03_train_in_4_bits.py")
 
 try:
     import matplotlib.pyplot as plt

@@ -6,7 +6,15 @@ Start with `lp.quantize(x, "bfp8")`, go on with `lp.nn`, `lp.optim.SWALP` and `l
 """
 
 from . import data, formats, functions, models, nn, optim, precision, random, rounding
-from .backend import cuda_available, cuda_problem, get_array_module, get_num_threads, set_num_threads, to_device
+from .backend import (
+    cuda_available,
+    cuda_problem,
+    empty_cache,
+    get_array_module,
+    get_num_threads,
+    set_num_threads,
+    to_device,
+)
 from .checkpoint import load, save
 from .explain import explain
 from .formats import BlockFloatingPoint, BlockScaled, FixedPoint, FloatingPoint, Format, Table, format
@@ -23,7 +31,7 @@ from .version import __version__
 __all__ = [
     "BlockFloatingPoint", "BlockScaled", "FixedPoint", "FloatingPoint", "Format", "Function", "Parameter",
     "Precision", "Quantizer", "Stochastic", "Table", "Tensor", "__version__", "cuda_available", "cuda_problem", "data",
-    "evaluate", "explain", "fit", "format", "formats", "functions", "get_array_module", "get_num_threads", "gradcheck",
-    "load", "manual_seed", "models", "nn", "no_grad", "optim", "precision", "quantize", "random", "rounding", "save",
-    "set_num_threads", "to_device", "trace", "use",
+    "empty_cache", "evaluate", "explain", "fit", "format", "formats", "functions", "get_array_module",
+    "get_num_threads", "gradcheck", "load", "manual_seed", "models", "nn", "no_grad", "optim", "precision", "quantize",
+    "random", "rounding", "save", "set_num_threads", "to_device", "trace", "use",
 ]  # fmt: skip

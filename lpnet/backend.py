@@ -13,7 +13,7 @@ import queue
 import sys
 import threading
 import weakref
-from collections import defaultdict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, TypeVar
@@ -219,18 +219,28 @@ def forget_cuda() -> None:
 
 
 _WORTH = 1 << 18  # numbers; for fewer a second thread costs more than it brings
-_n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processors(most: int = 61) -> int:
+    """Return how many processors this process may use, at most `most`: Windows waits for 61 processes and no more."""
+    n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(n, most)
+
+
+_n_threads = processors(sys.maxsize)
+_helpers: _Helpers | None = None
+_helpers_lock = threading.RLock()
 
 
 def set_num_threads(n: int) -> None:
     """Set how many threads lpnet computes with; results are the same for every number. Raises ValueError below 1."""
-    global _n_threads
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+    global _n_threads, _helpers
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise ValueError(f"set_num_threads: n must be an integer of at least 1, got {n!r}")
-    for _ in range(_n_threads - 1) if _tasks.cache_info().currsize else ():
-        _tasks().put(None)
-    _n_threads = n
-    _tasks.cache_clear()
+    with _helpers_lock:
+        former, _helpers, _n_threads = _helpers, None, int(n)
+        if former is not None:
+            former.end()
 
 
 def get_num_threads() -> int:
@@ -238,18 +248,43 @@ def get_num_threads() -> int:
     return _n_threads
 
 
-@functools.cache
 def _tasks() -> queue.SimpleQueue[_Task | None]:
-    """Return the queue that the other threads take tasks from; None ends one of them."""
-    tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
-    for i in range(1, _n_threads):
-        threading.Thread(target=_serve, args=(tasks,), name=f"lpnet-{i}", daemon=True).start()
-    return tasks
+    """Return the queue that the other threads take tasks from."""
+    global _helpers
+    with _helpers_lock:
+        if _helpers is None:
+            _helpers = _Helpers()
+            _helpers.start(_n_threads - 1)
+        return _helpers.tasks
+
+
+class _Helpers:
+    """Threads that take tasks from a queue; None ends one of them."""
+
+    def __init__(self) -> None:
+        self.tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self.threads: list[threading.Thread] = []
+
+    def start(self, n: int) -> None:
+        """Start n threads, or as many as the system lets us have: whoever asks for help works, too."""
+        for i in range(n):
+            thread = threading.Thread(target=_serve, args=(self.tasks,), name=f"lpnet-{i + 1}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # can't start new thread
+                return
+            self.threads.append(thread)
+
+    def end(self) -> None:
+        """Let each thread end after the task it works on."""
+        for _ in self.threads:
+            self.tasks.put(None)
 
 
 def _serve(tasks: queue.SimpleQueue[_Task | None]) -> None:
     while (task := tasks.get()) is not None:
         task.run()
+        del task  # it holds arrays, and the next may be long in coming
 
 
 class _Task:
@@ -257,12 +292,13 @@ class _Task:
 
     def __init__(self, work: Callable[[], None]) -> None:
         self.work, self.error = functools.partial(contextvars.copy_context().run, work), None
-        self.claimed, self.done = threading.Lock(), threading.Lock()
+        self.claim: dict[str, str] = {}  # who was the first to want it: worked on, or called off
+        self.done = threading.Lock()
         self.done.acquire()
 
     def run(self) -> None:
         """Work, unless there is nothing left to do."""
-        if self.claimed.acquire(blocking=False):
+        if self.claim.setdefault("by", "helper") == "helper":
             try:
                 self.work()
             except BaseException as error:  # raised where the result is wanted
@@ -271,11 +307,10 @@ class _Task:
                 self.done.release()
 
     def finish(self) -> None:
-        """Wait for the end if the work has begun, else call it off; raises what the work raised."""
-        if not self.claimed.acquire(blocking=False):
-            self.done.acquire()
-            if self.error is not None:
-                raise self.error
+        """Wait for the end if the work has begun, else call it off; may be called again after an interruption."""
+        if self.claim.setdefault("by", "caller") == "helper":
+            with self.done:
+                pass
 
 
 @functools.cache
@@ -352,12 +387,11 @@ class one_blas_thread(contextlib.ContextDecorator):
 
 def _after_fork() -> None:
     """Forget in a child process what belongs to threads of its parent: they do not run here."""
-    global _blas_lock
-    _blas_lock = threading.RLock()
+    global _blas_lock, _helpers, _helpers_lock
+    _blas_lock, _helpers_lock, _helpers = threading.RLock(), threading.RLock(), None
     _blas_blocks[:] = [block for block in _blas_blocks if block.thread == threading.get_ident()]
     _settle_blas()
-    _tasks.cache_clear()
-    _free.clear()
+    _pool.clear()
     forget_cuda()
 
 
@@ -385,38 +419,35 @@ def _on_all_threads(function: Callable[[Item], Result], items: Sequence[Item]) -
                 return
             results[i] = function(item)
 
-    tasks = [_Task(work) for _ in range(1, min(_n_threads, len(items)))]
-    for task in tasks:
-        _tasks().put(task)
+    tasks, errors = [_Task(work) for _ in range(1, min(_n_threads, len(items)))], []
+    unfinished = [task.finish for task in tasks] + [waiting.clear]  # after an error nobody starts another item
     try:
-        work()  # this thread works too
-    finally:
-        waiting.clear()  # after an error nobody starts another item
+        helpers = _tasks()
         for task in tasks:
-            task.finish()
+            helpers.put(task)
+        work()  # this thread works too
+    except BaseException as error:
+        errors.append(error)
+    while unfinished:  # also after a Ctrl-C: the others still write into our caller's arrays
+        try:
+            unfinished[-1]()
+            unfinished.pop()
+        except BaseException as error:
+            errors.append(error)
+    errors += [task.error for task in tasks if task.error is not None]
+    try:
+        if errors:
+            raise max(errors, key=lambda error: not isinstance(error, Exception))  # a Ctrl-C before any other
+    finally:
+        del errors, tasks  # the error's traceback holds this frame, and that would hold the error
     return results
 
 
 _SMALL_BLOCK = 1 << 16  # bytes; below, NumPy's own allocation is as fast
-_KEPT = 1 << 31  # bytes of freed memory held back for the next arrays, at most
-_free: defaultdict[int, list[np.ndarray]] = defaultdict(list)
-_free_bytes = 0
-
-
-class _Loan:
-    """Memory lent to arrays: it has gone into their `base`, so it comes back when the last view of it is gone."""
-
-    __slots__ = ("__array_interface__", "memory")
-
-    def __init__(self, memory: np.ndarray) -> None:
-        self.memory, self.__array_interface__ = memory, memory.__array_interface__
-
-    def __del__(self) -> None:
-        global _free_bytes
-        # At the end of the process the list may be gone before the last arrays are.
-        if _free is not None and _free_bytes + self.memory.nbytes <= _KEPT:
-            _free_bytes += self.memory.nbytes
-            _free[self.memory.nbytes].append(self.memory)
+_KEPT = 1 << 29  # bytes of free memory held back for the next arrays, at most, whenever fresh memory is taken
+_REMEMBERED = 1 << 31  # bytes of memory in use or free, at most: all that a training step of a large network uses
+_MOST_OF_A_SIZE = 256  # blocks: so many are looked at in search of a free one
+_pool: OrderedDict[int, deque[np.ndarray]] = OrderedDict()  # blocks by size, the size asked for last at the end
 
 
 def empty(shape: tuple[int, ...], dtype: Any, xp: ModuleType = np) -> Any:
@@ -425,16 +456,68 @@ def empty(shape: tuple[int, ...], dtype: Any, xp: ModuleType = np) -> Any:
     The system hands out fresh memory page by page and cleans each: for a large array that takes as long as a pass
     over it. A training step asks for the same sizes as the step before.
     """
-    global _free_bytes
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if xp is not np or size < _SMALL_BLOCK:
         return xp.empty(shape, dtype)
-    try:
-        memory = _free[size].pop()
-        _free_bytes -= size
-    except IndexError:
-        memory = np.empty(size, np.uint8)
-    return np.ndarray(shape, dtype, np.asarray(_Loan(memory)))
+    blocks = _pool.get(size)
+    if blocks is None:
+        blocks = _pool.setdefault(size, deque(maxlen=_MOST_OF_A_SIZE))
+    memory = _free_block(blocks)
+    y = np.ndarray(shape, dtype, np.empty(size, np.uint8) if memory is None else memory)
+    blocks.append(y.base)
+    _pool.pop(size, None)  # to the end, also where another thread evicted it meanwhile
+    _pool[size] = blocks
+    if memory is None:
+        _evict()
+    return y
+
+
+def _free_block(blocks: deque[np.ndarray]) -> np.ndarray | None:
+    """Take a block out that no array uses; those in use stay. Arrays and their views refer to their memory.
+
+    Nobody is told when an array goes: Python code that runs then, __del__ or a callback, would swallow a Ctrl-C.
+    """
+    for _ in range(len(blocks)):
+        try:
+            memory = blocks.pop()  # no other thread gets it now
+        except IndexError:
+            return None
+        if sys.getrefcount(memory) <= _UNSHARED:
+            return memory
+        blocks.appendleft(memory)
+    return None
+
+
+def _count_unshared() -> int:
+    memory = deque([np.empty(0, np.uint8)]).pop()
+    return sys.getrefcount(memory)
+
+
+_UNSHARED = _count_unshared()
+
+
+def _evict() -> None:
+    """Forget free blocks, and at the second limit any, of the sizes not asked for the longest."""
+    pool = list(_pool.items())
+    held = sum(size * len(blocks) for size, blocks in pool)
+    if held <= _KEPT:
+        return
+    spare = sum(size * sum(n <= _ALONE + 1 for n in _references(list(blocks))) for size, blocks in pool) - _KEPT
+    for size, blocks in pool:
+        while spare > 0 and _free_block(blocks) is not None:
+            spare, held = spare - size, held - size
+        while held > _REMEMBERED and blocks:
+            blocks.popleft()
+            held -= size
+        if not blocks:
+            _pool.pop(size, None)
+
+
+def empty_cache() -> None:
+    """Give back to the system, and to the GPU's other users, the memory held for the next arrays."""
+    _pool.clear()
+    if "cupy" in sys.modules:
+        sys.modules["cupy"].get_default_memory_pool().free_all_blocks()
 
 
 def slices(n: int, size: int, most: int = 1 << 18) -> list[slice]:

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -54,13 +55,16 @@ def save(path: str | os.PathLike[str], *, packed: Format | str | None = None, **
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what `save` wrote, with states as dictionaries.
 
-    Raises FileNotFoundError if there is no such file, ValueError if it is damaged or not one of lpnet's.
+    Raises FileNotFoundError if there is no such file, ValueError if it is damaged or not one of lpnet's, or packed in
+    a format that is not registered here, or registered with other numbers.
     """
     with open(path, "rb") as file:
         try:
             version, objects = _read(file)
         except MemoryError as error:
             raise MemoryError(f"{path}: there is not enough memory to load it") from error
+        except _OtherFormat as error:
+            raise ValueError(f"{path}: {error}") from error
         except Exception as error:  # a damaged archive makes zipfile raise almost anything
             raise ValueError(f"{path}: damaged, or not a file of lpnet ({error})") from error
     if version != _VERSION:
@@ -187,7 +191,8 @@ def _flatten(value: Any, name: str, arrays: dict[str, np.ndarray], fmt: Format |
             name += "'"
         if (encoded := _encode(value, fmt)) is not None:
             arrays[f"{name}.codes"], arrays[f"{name}.scales"] = encoded.codes, encoded.scales
-            return {"codes": name, "format": str(fmt), "shape": list(value.shape), "dtype": str(value.dtype)}
+            shape, dtype = list(value.shape), str(value.dtype)
+            return {"codes": name, "format": str(fmt), "shape": shape, "dtype": dtype, "crc": _crc(value)}
         arrays[name] = value
         return {"array": name}
     if isinstance(value, np.generic):
@@ -209,6 +214,22 @@ def _encode(array: np.ndarray, fmt: Format | None) -> Encoded | None:
     return encoded if exact and encoded.nbytes < array.nbytes else None
 
 
+class _OtherFormat(ValueError):
+    """A packed file is whole, but its format is not the one it was written in."""
+
+
+def _known(name: str) -> Format:
+    """Return the format of a name that a file holds."""
+    try:
+        return formats.format(name)
+    except ValueError as error:
+        raise _OtherFormat(f"packed in {name!r}, which is unknown here: formats.register it, then load") from error
+
+
+def _crc(array: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(array).view(np.uint8))
+
+
 def _unflatten(value: Any, read: Callable[[str], np.ndarray]) -> Any:
     if isinstance(value, list):
         return [_unflatten(v, read) for v in value]
@@ -219,20 +240,20 @@ def _unflatten(value: Any, read: Callable[[str], np.ndarray]) -> Any:
     if "codes" in value:
         codes, scales = read(f"{value['codes']}.codes"), read(f"{value['codes']}.scales")
         dtype, shape = np.dtype(value["dtype"]), tuple(value["shape"])
-        encoded = Encoded(formats.format(value["format"]), shape, dtype, codes, scales)
+        encoded = Encoded(_known(value["format"]), shape, dtype, codes, scales)
         _check_packed(encoded, value["codes"])
-        return encoded.decode()
+        array = encoded.decode()
+        if value.get("crc", _crc(array)) != _crc(array):
+            raise _OtherFormat(f"{value['format']!r} stands for other numbers here than where the file was written")
+        return array
     return {k: _unflatten(v, read) for k, v in value["dict"].items()}
 
 
 def _check_packed(encoded: Encoded, name: str) -> None:
     """Raise ValueError unless there are as many codes as numbers and as blocks, before room is made for these."""
     fmt, shape = encoded.format, encoded.shape
-    widths = {"codes": encoded.size * getattr(fmt, "element", fmt).bits, "scales": 0}  # bits
-    if hasattr(fmt, "block_shape"):
-        widths["scales"] = math.prod(fmt.block_shape(shape)) * fmt.scale.bits + 32 * bool(fmt.tensor)
-    for kind, bits in widths.items():
-        array = getattr(encoded, kind)
+    arrays = {"codes": encoded.codes, "scales": encoded.scales}
+    for (kind, array), bits in zip(arrays.items(), fmt.code_bits(shape), strict=True):
         if min(shape, default=0) < 0 or array.dtype != np.uint8 or array.shape != (-(-bits // 8),):
             raise ValueError(f"{name}: {array.nbytes} bytes of {kind} are not those of {shape} numbers in {fmt}")
 

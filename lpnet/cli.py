@@ -184,7 +184,7 @@ _NOT_CONFIG = (  # may change when a run is resumed
 
 def _train(arguments: argparse.Namespace) -> None:
     config = {k: v for k, v in vars(arguments).items() if k not in _NOT_CONFIG}
-    precision = re.sub(r"[^\w.=,-]+", "-", arguments.precision).strip("-")
+    precision = re.sub(r"[^\w.=,-]+", "-", arguments.precision)[:100].strip("-")
     out = arguments.out or Path("runs") / f"{arguments.data}-{arguments.model}-{precision}"
     if arguments.resume and not any((out / name).exists() for name in ("config.json", "checkpoint.npz")):
         raise FileNotFoundError(f"--resume: {out} holds no run to go on with, start it without --resume")

@@ -24,6 +24,6 @@ def save(path: Path, size: tuple[float, float], draw: Callable[[Any], None]) -> 
             figure.savefig(file, format="png", dpi=120)
         return True
     except Exception as error:
-        if str(getattr(error, "name", "")).partition(".")[0] != "matplotlib":  # else it is not installed, which is fine
+        if not isinstance(error, ModuleNotFoundError) or str(error.name).split(".")[0] != "matplotlib":
             print(f"lpnet: no picture {path}: {' '.join(str(error).split())[:200]}", file=sys.stderr)
         return False

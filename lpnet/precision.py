@@ -6,15 +6,18 @@ import contextlib
 import functools
 import inspect
 import itertools
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
 from typing import Any
 
 from . import formats, kernels
 from .backend import get_array_module
 from .random import Stream
 from .rounding import Stochastic, mode
+from .validate import unknown
 
 Rounding = str | Stochastic
 Function = Callable[[Any], Any]  # of an array, with a result of the same shape
@@ -121,6 +124,7 @@ def _split(text: str, mark: str) -> list[str]:
 
 
 PrecisionLike = Precision | formats.Format | str | Function | None  # what `as_precision` takes
+ByName = Mapping[str, PrecisionLike]  # see `most_specific`
 ROLES = tuple(field.name for field in fields(Precision))
 EXACT = Precision()
 _active: ContextVar[Precision] = ContextVar("precision", default=EXACT)
@@ -134,6 +138,30 @@ def active() -> Precision:
 def as_precision(value: PrecisionLike) -> Precision:
     """Return a Precision: a format, its name or a function stands for `Precision.uniform`, None for exact."""
     return value if isinstance(value, Precision) else EXACT if value is None else Precision.uniform(value)
+
+
+def most_specific(owner: str, what: str, keys: Collection[str], names: Collection[str]) -> dict[str, str | None]:
+    """Return for each of `names` the one of `keys` that it goes by: names, which stand for all within, or patterns.
+
+    The longest name comes before all patterns, of which that with the most letters does; "*" comes last. Raises
+    ValueError naming a key, "*" apart, that fits no name.
+    """
+    for key in keys:
+        if key != "*" and not any(_fits(key, name) for name in names):
+            raise unknown(owner, what, key, names)
+    return {name: max((key for key in keys if _fits(key, name)), key=_weight(name), default=None) for name in names}
+
+
+def _fits(key: str, name: str) -> bool:
+    return _holds(key, name) or fnmatchcase(name, key)
+
+
+def _holds(key: str, name: str) -> bool:
+    return f"{name}.".startswith(f"{key}.")
+
+
+def _weight(name: str) -> Callable[[str], tuple[bool, bool, int]]:
+    return lambda key: (_holds(key, name), key != "*", len(re.sub(r"\[.+?\]|[*?]", "", key)))
 
 
 class Setting(contextlib.ContextDecorator):

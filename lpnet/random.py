@@ -9,6 +9,7 @@ Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011; `
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -24,6 +25,7 @@ _AT_A_TIME = 1 << 13  # words: for so few the C library has memory at hand, for 
 LANES = 16  # random 16-bit numbers in one Philox block
 _ROUNDING, _HOST = 0, 1  # second key word: bits for arrays, and for host-side generators, never meet
 _local = threading.local()
+_moving = threading.RLock()  # held while a stream moves on; one for all, so that streams can be copied and pickled
 
 
 def bits(seed: int, site: int, start: int, stop: int) -> np.ndarray:
@@ -47,6 +49,8 @@ def bits(seed: int, site: int, start: int, stop: int) -> np.ndarray:
 class Stream:
     """A seed and the number of the next site. `state_dict()` is all that a checkpoint needs.
 
+    No two threads get the same site of a stream, but which of them gets which is left to chance.
+
     Parameters: seed, an integer in [0, 2^64). Raises ValueError outside of it.
     """
 
@@ -59,12 +63,14 @@ class Stream:
         """Start again at site 0 with another seed."""
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
             raise ValueError(f"Stream: seed must be an integer in [0, 2**64), got {seed!r}")
-        self.seed, self.site = int(seed), 0
+        with _moving:
+            self.seed, self.site = int(seed), 0
 
     def take(self) -> tuple[int, int]:
         """Return (seed, site) of the next site, and move on."""
-        site, self.site = self.site, self.site + 1
-        return self.seed, site
+        with _moving:
+            site, self.site = self.site, self.site + 1
+            return self.seed, site
 
     def draw(self, n: int) -> np.ndarray:
         """Return `n` 16-bit random numbers of the next site."""
@@ -102,7 +108,6 @@ class Window(Stream):
 
 default = Stream(0)  # of the main thread, and of every other one that has not called `manual_seed` itself
 seedings = 0  # calls of manual_seed: a DataLoader sees by it that its position is of an earlier run
-_seeding = threading.Lock()
 _own: ContextVar[Stream | None] = ContextVar("own", default=None)
 _aside: ContextVar[Stream | None] = ContextVar("aside", default=None)
 
@@ -149,6 +154,15 @@ def manual_seed(seed: int) -> None:
     global seedings
     stream = default if threading.current_thread() is threading.main_thread() else Stream()
     stream.reset(seed)
-    with _seeding:
+    with _moving:
         stream.seeding = seedings = seedings + 1
     _own.set(stream)
+
+
+def _after_fork() -> None:
+    global _moving
+    _moving = threading.RLock()  # a thread that this process does not have may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -161,7 +161,7 @@ class Function:
     """One operation. A subclass gives `forward` and `backward` on arrays and keeps on itself what backward needs."""
 
     rounds = True  # False where values only move or are selected: what was representable still is
-    moves = True  # False where, although nothing is rounded, the result has numbers that no input has (and not just 0)
+    moves = False  # True where every number of the result, and of what `backward` returns, came in, or is 0
     sums = False  # True where backward nevertheless adds or divides gradients, and so has to round
 
     def forward(self, *arrays: Array) -> Array:

@@ -92,15 +92,16 @@ def trace(model: Module, optimizer: Optimizer | None = None) -> Iterator[Trace]:
     """
     result = Trace()
     marked = [(name, m, m.precision) for name, m in model.named_modules() if m.precision is not None]
-    exact = optimizer.precision if optimizer is not None else None
+    exact = (optimizer.precision, optimizer.own) if optimizer is not None else None
     try:
         for name, module, precision in marked:
             module.precision = result.wrap(name, precision)
         if optimizer is not None:
-            optimizer.precision = result.wrap("optimizer", exact)
+            optimizer.precision = result.wrap("optimizer", exact[0])
+            optimizer.own = {i: result.wrap(f"optimizer, parameter {i}", own) for i, own in exact[1].items()}
         yield result
     finally:
         for _, module, precision in marked:
             module.precision = precision
         if optimizer is not None:
-            optimizer.precision = exact
+            optimizer.precision, optimizer.own = exact

@@ -368,7 +368,8 @@ class _Run:
     def _held_streams(self) -> dict[str, random.Stream]:
         """Return the streams that quantizers hold themselves, by where they are held."""
         lowered = {name: m.precision for name, m in self.model.named_modules() if m.precision is not None}
-        precisions = {"fit": self.precision, "optimizer": self.optimizer.precision, **lowered}
+        precisions = {"fit": self.precision, "optimizer": self.optimizer.precision,
+                      **{f"optimizer.{i}": own for i, own in self.optimizer.own.items()}, **lowered}  # fmt: skip
         found: dict[int, tuple[str, random.Stream]] = {}
         for where, precision in precisions.items():
             for role, stream in precision.streams().items() if precision is not None else ():
@@ -395,6 +396,7 @@ class _Run:
         settings = {
             "train": _chosen(self.train, "batch_size", "shuffle", "drop_last", samples="_samples"),
             "optimizer": {"kind": type(optimizer).__name__, "precision": _named(optimizer.precision),
+                          "own": {str(i): _named(own) for i, own in optimizer.own.items()},
                           **_chosen(optimizer, "momentum", "nesterov", "betas", "eps", "weight_decay")},
             "swalp": {**_chosen(swalp, "start", "cycle", "lr"), "average": _named(getattr(swalp, "round", None))},
             "scaler": _chosen(self.scaler, "growth_interval"),

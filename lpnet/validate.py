@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import sys
+from collections.abc import Collection
 from typing import Any
 
 
@@ -24,6 +26,12 @@ def integer(owner: str, name: str, value: Any, low: float = 0, high: float = mat
     if not _is_number(plain) or plain != int(plain) or not low <= plain <= high:
         raise ValueError(f"{owner}: {name} must be an integer {_range(low, high)}, got {value!r}")
     return int(plain)
+
+
+def unknown(owner: str, what: str, name: str, known: Collection[str]) -> ValueError:
+    """Return the error that says that the model has no `what` of that name, and which are the nearest."""
+    near = ", ".join(difflib.get_close_matches(name, known)) or ", ".join([n for n in known if n][:5])
+    return ValueError(f"{owner}: the model has no {what} {name!r}; the nearest are {near}")
 
 
 class Number:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -50,6 +51,67 @@ def test_an_error_in_any_thread_is_raised_and_ends_the_work():
         backend.parallel(fail, range(10_000))
     assert len(done) < 9_999
     assert backend.parallel(abs, [-1, -2]) == [1, 2]
+
+
+def test_nothing_is_raised_while_others_still_work():
+    """An error of one item comes out only when no thread works on another."""
+    lp.set_num_threads(3)
+    meeting, ended = threading.Barrier(3, timeout=60), []
+
+    def work(i):
+        meeting.wait()
+        if i:
+            time.sleep(0.02 * i)
+        ended.append(i)
+        raise KeyboardInterrupt if i == 2 else KeyError
+
+    with pytest.raises(KeyboardInterrupt):
+        backend.parallel(work, range(3))
+    assert sorted(ended) == [0, 1, 2]
+
+
+def test_no_thread_is_left_after_changing_their_number():
+    """Also while others compute: with one thread set, all helpers end."""
+    lp.set_num_threads(np.int64(2))
+    stop = threading.Event()
+
+    def compute():
+        while not stop.is_set():
+            assert backend.parallel(abs, range(8)) == list(range(8))
+
+    callers = [threading.Thread(target=compute) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    for n in range(60):
+        lp.set_num_threads(1 + n % 3)
+    stop.set()
+    for caller in callers:
+        caller.join()
+    lp.set_num_threads(1)
+    deadline = time.monotonic() + 20
+    while (left := [t for t in threading.enumerate() if t.name.startswith("lpnet-")]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert left == []
+
+
+def test_fewer_threads_where_the_system_refuses_more(monkeypatch):
+    """Work is done all the same."""
+    lp.set_num_threads(4)
+
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert backend.parallel(abs, range(-9, 0)) == list(range(9, 0, -1))
+
+
+def test_processors_are_those_of_the_affinity_and_no_more_than_windows_waits_for(monkeypatch):
+    """Processes for 64 processors are 61; of 64, those that this process may use count."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(3), raising=False)
+    assert backend.processors() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert backend.processors() == 61 and backend.processors(8) == 8
 
 
 def test_settings_that_hold_here_hold_in_every_thread():
@@ -97,25 +159,73 @@ def test_memory_in_use_is_not_lent_again():
 
 
 def test_memory_comes_back_when_the_last_view_is_gone():
-    """The next array of that size is where the former was."""
+    """One of the next arrays of that size is where the former was."""
     gc.collect()
+    backend.empty_cache()
     x = backend.empty((123, 457), np.float32)
     place, view = x.ctypes.data, x.reshape(-1)[3:]
     del x
     assert backend.empty((123, 457), np.float32).ctypes.data != place
     del view
-    assert backend.empty((457, 123), np.float32).ctypes.data == place
+    arrays = [backend.empty((457, 123), np.float32) for _ in range(2)]
+    assert place in [array.ctypes.data for array in arrays]
+
+
+def held():
+    """Return how many bytes the pool remembers."""
+    return sum(size * len(blocks) for size, blocks in backend._pool.items())
 
 
 def test_what_is_held_back_is_limited(monkeypatch):
-    """Beyond the limit freed memory goes back to the system."""
-    monkeypatch.setattr(backend, "_free", backend.defaultdict(list))
-    monkeypatch.setattr(backend, "_free_bytes", 0)
+    """Beyond the limit freed memory goes back to the system, that of sizes not asked for the longest first."""
+    backend.empty_cache()
     monkeypatch.setattr(backend, "_KEPT", 1 << 20)
+    monkeypatch.setattr(backend, "_REMEMBERED", 1 << 21)
     arrays = [backend.empty((1 << 18,), np.uint8) for _ in range(9)]
+    assert held() == 1 << 21
     del arrays
-    assert sum(map(len, backend._free.values())) == 4
-    assert backend._free_bytes == 1 << 20
+    for size in range(1 << 17, (1 << 17) + 100):
+        backend.empty((size,), np.uint8)
+        assert held() <= (1 << 20) + size
+    assert list(backend._pool)[-7:] == list(range((1 << 17) + 93, (1 << 17) + 100)) and len(backend._pool) <= 8
+    lp.empty_cache()
+    assert held() == 0
+
+
+def test_threads_never_share_memory():
+    """Arrays made in many threads at once, and freed in any order, each have their own memory."""
+    wrong, interval = [], sys.getswitchinterval()
+
+    def work(k):
+        mine = []
+        for i in range(300):
+            mine.append(backend.empty((1 << 14,), np.float32))
+            mine[-1][::64] = k
+            if i % 3:
+                x = mine.pop(0)
+                wrong.extend([k] if (x[::64] != k).any() else [])
+
+    workers = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert wrong == []
+
+
+def test_no_python_code_runs_when_an_array_goes():
+    """What arrived in such code, a Ctrl-C, would be swallowed."""
+    array, ran, former = backend.empty((1 << 18,), np.uint8), [], sys.getprofile()
+    sys.setprofile(lambda frame, event, _: ran.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        del array
+    finally:
+        sys.setprofile(former)
+    assert ran == []
 
 
 def blas():
@@ -183,7 +293,7 @@ def interrupt_at(event, function, line):
 LINES = [(f, line) for f in (backend._settle_blas, backend._set_blas, backend.one_blas_thread.__enter__,
                              backend.one_blas_thread._leave, backend.one_blas_thread.__exit__)
          for line in sorted({n for *_, n in f.__code__.co_lines() if n} - {f.__code__.co_firstlineno})
-         if line != backend.one_blas_thread.__exit__.__code__.co_firstlineno + 1]  # its `try:`; fmt: skip
+         if line != backend.one_blas_thread.__exit__.__code__.co_firstlineno + 1]  # fmt: skip
 
 
 @pytest.mark.parametrize(("function", "line"), LINES)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import importlib
 import io
 import json
 import os
@@ -359,3 +360,33 @@ def test_a_lock_is_held_by_one_and_free_again(tmp_path):
     first.release()
     checkpoint.Lock(tmp_path / ".lock").release()
     assert not os.listdir(tmp_path)
+
+
+@pytest.fixture
+def _registry(monkeypatch):
+    names = importlib.import_module("lpnet.formats.names")
+    monkeypatch.setattr(names, "_CLASSES", dict(names._CLASSES))
+    before = dict(names.REGISTERED)
+    yield names.REGISTERED
+    names.REGISTERED.clear()
+    names.REGISTERED.update(before)
+
+
+def test_a_file_in_a_registered_format_asks_for_that_format(tmp_path, _registry):
+    """By its name alone it is read; where the name is unknown, or means other numbers, the sentence says so."""
+    odd, path = lp.formats.register(lp.Table((-3, -1, 0, 2), "odd")), tmp_path / "x.npz"
+    array = lp.quantize(np.linspace(-4, 4, 1000, dtype=np.float32).reshape(10, 100), odd)
+    lp.save(path, packed="odd", a=array)
+    assert lp.load(path)["a"].tobytes() == array.tobytes() and path.stat().st_size < array.nbytes / 2
+    del _registry["odd"]
+    with pytest.raises(ValueError, match="packed in 'odd', which is unknown here"):
+        lp.load(path)
+    lp.formats.register(lp.Table((-3, -1, 0, 3), "odd"))
+    with pytest.raises(ValueError, match="'odd' stands for other numbers here"):
+        lp.load(path)
+
+
+def test_a_table_that_is_not_registered_is_packed_by_its_call(tmp_path):
+    table = lp.Table((-3, -1, 0, 2), "odd")
+    lp.save(tmp_path / "x.npz", packed=table, a=np.full(1000, 2.0))
+    assert (lp.load(tmp_path / "x.npz")["a"] == 2).all()

@@ -113,6 +113,12 @@ def test_every_option_reaches_the_run(capsys, nowhere, monkeypatch):
     assert lp.random.default.seed == 11
 
 
+def test_a_long_precision_makes_no_folder_that_the_system_refuses(capsys):
+    table = lp.Table(tuple(np.linspace(-2, 2, 63).tolist()), "long")
+    assert run(capsys, *TINY, "--precision", repr(table))[0] == 0
+    assert len(os.listdir("runs")) == 1 and len(os.listdir("runs")[0]) < 150
+
+
 def test_the_home_folder_may_be_written_as_a_tilde(capsys, nowhere, monkeypatch):
     monkeypatch.setenv("HOME", str(nowhere))
     assert run(capsys, *TINY, "--out", "~/run")[0] == 0

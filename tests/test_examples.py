@@ -8,8 +8,8 @@ import sys
 import pytest
 
 EXAMPLES = sorted((pathlib.Path(__file__).parent.parent / "examples").glob("[0-9]*.py"))
-SHORT = {"03_train_in_8_bits.py": ["3"]}  # epochs
-PICTURES = {"02_number_formats.py", "03_train_in_8_bits.py"}
+SHORT = {"03_train_in_4_bits.py": ["3"]}  # epochs
+PICTURES = {"02_number_formats.py", "03_train_in_4_bits.py"}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)

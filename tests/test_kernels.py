@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import lpnet as lp
-from lpnet.random import Stream
+from lpnet.formats.base import ruled
+from lpnet.random import Stream, Window
 from lpnet.rounding import MODES
 
 cuda = importlib.import_module("lpnet.kernels.cuda")
@@ -47,8 +48,8 @@ def test_pieces_and_threads_change_no_bit(name, rounding, threads):
     for shape in SHAPES:
         x = numbers(shape)
         stream, other = Stream(3), Stream(3)
-        expected = lp.format(name).quantize(x, rounding, stream)
-        assert lp.quantize(x, name, rounding, other).tobytes() == expected.tobytes()
+        expected = lp.format(name).rule(x, rounding, stream)
+        assert lp.format(name).quantize(x, rounding, other).tobytes() == expected.tobytes()
         assert stream.state_dict() == other.state_dict()
 
 
@@ -74,7 +75,7 @@ def test_every_format_in_small_pieces(fmt, monkeypatch):
     for rounding, dtype, shape in itertools.product(modes, (np.float32, np.float64), ((9, 30), (7, 3, 4, 5), (301,))):
         for x in (hostile(shape, dtype), np.nan_to_num(hostile(shape, dtype), posinf=2.0, neginf=-3.0)):
             try:
-                expected = fmt.quantize(x, rounding, Stream(5))
+                expected = fmt.rule(x, rounding, Stream(5))
             except ValueError:  # a format that has no NaN or wants more axes
                 assert np.isnan(x).any() or x.ndim == 1
                 continue
@@ -95,7 +96,7 @@ def test_memory_order_changes_no_number(name):
     x = numbers((640, 482))
     for view in (x.T, x[:, ::2], x[::-1], np.asfortranarray(x)):
         got = lp.quantize(view, name, "stochastic", Stream(1))
-        expected = lp.format(name).quantize(np.ascontiguousarray(view), "stochastic", Stream(1))
+        expected = lp.format(name).rule(np.ascontiguousarray(view), "stochastic", Stream(1))
         np.testing.assert_array_equal(got, expected)
 
 
@@ -134,7 +135,7 @@ def test_what_is_no_number_stays_in_its_block(fmt, monkeypatch):
         x[row, 2] = poison
         for rounding in (*MODES, lp.Stochastic(3)):
             try:
-                expected = fmt.quantize(x, rounding, Stream(5))
+                expected = fmt.rule(x, rounding, Stream(5))
             except ValueError:  # a format without NaN
                 assert np.isnan(poison)
                 continue
@@ -174,14 +175,15 @@ def test_a_subclass_is_rounded_by_its_own_rules(kind, arguments, method, size):
     """No kernel of the parent, nor the parent's word on rows, serves a class that overrides a part of it."""
     fmt, x = changed(kind, method)(*arguments), np.random.default_rng(0).standard_normal((2, size)).astype(np.float32)
     for rounding in ("nearest", "stochastic", "floor"):
-        expected = fmt.quantize(x.copy(), rounding, Stream(1))
+        expected = ruled(fmt)(x.copy(), rounding, Stream(1))
         np.testing.assert_array_equal(lp.quantize(x, fmt, rounding, Stream(1)), expected)
+        np.testing.assert_array_equal(fmt.quantize(x, rounding, Stream(1)), expected)
         assert not np.array_equal(expected, kind(*arguments).quantize(x, rounding, Stream(1)))
 
 
 @pytest.mark.parametrize(("kind", "arguments"), PARENTS)
 def test_no_subclass_has_a_plan_on_the_gpu(kind, arguments):
-    """A user's class, also as the element of a scaled one, is rounded by `Format.quantize` and claims no digits."""
+    """A user's class, also as the element of a scaled one, is rounded by `Format.rule` and claims no digits."""
     fmt, x = changed(kind, "clip")(*arguments), np.ones((2, 3), np.float32)
     assert cuda.planned(fmt, x) is None and cuda.significant(fmt) is None
     if kind is not lp.BlockFloatingPoint:
@@ -218,3 +220,43 @@ def test_a_format_may_draw_twice_and_a_rounding_may_be_a_users():
     assert stream.state_dict() == other.state_dict() and (expected % 1 != 0).any()
     for size in (30, 300_000):
         np.testing.assert_array_equal(lp.quantize(x[:size], "fixed8.2", Always()), np.ceil(x[:size] * 4) / 4)
+
+
+class Halves(lp.FixedPoint):
+    """A user's format whose `rule` is its own."""
+
+    def rule(self, x, rounding="nearest", stream=None):
+        return lp.rounding.round(x * 2, rounding, stream) / 2
+
+
+def test_quantize_is_the_kernel_and_the_rule_may_be_a_users(monkeypatch):
+    """`fmt.quantize` needs no `fmt.rule` where there is a kernel, and a class with another rule is rounded by that."""
+    x = np.random.default_rng(0).standard_normal(300_000).astype(np.float32)
+    for size in (30, 300_000):
+        assert (Halves(8, 6).quantize(x[:size]) == np.rint(x[:size] * 2) / 2).all()
+    for name in ("bfp8", "e4m3", "fixed8.6"):
+        fmt = lp.format(name)
+        expected = [fmt.rule(x, rounding, Stream(1)).tobytes() for rounding in ("nearest", "stochastic")]
+        with monkeypatch.context() as patch:
+            patch.setattr(type(fmt), "rule", None)
+            got = [fmt.quantize(x, rounding, Stream(1)).tobytes() for rounding in ("nearest", "stochastic")]
+        assert got == expected
+
+
+class Lanes(Stream):
+    """A stream whose numbers are all the same."""
+
+    def draw(self, n):
+        self.take()
+        return np.full(n, 0xFFFF, np.uint16)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_users_stream_draws_as_it_says(name):
+    """No kernel takes the bits of Philox in place of those of a stream with another `draw`; windows keep theirs."""
+    x = numbers((3, 100_003))
+    expected = lp.format(name).rule(x, "stochastic", Lanes())
+    assert lp.quantize(x, name, "stochastic", Lanes()).tobytes() == expected.tobytes()
+    assert lp.quantize(x, name, "stochastic", Stream()).tobytes() != expected.tobytes()
+    window = lp.format(name).rule(x, "stochastic", Window(3, 5, 7))
+    assert lp.quantize(x, name, "stochastic", Window(3, 5, 7)).tobytes() == window.tobytes()

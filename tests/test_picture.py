@@ -27,7 +27,8 @@ def test_what_goes_wrong_is_one_line(tmp_path, capsys, error):
 
 
 def test_without_matplotlib_there_is_none(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delitem(sys.modules, "matplotlib.figure", raising=False)
+    for name in [name for name in sys.modules if name.startswith("matplotlib.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # as if it were not there
     assert not picture.save(tmp_path / "a.png", (2, 2), lambda figure: None)
     assert capsys.readouterr().err == ""

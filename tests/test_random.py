@@ -1,5 +1,8 @@
 """Random bits: the generator against a plain one of its paper, streams, and what a checkpoint of one restores."""
 
+import sys
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -65,3 +68,18 @@ def test_seeds_out_of_range(seed):
     """A seed is an integer of 64 bits."""
     with pytest.raises(ValueError, match="Stream: seed must be an integer"):
         random.Stream(seed)
+
+
+def test_no_site_is_taken_twice_by_threads():
+    """What several threads take from one stream is every site once."""
+    stream, taken, interval = random.Stream(1), [], sys.getswitchinterval()
+    threads = [threading.Thread(target=lambda: taken.extend([stream.take() for _ in range(2000)])) for _ in range(4)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert sorted(taken) == [(1, i) for i in range(8000)]

@@ -102,3 +102,14 @@ def test_a_plain_function_has_noise_but_no_grid_to_be_clipped_by():
 
 def test_a_site_of_zeros_has_no_noise():
     assert Site().noise == 0
+
+
+def test_parameters_with_a_precision_of_their_own_have_a_place_of_their_own():
+    model = nn.Sequential(nn.Linear(2, 2))
+    optimizer = lp.optim.SGD(model.named_parameters(), 0.1, precision={"*": "bfp8", "0.bias": "bfp4"})
+    own = optimizer.own
+    with lp.trace(model, optimizer) as seen:
+        model(np.ones((1, 2), np.float32)).sum().backward()
+        optimizer.step()
+    assert optimizer.own is own
+    assert seen.sites["optimizer", "weight"].count == 4 and seen.sites["optimizer, parameter 1", "weight"].count == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -46,14 +47,19 @@ class Format:
         raise NotImplementedError(f"{type(self).__name__} defines no clip")
 
     def rows_independent(self, x: Array) -> bool:
-        """Return whether each x[i] may be rounded without the others: a large array is then done in pieces."""
+        """Return whether each x[i] may be rounded without the others: `rule` then gets a large array in pieces."""
         return False
 
     def quantize(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
         """Return `x` rounded to the format: same shape, same dtype (float32 or float64).
 
-        Raises TypeError for arrays of another dtype, ValueError for an unknown rounding.
+        It has the bits of `rule`, by the kernels where they serve the format. Raises TypeError for arrays of another
+        dtype, ValueError for an unknown rounding.
         """
+        return self._fast(x, rounding, stream)
+
+    def rule(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
+        """Return what `quantize` does, in the few lines that define it."""
         xp, x = get_array_module(x), check(x, self)
         with quiet():
             s = self.spacing(x)
@@ -62,6 +68,8 @@ class Format:
             y = xp.asarray(self.clip(y, s))
             y = xp.copysign(y, x, out=y) if self.signed_zero else xp.add(y, 0.0, out=y)  # -0.0 + 0.0 is +0.0
         return y
+
+    _fast = rule  # see `accelerate`
 
     def to_codes(self, y: np.ndarray) -> np.ndarray:
         """Return the codes, integers of `bits` bits, of numbers of the format; ValueError for one that has none."""
@@ -74,6 +82,10 @@ class Format:
     def fields(self) -> tuple[tuple[str, int], ...]:
         """Return the names and widths of the parts of a code, from the highest bit down."""
         return (("code", self.bits),) if self.bits is not None else ()
+
+    def code_bits(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Return how many bits an array of `shape` takes encoded: those of its numbers and those of the scales."""
+        return math.prod(shape) * self.bits, 0
 
     def encode(self, x: Array) -> Encoded:
         """Return `x`, rounded to nearest, in packed codes: `fmt.encode(x).decode()` equals `fmt.quantize(x)`.
@@ -110,6 +122,17 @@ class Format:
         return f"{type(self).__name__}({', '.join(told)})"
 
 
+def accelerate(function: Callable[..., Array]) -> Callable[..., Array]:
+    """Have `Format.quantize` done by a function of (fmt, x, rounding, stream); the kernels come after the formats."""
+    Format._fast = function
+    return function
+
+
+def ruled(fmt: Format) -> Callable[..., Array]:
+    """Return what rounds to a format without kernels: its rule, or the `quantize` of a user's class that has one."""
+    return fmt.rule if type(fmt).quantize is Format.quantize else fmt.quantize
+
+
 REGISTERED: dict[str, Format] = {}  # users' formats by name
 
 
@@ -130,6 +153,10 @@ DEFAULTS: dict[str, Callable[[Format], Any]] = {
     "min": lambda fmt: _end(fmt, -_LARGEST, "toward_zero", -_LARGEST),
     "smallest": lambda fmt: _end(fmt, 2.0**-1074, "ceil", 0.0),
     "name": str,
+    "axis": lambda fmt: None,  # which one is cut into blocks
+    "block": lambda fmt: None,  # how many neighbours along the axis share a scale
+    "specials": lambda fmt: "",
+    "saturate": lambda fmt: math.isfinite(_end(fmt, _LARGEST, "nearest", math.inf)),
 }
 
 

@@ -110,12 +110,12 @@ class FloatingPoint(Format):
         beyond = y.dtype.type("inf" if self.specials == "ieee" else "nan")
         return xp.where(abs(y) > top, xp.copysign(beyond, y), y)
 
-    def quantize(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
-        """Return `x` rounded to the format: same shape, same dtype (float32 or float64)."""
+    def rule(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
+        """Return `x` rounded to the format, as `Format.rule`; what lies beyond its ends as IEEE 754 has it."""
         xp, x = get_array_module(x), check(x, self)
         if not self.has_nan and xp is np and np.isnan(x).any():  # on a GPU it would have to be waited for
             raise ValueError(f"{self}: x holds NaN, which this format does not have")
-        y = super().quantize(x, rounding, stream)
+        y = super().rule(x, rounding, stream)
         if self.saturate or rounding not in ("toward_zero", "floor", "ceil"):
             return y
         with quiet():

@@ -10,7 +10,7 @@ import numpy as np
 from ..backend import get_array_module
 from ..random import Stream
 from ..rounding import Stochastic
-from .base import Array, Format, check, divide, integer, quiet, tiny
+from .base import Array, Format, check, divide, integer, quiet, ruled, tiny
 from .fixed import FixedPoint
 from .floating import PRESETS
 from .tiles import Blocked, Exponent
@@ -60,7 +60,7 @@ class BlockScaled(Blocked):
         else:
             unit, rounding = self.element.max, "nearest"
         whole = self._whole(largest) if self.tensor else 1.0
-        return self.scale.quantize(largest / (unit * whole), rounding), whole
+        return ruled(self.scale)(largest / (unit * whole), rounding), whole
 
     def _whole(self, largest: Array) -> Array:
         if not largest.size:
@@ -77,10 +77,10 @@ class BlockScaled(Blocked):
         if xp is not np or not usable.all():  # on a GPU, asking costs more than doing it
             x = xp.where(self.spread(usable, x.shape), x, xp.copysign(x.dtype.type(0), x))
             scales = xp.where(usable, scales, x.dtype.type(1))
-        return self.element.quantize(divide(x, self.spread(scales, x.shape), rounding), rounding, stream)
+        return ruled(self.element)(divide(x, self.spread(scales, x.shape), rounding), rounding, stream)
 
-    def quantize(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
-        """Return `x` rounded to the format: same shape, same dtype (float32 or float64)."""
+    def rule(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
+        """Return elements that are rounded in units of their scales, times these."""
         x = check(x, self)
         with quiet():
             blocks, whole = self.block_scales(x)

@@ -141,9 +141,9 @@ def _special(fmt: Format) -> str:
     if isinstance(fmt, Blocked):
         return "NaN blocks" if fmt.has_nan else "none"
     has = [text for text, there in (
-        ("-0", fmt.signed_zero), ("NaN", fmt.has_nan), ("inf", getattr(fmt, "specials", "") == "ieee"),
+        ("-0", fmt.signed_zero), ("NaN", fmt.has_nan), ("inf", fmt.specials == "ieee"),
     ) if there]  # fmt: skip
-    return ", ".join(has + (["saturates"] if getattr(fmt, "saturate", False) else [])) or "none"
+    return ", ".join(has + (["saturates"] if fmt.saturate else [])) or "none"
 
 
 def _exact(value: float) -> str:

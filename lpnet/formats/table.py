@@ -78,8 +78,8 @@ class Table(Format):
         xp, gaps = get_array_module(x), np.diff(np.asarray(self.values, x.dtype))
         return xp.asarray(gaps)[xp.clip(self.neighbours(x)[0], 0, len(gaps) - 1)]
 
-    def quantize(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
-        """Return `x` rounded to the table: same shape, same dtype (float32 or float64)."""
+    def rule(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
+        """Return one of the two neighbours of each element of `x`."""
         xp, x, rule = get_array_module(x), check(x, self), mode(rounding)
         place, low, high = self.neighbours(x)
         with quiet():

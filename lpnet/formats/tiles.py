@@ -183,6 +183,11 @@ class Blocked(Format):
             raise ValueError(f"{self}: axis {self.axis} is out of range for an array of shape {shape}")
         return self.axis % len(shape)
 
+    def code_bits(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Return how many bits an array of `shape` takes encoded: those of its elements and those of the scales."""
+        scales = math.prod(self.block_shape(shape)) * self.scale.bits
+        return math.prod(shape) * self.element.bits, scales + 32 * bool(self.tensor)
+
     def encode(self, x: Array) -> Encoded:
         """Return `x`, rounded to nearest, in packed codes, with one scale code a block.
 

@@ -11,7 +11,7 @@ from ..tensor import Array, Function, Tensor
 
 class ReLU(Function):
     # y = max(x, 0)
-    rounds = False
+    rounds, moves = False, True
 
     def forward(self, x: Array) -> Array:
         xp = get_array_module(x)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..backend import check_one_device, elementwise, get_array_module
 from ..tensor import Array, Function, Tensor
 
@@ -95,7 +97,9 @@ class Pow(Function):
 
 
 def power(x: Any, n: float) -> Tensor:
-    """Return x to the power of the Python number `n`; raises TypeError for another exponent."""
+    """Return x to the power of the number `n`; raises TypeError for another exponent."""
+    if isinstance(n, np.integer | np.floating):
+        n = n.item()  # which leaves float32 what it is
     if not isinstance(n, int | float):
         raise TypeError(f"power: the exponent must be a number, got {type(n).__name__}; use exp(n * log(x))")
     return Pow(n)(x)
@@ -163,7 +167,7 @@ def absolute(x: Any) -> Tensor:
 
 class Where(Function):
     # y = a where condition else b
-    rounds = False
+    rounds, moves = False, True
 
     def __init__(self, condition: Array) -> None:
         self.condition = condition

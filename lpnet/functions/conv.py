@@ -24,7 +24,7 @@ def pair(value: Pair, name: str, least: int = 1) -> tuple[int, int]:
     both = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(both) != 2 or not all(isinstance(v, int | np.integer) and v >= least for v in both):
         raise ValueError(f"{name} must be an integer of at least {least} or two of them, got {value!r}")
-    return both
+    return int(both[0]), int(both[1])
 
 
 def out_size(n: int, k: int, stride: int, padding: int, dilation: int = 1) -> int:
@@ -56,7 +56,7 @@ class Conv2d(Function):
     def __init__(self, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> None:
         self.stride, self.dilation = pair(stride, "conv2d: stride"), pair(dilation, "conv2d: dilation")
         self.padding = pair(padding, "conv2d: padding", least=0)
-        self.groups = groups
+        self.groups = int(groups) if isinstance(groups, np.integer) else groups
 
     def forward(self, x: Array, W: Array, *b: Array) -> Array:
         self._check(x, W, *b)
@@ -75,6 +75,10 @@ class Conv2d(Function):
         return y
 
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
+        if not len(gy):  # an empty batch
+            xp = get_array_module(gy)
+            gxs = gy.reshape(self.x.shape), xp.zeros_like(self.W), xp.zeros_like(self.W[:, 0, 0, 0])
+            return gxs[: len(self.needs)]
         if get_array_module(gy) is not np:
             return conv_cuda.backward(self, gy)
         (x, W), gy = (self.x, self.W), np.ascontiguousarray(gy)
@@ -130,7 +134,7 @@ class Conv2d(Function):
         """Raise ValueError if the shapes do not fit; find the output's height and width."""
         if x.ndim != 4 or W.ndim != 4:
             raise ValueError(f"conv2d: expected input (N, C, H, W) and weight (O, C, K, K), got {x.shape}, {W.shape}")
-        if not isinstance(self.groups, int) or self.groups < 1 or x.shape[1] % self.groups or W.shape[0] % self.groups:
+        if not isinstance(self.groups, int) or self.groups < 1 or x.shape[1] % self.groups or len(W) % self.groups:
             raise ValueError(f"conv2d: groups={self.groups} must divide {x.shape[1]} channels into {W.shape[0]}")
         if x.shape[1] != W.shape[1] * self.groups:
             raise ValueError(f"conv2d: input has {x.shape[1]} channels, the weight expects {W.shape[1] * self.groups}")

@@ -31,4 +31,4 @@ def dropout(x: Any, p: float = 0.5, stream: random.Stream | None = None) -> Tens
     """
     if not 0 <= p < 1:
         raise ValueError(f"dropout: p must be in [0, 1), got {p}")
-    return Dropout(p, stream)(x)
+    return Dropout(float(p), stream)(x)

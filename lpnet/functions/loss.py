@@ -14,7 +14,7 @@ from .activation import log_softmax_array
 
 class CrossEntropy(Function):
     # y = mean over samples of -log softmax(x)[label],  gx = (softmax(x) - onehot) / N
-    rounds = moves = False
+    rounds = False
 
     def __init__(self, labels: Array) -> None:
         self.labels = labels
@@ -62,11 +62,13 @@ def cross_entropy(logits: Any, labels: Any) -> Tensor:
 
 class MSELoss(Function):
     # y = mean (x - t)^2,  gx = 2 (x - t) / n
-    rounds = moves = False
+    rounds = False
 
     def forward(self, x: Array, t: Array) -> Array:
         if x.shape != t.shape:
             raise ValueError(f"mse_loss: prediction {x.shape} and target {t.shape} must have one shape")
+        if not x.size:
+            raise ValueError("mse_loss: the batch is empty")
         self.difference = x - t
         return (self.difference**2).mean()
 
@@ -76,5 +78,5 @@ class MSELoss(Function):
 
 
 def mse_loss(x: Any, target: Any) -> Tensor:
-    """Return the mean squared difference of two tensors of one shape; raises ValueError for two."""
+    """Return the mean squared difference of two tensors of one shape; raises ValueError for two or empty ones."""
     return MSELoss()(x, target)

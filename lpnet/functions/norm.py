@@ -35,10 +35,13 @@ class BatchNorm(Function):
     def __init__(self, eps: float, mean: Array | None = None, var: Array | None = None) -> None:
         if (mean is None) != (var is None):
             raise ValueError("batch_norm: give both mean and var, or neither")
-        self.eps, self.given = eps, () if mean is None else (mean, var)
+        self.eps, self.given = float(eps), () if mean is None else (mean, var)
 
     def forward(self, x: Array, weight: Array, bias: Array) -> Array:
         self._check(x, weight, bias)
+        if not x.size:
+            self.x = x
+            return x
         if get_array_module(x) is not np:
             return norm_cuda.forward(self, x, weight, bias)
         xp = get_array_module(x)
@@ -58,6 +61,9 @@ class BatchNorm(Function):
         return y
 
     def backward(self, gy: Array) -> tuple[Array | None, Array, Array]:
+        if not gy.size:
+            nothing = get_array_module(gy).zeros(gy.shape[1], gy.dtype)
+            return gy, nothing, nothing
         if get_array_module(gy) is not np:
             return norm_cuda.backward(self, gy)
         xp, gy = get_array_module(gy), get_array_module(gy).ascontiguousarray(gy)
@@ -137,7 +143,8 @@ class BatchNorm(Function):
                              f"got {', '.join(map(str, shapes))}")  # fmt: skip
         self.count = x.size // max(1, x.shape[1])
         if not self.given and self.count < 2:
-            raise ValueError(f"batch_norm: an input of shape {x.shape} has one value a channel: it has no variance")
+            n = "one" if self.count else "no"
+            raise ValueError(f"batch_norm: an input of shape {x.shape} has {n} value a channel: it has no variance")
 
 
 def batch_norm(x: Any, weight: Any, bias: Any, mean: Array | None = None, var: Array | None = None, eps: float = 1e-5
@@ -155,7 +162,7 @@ class LayerNorm(Function):
 
     # y = weight xhat + bias
     def __init__(self, eps: float) -> None:
-        self.eps = eps
+        self.eps = float(eps)  # NumPy's float64 would make float64 of float32
 
     def forward(self, x: Array, weight: Array, bias: Array) -> Array:
         k = weight.ndim

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..backend import check_one_device
 from ..tensor import Array, Tensor, as_tensors
 from . import arithmetic as a
@@ -12,7 +14,7 @@ from . import linear, reduction, shape
 
 def _flat(args: tuple[Any, ...]) -> Any:
     """Let x.reshape(2, 3) and x.reshape((2, 3)) mean the same."""
-    return args[0] if len(args) == 1 and not isinstance(args[0], int) else args
+    return args[0] if len(args) == 1 and not isinstance(args[0], int | np.integer) else args
 
 
 def _swapaxes(x: Tensor, i: int, j: int) -> Tensor:

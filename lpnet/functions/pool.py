@@ -65,7 +65,7 @@ class _Pool(Function):
 
 class MaxPool2d(_Pool):
     # y = max of the window; the first of equal ones gets the gradient
-    name, rounds = "max_pool2d", False
+    name, rounds, moves = "max_pool2d", False, True
 
     def __init__(self, size: Pair, stride: Pair | None, padding: Pair) -> None:
         super().__init__(size, stride, padding)

@@ -78,7 +78,7 @@ def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 class Max(Sum):
     # y = max of x along the axes; the gradient is shared evenly by the elements that reach it
-    rounds, sums = False, True
+    rounds, moves, sums = False, True, True
 
     def forward(self, x: Array) -> Array:
         y = self.extreme(x)

@@ -27,7 +27,7 @@ def identity(x: Any) -> Tensor:
 
 class Move(Function):
     # y = x, on another device
-    rounds = False
+    rounds, moves = False, True
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -46,7 +46,7 @@ def move(x: Any, device: str) -> Tensor:
 
 
 class Reshape(Function):
-    rounds = False
+    rounds, moves = False, True
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
@@ -61,11 +61,11 @@ class Reshape(Function):
 
 def reshape(x: Any, shape: int | Sequence[int]) -> Tensor:
     """Return x in another shape of the same size; one length may be -1."""
-    return Reshape((shape,) if isinstance(shape, int) else tuple(shape))(x)
+    return Reshape((shape,) if isinstance(shape, int | np.integer) else tuple(shape))(x)
 
 
 class Transpose(Function):
-    rounds = False
+    rounds, moves = False, True
 
     def __init__(self, axes: tuple[int, ...] | None) -> None:
         self.axes = axes
@@ -86,7 +86,7 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
 
 
 class GetItem(Function):
-    rounds = False
+    rounds, moves = False, True
 
     def __init__(self, key: Any) -> None:
         self.key, self.sums = key, not _is_basic(key)  # an element picked twice gets both gradients
@@ -138,7 +138,7 @@ def _some(xs: Sequence[Any], name: str) -> Sequence[Any]:
 
 
 class Concatenate(Function):
-    rounds = False
+    rounds, moves = False, True
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
@@ -157,7 +157,7 @@ def concatenate(xs: Sequence[Any], axis: int = 0) -> Tensor:
 
 
 class Stack(Function):
-    rounds = False
+    rounds, moves = False, True
 
     def __init__(self, axis: int) -> None:
         self.axis = axis

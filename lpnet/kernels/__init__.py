@@ -1,4 +1,4 @@
-"""The fast way to round: bit-equal to `Format.quantize`, which explains what is done."""
+"""The fast way to round: bit-equal to `Format.rule`, which explains what is done."""
 
 from .quantize import quantize
 

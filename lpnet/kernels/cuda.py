@@ -1,4 +1,4 @@
-"""Rounding on the GPU: kernels that are bit-equal to `Format.quantize`, but for the bits inside a NaN.
+"""Rounding on the GPU: kernels that are bit-equal to `Format.rule`, but for the bits inside a NaN.
 
 Blocks' largest magnitudes, scales and gaps are found first, for all blocks in a few passes over small arrays; one pass
 over the array then draws, divides, rounds, clips and multiplies. Nothing here waits for the GPU, so a format without
@@ -32,7 +32,7 @@ def quantize(x: Array, fmt: Format, rounding: str | Stochastic, stream: random.S
     mode(rounding)  # an unknown one is refused
     usual = plain(rounding) and x.dtype in (np.float32, np.float64) and x.size and x.ndim
     plan = planned(fmt, get_array_module(x).ascontiguousarray(x)) if usual else None
-    y = fmt.quantize(x, rounding, stream) if plan is None else _run(*plan, rounding, stream)
+    y = fmt.rule(x, rounding, stream) if plan is None else _run(*plan, rounding, stream)
     if (digits := significant(fmt)) is not None:
         note_digits(y, digits)
     return y
@@ -52,7 +52,7 @@ def _run(name: str, x: Array, numbers: list[Any], rounding: str | Stochastic, st
 
 @by_class
 def planned(fmt: Format, x: Array) -> tuple[str, Array, list[Any]] | None:
-    """Return a kernel's name, x, and the numbers it takes; None for a format that only `Format.quantize` knows."""
+    """Return a kernel's name, x, and the numbers it takes; None for a format that only `Format.rule` knows."""
     return None
 
 

@@ -1,7 +1,7 @@
 """Rounding in pieces that stay in the processor's cache, on all threads; common formats in as few passes as it takes.
 
-`Format.quantize` explains what is done, here it is done fast: a test holds the two together, bit for bit. A format
-without a kernel of its own is rounded piece by piece by `Format.quantize` itself, and a user's class gets no kernel.
+`Format.rule` explains what is done, here it is done fast: a test holds the two together, bit for bit. A format without
+a kernel of its own is rounded piece by piece by its rule, and a user's class gets no kernel.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from .. import random
 from ..backend import empty, get_array_module, get_num_threads, parallel
 from ..formats import BlockFloatingPoint, FixedPoint, FloatingPoint, Format, format
-from ..formats.base import pow2floor, quiet
+from ..formats.base import accelerate, pow2floor, quiet
 from ..random import Stream
 from ..rounding import Stochastic
 from . import cuda
@@ -31,14 +31,22 @@ Kernel = Callable[[Array, Array, Rounding, Stream], None]  # rounds x into y, dr
 def quantize(x: Any, fmt: Format | str, rounding: Rounding = "nearest", stream: Stream | None = None) -> Any:
     """Return the array `x` rounded to a format, or the format of that name: same shape, same dtype.
 
-    This is `fmt.quantize(x, rounding, stream)`, done piece by piece where the format allows it. Raises TypeError for
-    arrays that are not float32 or float64, ValueError for an unknown format or rounding.
+    This is `fmt.quantize(x, rounding, stream)`. Raises TypeError for arrays that are not float32 or float64,
+    ValueError for an unknown format or rounding.
     """
-    fmt, stochastic = format(fmt), rounding == "stochastic" or isinstance(rounding, Stochastic)
+    return format(fmt).quantize(x, rounding, stream)
+
+
+@accelerate
+def fast(fmt: Format, x: Any, rounding: Rounding = "nearest", stream: Stream | None = None) -> Any:
+    """Return `fmt.rule(x, rounding, stream)`, by a kernel or piece by piece where the format allows it."""
+    stochastic = rounding == "stochastic" or isinstance(rounding, Stochastic)
     if get_array_module(x) is not np:
         return cuda.quantize(x, fmt, rounding, stream)
     if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64) or x.size == 0:
-        return fmt.quantize(x, rounding, stream)
+        return fmt.rule(x, rounding, stream)
+    if stochastic and type(random.current(stream)) is not Stream:  # a window, or a user's: only it knows what it draws
+        return fmt.rule(x, rounding, stream)
     rows = np.ascontiguousarray(x)
     if promises(fmt) and fmt.rows_independent(rows.reshape(-1)[:1]):
         rows = rows.reshape(-1)  # every number by itself
@@ -47,7 +55,7 @@ def quantize(x: Any, fmt: Format | str, rounding: Rounding = "nearest", stream: 
     if not (plain(fmt) and plain(rounding)):  # its pieces would draw the same bits twice if it draws twice
         apart = apart and not stochastic and promises(fmt)
     if own is None and (not apart or x.size <= SMALL):
-        return fmt.quantize(x, rounding, stream)
+        return fmt.rule(x, rounding, stream)
     if not apart:
         rows = rows.reshape(-1)  # one block: its kernel knows the scale
     y, own = empty(rows.shape, rows.dtype), own or _explained(fmt)
@@ -69,10 +77,10 @@ def promises(fmt: Format) -> bool:
 
 
 def _explained(fmt: Format) -> Kernel:
-    """Return what `Format.quantize` does, as a kernel."""
+    """Return the format's rule, as a kernel."""
 
     def explained(x: Array, y: Array, rounding: Rounding, stream: Stream) -> None:
-        y[...] = fmt.quantize(x, rounding, stream)
+        y[...] = fmt.rule(x, rounding, stream)
 
     return explained
 

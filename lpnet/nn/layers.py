@@ -75,7 +75,7 @@ class Conv2d(Module):
         if in_channels % groups or out_channels % groups:
             raise ValueError(f"Conv2d: groups={groups} must divide {in_channels} and {out_channels} channels")
         self.geometry = (pair(stride, "Conv2d: stride"), pair(padding, "Conv2d: padding", least=0),
-                         pair(dilation, "Conv2d: dilation"), groups)  # fmt: skip
+                         pair(dilation, "Conv2d: dilation"), int(groups))  # fmt: skip
         shape = (out_channels, in_channels // groups, *pair(kernel_size, "Conv2d: kernel_size"))
         bound = 1 / math.sqrt(math.prod(shape[1:]))
         self.weight = init.uniform(shape, bound)
@@ -149,10 +149,10 @@ class LayerNorm(Module):
     """Normalization of each sample over its last axes, of shape `normalized_shape`, that of weight and bias too."""
 
     def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5) -> None:
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        shape = (normalized_shape,) if isinstance(normalized_shape, int | np.integer) else tuple(normalized_shape)
         for n in shape:
             positive(self, normalized_shape=n)
-        self.eps, self.weight, self.bias = eps, init.ones(*shape), init.zeros(*shape)
+        self.eps, self.weight, self.bias = float(eps), init.ones(*shape), init.zeros(*shape)
 
     def forward(self, x: Any) -> Tensor:
         """Return x normalized."""
@@ -169,7 +169,7 @@ class Dropout(Module):
     def __init__(self, p: float = 0.5) -> None:
         if not 0 <= p < 1:
             raise ValueError(f"Dropout: p must be in [0, 1), got {p}")
-        self.p = p
+        self.p = float(p)
 
     def forward(self, x: Any) -> Tensor:
         """Return x, with elements dropped in training."""
@@ -250,7 +250,7 @@ class Flatten(Module):
 
     def forward(self, x: Any) -> Tensor:
         """Return x with all axes but the first joined."""
-        return F.reshape(x, (x.shape[0], -1))
+        return F.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
 
 
 class CrossEntropyLoss(Module):

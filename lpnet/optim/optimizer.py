@@ -2,45 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..backend import beside, copy_like, elementwise, get_array_module, to_device
-from ..precision import PrecisionLike, as_precision, use
+from ..precision import ByName, Precision, PrecisionLike, as_precision, most_specific, use
 from ..tensor import Array, Parameter
 from ..validate import Number, integer, number
 from . import sgd_cuda
 
 State = dict[str, Any]  # arrays of the parameter's shape, by name, and "t", a count
+Params = Iterable[Parameter] | Iterable[tuple[str, Parameter]]
 
 
 class Optimizer:
     """Base of the optimizers. A subclass gives `update`; this class rounds, and keeps and saves the state.
 
-    Parameters: params, the Parameters to train; lr, the learning rate, an attribute that may be set at any time;
-    precision, whose roles gradient, momentum, weight, accumulator and second_moment apply (a format, its name or a
-    function stands for `Precision.uniform`, None for exact). The weights are rounded at once, so that training starts
-    on the grid: load other weights before. Raises ValueError for an empty list or a learning rate below 0.
+    Parameters: params, the Parameters to train, or (name, Parameter) pairs; lr, the learning rate, an attribute that
+    may be set at any time; precision, whose roles gradient, momentum, weight, accumulator and second_moment apply (a
+    format, its name or a function stands for `Precision.uniform`, None for exact). The weights are rounded at once, so
+    that training starts on the grid: load other weights before. Raises ValueError for an empty list or a learning rate
+    below 0.
+
+    With `model.named_parameters()`, precision may be a dictionary as for `nn.lower`, without types:
+    {"*": "bfp8", "conv1": None, "*.bias": "e4m3"}. A parameter goes by its name, or the longest name of a layer it is
+    in, before patterns and "*". `precision` is then what "*" has, and `own` that of each parameter with another key.
     """
 
     lr = Number()
     roles: ClassVar[dict[str, str]] = {}  # of arrays of the state that are no momentum, by name
 
     def __init__(
-        self, params: Iterable[Parameter], lr: float, precision: PrecisionLike = None
+        self, params: Params, lr: float, precision: PrecisionLike | ByName = None
     ) -> None:
-        self.params = list(params)
+        names, self.params = _apart(list(params))
         if not self.params or not all(isinstance(p, Parameter) for p in self.params):
             raise ValueError(f"{type(self).__name__}: params must be Parameters, at least one, got {self.params!r}")
         if len({id(p) for p in self.params}) < len(self.params):
             raise ValueError(f"{type(self).__name__}: params holds a Parameter more than once")
         self.lr = lr
-        self.precision = as_precision(precision)
+        self.own: dict[int, Precision] = {}  # by the number of the parameter
+        by_name = isinstance(precision, Mapping)
+        self.precision = self._by_name(precision, names) if by_name else as_precision(precision)
         self.state: list[State] = [{} for _ in self.params]
-        for p, state in zip(self.params, self.state, strict=True):
-            self._store(p, state, p.data)
+        for i, p in enumerate(self.params):
+            self._store(i, p.data)
+
+    def _by_name(self, table: ByName, names: list[str]) -> Precision:
+        """Take the precisions of single parameters from `table`; return that of all others."""
+        owner = type(self).__name__
+        if not names:
+            raise ValueError(f"{owner}: a precision by name needs names: give model.named_parameters() as params")
+        if wrong := [key for key in table if not isinstance(key, str)]:
+            raise TypeError(f"{owner}: precision goes by names of parameters and patterns, got the key {wrong[0]!r}")
+        keys = most_specific(owner, "parameter", table, names)
+        self.own = {i: as_precision(table[keys[name]]) for i, name in enumerate(names) if keys[name] not in (None, "*")}
+        return as_precision(table.get("*"))
+
+    def precision_of(self, i: int) -> Precision:
+        """Return the precision that parameter number `i` is rounded with."""
+        return self.own.get(i, self.precision)
 
     def update(self, w: Array, g: Array, state: State) -> Array:
         """Return the new weights for weights `w` and gradient `g`; `state` keeps arrays from step to step."""
@@ -48,16 +71,17 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient (Algorithm 2 of the SWALP paper)."""
-        for p, state in zip(self.params, self.state, strict=True):
+        for i, (p, state) in enumerate(zip(self.params, self.state, strict=True)):
             if p.grad is None:
                 continue
             self._follow(p, state)
-            g = self.precision.round("gradient", p.grad)
+            precision = self.precision_of(i)
+            g = precision.round("gradient", p.grad)
             w = self.update(state.get("accumulator", p.data), g, state)
             for name, array in _arrays(state):  # in the order of definition, in which the random bits are taken
                 if name != "accumulator":
-                    state[name] = self.precision.round(self.roles.get(name, "momentum"), array)
-            self._store(p, state, w)
+                    state[name] = precision.round(self.roles.get(name, "momentum"), array)
+            self._store(i, w)
 
     @staticmethod
     def _follow(p: Parameter, state: State) -> None:
@@ -65,11 +89,12 @@ class Optimizer:
         for name, array in _arrays(state):
             state[name] = beside(array, p.data)
 
-    def _store(self, p: Parameter, state: State, w: Array) -> None:
-        """Round new weights into the parameter, by way of the accumulator if there is one."""
-        if self.precision.accumulator is not None:
-            w = state["accumulator"] = self.precision.round("accumulator", w)
-        p.data = self.precision.round("weight", w)
+    def _store(self, i: int, w: Array) -> None:
+        """Round new weights into parameter number `i`, by way of the accumulator if there is one."""
+        precision = self.precision_of(i)
+        if precision.accumulator is not None:
+            w = self.state[i]["accumulator"] = precision.round("accumulator", w)
+        self.params[i].data = precision.round("weight", w)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -87,7 +112,7 @@ class Optimizer:
             raise ValueError(f"{type(self).__name__}: the saved state is of {len(state['state'])} parameters, "
                              f"this optimizer has {len(self.params)}")  # fmt: skip
         for i, (p, arrays) in enumerate(zip(self.params, state["state"].values(), strict=True)):
-            if ("accumulator" in arrays) != (self.precision.accumulator is not None):
+            if ("accumulator" in arrays) != (self.precision_of(i).accumulator is not None):
                 has = "an" if "accumulator" in arrays else "no"
                 raise ValueError(f"{type(self).__name__}: the saved state has {has} accumulator, "
                                  "this optimizer's precision says otherwise")  # fmt: skip
@@ -101,6 +126,13 @@ class Optimizer:
         for p, own, arrays in zip(self.params, self.state, state["state"].values(), strict=True):
             own.clear()
             own.update({k: int(v) if k == "t" else copy_like(v, p.data) for k, v in arrays.items()})
+
+
+def _apart(params: list[Any]) -> tuple[list[str], list[Any]]:
+    """Return names and parameters, no names where `params` has none."""
+    if params and all(isinstance(p, tuple) and len(p) == 2 for p in params):
+        return [name for name, _ in params], [p for _, p in params]
+    return [], params
 
 
 def _arrays(state: State) -> list[tuple[str, Array]]:
@@ -131,8 +163,8 @@ class SGD(Optimizer):
 
     momentum, weight_decay = Number(), Number()
 
-    def __init__(self, params: Iterable[Parameter], lr: float, momentum: float = 0.0, weight_decay: float = 0.0,
-                 nesterov: bool = False, precision: PrecisionLike = None) -> None:  # fmt: skip
+    def __init__(self, params: Params, lr: float, momentum: float = 0.0, weight_decay: float = 0.0,
+                 nesterov: bool = False, precision: PrecisionLike | ByName = None) -> None:  # fmt: skip
         self.momentum, self.weight_decay, self.nesterov = momentum, weight_decay, bool(nesterov)
         if self.nesterov and not self.momentum:
             raise ValueError("SGD: nesterov needs a momentum above 0")
@@ -163,8 +195,8 @@ class Adam(Optimizer):
     eps, weight_decay = Number(), Number()
     roles: ClassVar[dict[str, str]] = {"square": "second_moment"}
 
-    def __init__(self, params: Iterable[Parameter], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
-                 eps: float = 1e-8, weight_decay: float = 0.0, precision: PrecisionLike = None
+    def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8, weight_decay: float = 0.0, precision: PrecisionLike | ByName = None
                  ) -> None:  # fmt: skip
         b1, b2 = (number(type(self).__name__, "betas", beta, high=1) for beta in betas)
         if 1 in (b1, b2):

@@ -101,3 +101,22 @@ def test_ends_that_a_format_does_not_state_are_found():
         Halves().encode(np.zeros(3, np.float32))
     with pytest.raises(AttributeError, match="Halves has no attribute 'emin'"):
         _ = Halves().emin
+
+
+def test_what_a_format_does_not_say_is_found():
+    """A list of numbers saturates, a grid without ends does not; neither is cut into blocks."""
+
+    class Endless(formats.Format):
+        """Integers of any size."""
+
+        def spacing(self, x):
+            return np.maximum(formats.base.pow2floor(x), x.dtype.type(1))
+
+        def clip(self, y, s):
+            return y
+
+    table = formats.Table((-1, 0, 1), "t")
+    assert (table.saturate, Endless().saturate) == (True, False)
+    assert "saturates" in show.describe(table) and "saturates" not in show.describe(Endless())
+    assert (table.axis, table.block, table.code_bits((3, 5))) == (None, None, (30, 0))
+    assert formats.format("mxfp4").code_bits((3, 33)) == (3 * 33 * 4, 3 * 2 * 8)

@@ -108,3 +108,13 @@ def test_shapes_that_do_not_fit_are_refused():
     """NumPy's sentence, which names both shapes, reaches the user."""
     with pytest.raises(ValueError, match=r"\(2,\) \(3,\)"):
         lp.Tensor([1.0, 2.0]) + lp.Tensor([1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("n", [np.float64(2), np.float32(2), np.int64(2), np.int8(2)])
+def test_numpys_numbers_are_exponents_that_leave_the_dtype(n):
+    """float32 stays float32 in both directions."""
+    x = lp.Tensor(np.float32([1.5, -3]), requires_grad=True)
+    y = x**n
+    y.backward(np.ones(2))
+    assert y.dtype == x.grad.dtype == np.float32
+    assert y.data.tolist() == [2.25, 9] and x.grad.tolist() == [3, -6]

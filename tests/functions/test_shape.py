@@ -106,3 +106,10 @@ def test_shapes_that_do_not_fit_are_refused(call, words):
     """The error is a ValueError that says what does not fit."""
     with pytest.raises(ValueError, match=words):
         call(lp.Tensor(normal(2, 3)))
+
+
+def test_numpys_integers_are_shapes_and_axes():
+    """What x.shape or arange gives is taken like Python's numbers."""
+    x, i = lp.Tensor(np.arange(6.0).reshape(2, 3)), np.int64
+    assert F.reshape(x, i(6)).shape == x.reshape(i(-1)).shape == (6,)
+    assert x.reshape(i(3), i(2)).shape == x.transpose(i(1), i(0)).shape == (3, 2)

@@ -48,7 +48,7 @@ def test_kernels_give_the_bits_of_the_formats(cupy, name, dtype):
         device = cupy.asarray(x)
         for rounding in (*MODES, lp.Stochastic(3)):
             stream, other = Stream(3), Stream(3)
-            expected = fmt.quantize(x, rounding, stream)
+            expected = fmt.rule(x, rounding, stream)
             with cupy.no_waiting():
                 got = lp.quantize(device, fmt, rounding, other)
             assert isinstance(got, cupy.ndarray) and stream.state_dict() == other.state_dict()
@@ -68,7 +68,7 @@ def test_the_ends_of_the_range(cupy, name, dtype):
     x = (rng.choice([-1, 1], (5, 64)) * np.exp2(sizes)).astype(dtype)
     x[:2, :5] = -(2.0**127 if dtype == np.float32 else 2.0**1023)
     for rounding in MODES:
-        expected = lp.format(name).quantize(x, rounding, Stream(1))
+        expected = lp.format(name).rule(x, rounding, Stream(1))
         same(lp.quantize(cupy.asarray(x), name, rounding, Stream(1)).get(), expected)
 
 
@@ -79,7 +79,7 @@ def test_infinities_and_nan(cupy, name):
     x[0, 3], x[1, 2], x[1, 60], x[4, 4] = np.inf, np.nan, -np.inf, -np.nan
     for rounding in MODES:
         got = lp.quantize(cupy.asarray(x), name, rounding, Stream(1))
-        same(got.get(), lp.format(name).quantize(x, rounding, Stream(1)))
+        same(got.get(), lp.format(name).rule(x, rounding, Stream(1)))
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0), (1,), (0, 4)])
@@ -101,7 +101,7 @@ def test_views_are_rounded_as_their_copies(cupy):
     for ours, theirs in ((device.T, x.T), (device[:, ::3], x[:, ::3]), (device[1:], x[1:]), (device[:, 1:], x[:, 1:])):
         for name in ("bfp8", "e4m3", "bfp8:16"):
             got = lp.quantize(ours, name, "stochastic", Stream(1))
-            same(got.get(), lp.format(name).quantize(np.ascontiguousarray(theirs), "stochastic", Stream(1)))
+            same(got.get(), lp.format(name).rule(np.ascontiguousarray(theirs), "stochastic", Stream(1)))
     flat, host_flat = device.reshape(-1)[3:], x.reshape(-1)[3:]
     same(lp.quantize(flat, "e4m3", "nearest").get(), lp.quantize(host_flat, "e4m3", "nearest"))
 
@@ -111,7 +111,7 @@ def test_many_blocks_of_threads(cupy):
     x = numbers((700, 431), np.float32)
     for name in ("bfp8", "bfp8:tensor", "nvfp4"):
         same(lp.quantize(cupy.asarray(x), name, "stochastic", Stream(1)).get(),
-             lp.format(name).quantize(x, "stochastic", Stream(1)))  # fmt: skip
+             lp.format(name).rule(x, "stochastic", Stream(1)))  # fmt: skip
 
 
 @pytest.mark.parametrize("n", [1, 16, 17, 100])
@@ -135,4 +135,4 @@ def test_a_format_of_ones_own(cupy):
             return y
 
     x = numbers((40, 3), np.float32)
-    same(lp.quantize(cupy.asarray(x), Odd(), "stochastic", Stream(1)).get(), Odd().quantize(x, "stochastic", Stream(1)))
+    same(lp.quantize(cupy.asarray(x), Odd(), "stochastic", Stream(1)).get(), Odd().rule(x, "stochastic", Stream(1)))

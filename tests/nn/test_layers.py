@@ -155,3 +155,52 @@ def test_without_momentum_running_statistics_are_the_mean_over_batches():
     np.testing.assert_allclose(again.running_var.data, np.mean([x.var(0, ddof=1) for x in batches], 0), rtol=1e-5)
     assert again.state_dict()["num_batches_tracked"] == 4
     assert again.running_mean.dtype == np.float32
+
+
+@pytest.mark.parametrize(("make", "shape"), [
+    (lambda f, i: nn.BatchNorm1d(i(3), eps=f(0.1), momentum=f(0.3)), (5, 3)),
+    (lambda f, i: nn.LayerNorm(i(3), eps=f(0.1)), (5, 3)),
+    (lambda f, i: nn.Dropout(f(0.5)), (5, 3)),
+    (lambda f, i: nn.Linear(i(3), i(2)), (5, 3)),
+    (lambda f, i: nn.Conv2d(i(4), i(4), i(3), i(2), i(1), i(1), i(2)), (2, 4, 5, 5)),
+    (lambda f, i: nn.MaxPool2d(i(2), i(1), i(1)), (2, 4, 5, 5)),
+    (lambda f, i: nn.AvgPool2d(i(2), (i(1), i(2)), i(1)), (2, 4, 5, 5)),
+])  # fmt: skip
+def test_numpys_numbers_are_as_good_as_pythons(make, shape):
+    """float32 stays float32, with the same bits, state and repr."""
+    def run(f, i):
+        lp.random.manual_seed(3)
+        layer = make(f, i)
+        y = layer(lp.Tensor(numbers(*shape).astype(np.float32)))
+        return [y.data, *layer.state_dict().values()], repr(layer)
+
+    (arrays, text), (expected, python) = run(np.float64, np.int64), run(float, int)
+    assert text == python
+    for a, b in zip(arrays, expected, strict=True):
+        assert a.dtype == np.float32
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("layer", "size"), [
+    (nn.Linear(3, 2), (3,)), (nn.LayerNorm(3), (3,)), (nn.BatchNorm1d(3).eval(), (3,)), (nn.Dropout(), (3,)),
+    (nn.ReLU(), (3,)), (nn.Sigmoid(), (3,)), (nn.Tanh(), (3,)), (nn.GELU(), (3,)), (nn.Flatten(), (3, 4, 4)),
+    (nn.Conv2d(3, 6, 3, padding=1, groups=3), (3, 4, 4)), (nn.Conv2d(3, 2, 1, bias=False), (3, 4, 4)),
+    (nn.BatchNorm2d(3).eval(), (3, 4, 4)), (nn.MaxPool2d(3, 2, 1), (3, 4, 4)), (nn.AvgPool2d(2), (3, 4, 4)),
+])  # fmt: skip
+def test_an_empty_batch_gives_one_and_gradients_of_zero(layer, size):
+    """Each layer has the output's shape of one sample, but none of it; what it learns from nothing is 0."""
+    x = lp.Tensor(np.zeros((0, *size), np.float32), requires_grad=True)
+    y = layer(x)
+    assert y.shape == (0, *layer(lp.Tensor(np.zeros((1, *size), np.float32))).shape[1:]) and y.dtype == np.float32
+    y.backward(np.zeros(y.shape))
+    assert x.grad.shape == x.shape
+    assert all(p.grad.shape == p.shape and not p.grad.any() for p in layer.parameters())
+
+
+@pytest.mark.parametrize("fails", [
+    lambda x: nn.BatchNorm1d(3)(x), lambda x: nn.MSELoss()(x, x), lambda x: nn.CrossEntropyLoss()(x, np.zeros(0, int)),
+])  # fmt: skip
+def test_what_needs_a_sample_says_so(fails):
+    """Statistics and mean losses of nothing are refused in a sentence."""
+    with pytest.raises(ValueError, match=r"no value a channel|the batch is empty"):
+        fails(lp.Tensor(np.zeros((0, 3))))

@@ -106,3 +106,49 @@ def test_a_marked_layer_computes_exactly_and_rounds_once_each_way(layer, shape):
     low.backward(weights)
     assert np.array_equal(low_x.grad, exact_x.grad) and len(error.seen) == 1
     assert np.array_equal(error.seen[0], weights)
+
+
+def formats(model):
+    return {name: str(m.precision.activation.format) for name, m in model.named_modules() if m.precision is not None}
+
+
+@pytest.mark.parametrize("table, expected", [
+    ({"*": "bfp8"}, {"0": "bfp8", "2": "bfp8", "4": "bfp8", "8": "bfp8"}),
+    ({"*": "bfp8", "0": None, "9": None}, {"2": "bfp8", "4": "bfp8", "8": "bfp8"}),
+    ({"9": "bfp8", "4": "bfp4"}, {"4": "bfp4", "9": "bfp8"}),  # a name chooses what the paper does not
+    ({"*": None, "[0-3]": "bfp4", "2": "e4m3"}, {"0": "bfp4", "2": "e4m3", "3": "bfp4"}),  # "4" does not round
+    ({"*": "bfp8", "4": None}, {"0": "bfp8", "2": "bfp8", "3": "bfp8", "8": "bfp8"}),  # nor is "3" left to it
+    ({nn.Linear: "bfp4", "9": "e4m3"}, {"7": "bfp4", "9": "e4m3"}),
+    ({"*": "bfp8", nn.Activation: "bfp4", nn.ReLU: None}, {"0": "bfp8", "3": "bfp8", "8": "bfp4"}),  # nearest type
+    ({"*": "bfp8", nn.ReLU: "e5m2", "4": "e4m3"}, {"0": "bfp8", "2": "e5m2", "4": "e4m3", "8": "bfp8"}),
+    ({}, {}),
+])  # fmt: skip
+def test_each_layer_goes_by_the_most_specific_key(table, expected):
+    """A name over patterns over types over "*", in whatever order they come."""
+    model = network()
+    for given in (table, dict(reversed(table.items()))):
+        assert list(nn.lower(model, given)) == list(expected)
+        assert formats(model) == expected
+
+
+def test_a_name_stands_for_all_within_and_the_longest_wins():
+    def stage():
+        return nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.ReLU())
+
+    model = nn.Sequential(stage(), stage(), nn.Sequential(stage()))
+    nn.lower(model, {"*": "bfp8", "1": None, "2": None, "2.0.0": "e4m3", "*.0": "bfp4", "0.*": "e5m2"})
+    assert formats(model) == {"0.0": "bfp4", "0.2": "e5m2", "2.0.0": "e4m3"}  # of two patterns the one written first
+
+
+@pytest.mark.parametrize("table, error, words", [
+    ({"*": "bfp8", "clasifier": None}, ValueError, r"lower: the model has no layer 'clasifier'; .*classifier"),
+    ({"clas*ifer": "bfp8"}, ValueError, r"no layer 'clas\*ifer'; .*classifier"),
+    ({"classifier": "bfq8"}, ValueError, "unknown format 'bfq8'"), ({3: "bfp8"}, TypeError, "types or names"),
+])  # fmt: skip
+def test_a_key_that_fits_nothing_is_refused_and_changes_nothing(table, error, words):
+    model = nn.Sequential(nn.ReLU())
+    model.classifier = nn.Linear(1, 1)
+    nn.lower(model, "bfp8")
+    with pytest.raises(error, match=words):
+        nn.lower(model, table)
+    assert marked(model) == ["0"]

@@ -309,3 +309,58 @@ def test_a_bad_number_is_refused_when_it_is_set(name, value):
     with pytest.raises(ValueError, match=f"SGD: {name} must be a finite number"):
         setattr(optimizer, name, value)
     assert optimizer.lr == 0.1
+
+
+# A precision for each parameter
+
+
+def layers():
+    lp.manual_seed(0)
+    return lp.nn.Sequential(lp.nn.Linear(4, 4), lp.nn.Linear(4, 4), lp.nn.Linear(4, 4))
+
+
+def one_step(model, optimizer):
+    for i, p in enumerate(model.parameters()):
+        p.grad = np.random.default_rng(i).standard_normal(p.shape).astype(np.float32)
+    optimizer.step()
+
+
+@pytest.mark.parametrize("make", [SGD, Adam])
+def test_each_parameter_is_rounded_with_the_most_specific_key(make):
+    """What each holds is the same as with an optimizer of its own that has that precision throughout."""
+    fine, coarse = lp.Precision(*[lp.Quantizer("bfp8", "nearest")] * 5), lp.Precision.uniform("bfp4", "nearest")
+    table = {"*": fine, "1": None, "1.bias": coarse, "*.bias": fine, "2.[w]*": coarse}
+    own = {"0.weight": fine, "0.bias": fine, "1.weight": None, "1.bias": coarse, "2.weight": coarse, "2.bias": fine}
+    together, apart = layers(), layers()
+    one_step(together, make(together.named_parameters(), lr=0.1, precision=table))
+    for name, p in apart.named_parameters():
+        p.grad = dict(together.named_parameters())[name].grad
+        make([p], lr=0.1, precision=own[name]).step()
+    assert all(np.array_equal(together.state_dict()[k], v) for k, v in apart.state_dict().items())
+
+
+def test_pairs_of_name_and_parameter_are_taken_as_parameters():
+    model = layers()
+    optimizer = SGD(model.named_parameters(), lr=0.1)
+    assert all(a is b for a, b in zip(optimizer.params, model.parameters(), strict=True))
+    assert optimizer.precision == lp.Precision() and not optimizer.own
+
+
+def test_the_accumulator_of_single_parameters_is_saved_and_another_table_refused():
+    model, precision = layers(), lp.Precision(weight="bfp8", accumulator="bfp16")
+    optimizer = SGD(model.named_parameters(), lr=0.1, precision={"1.weight": precision})
+    assert [("accumulator" in s) for s in optimizer.state] == [False, False, True, False, False, False]
+    optimizer.load_state_dict(optimizer.state_dict())
+    with pytest.raises(ValueError, match="an accumulator"):
+        SGD(model.named_parameters(), lr=0.1, precision={"1.bias": precision}).load_state_dict(optimizer.state_dict())
+
+
+@pytest.mark.parametrize("named, table, error, words", [
+    (True, {"*": "bfp8", "1.wieght": None}, ValueError, r"SGD: the model has no parameter '1\.wieght'; .*1\.weight"),
+    (True, {"3.*": None}, ValueError, r"no parameter '3\.\*'"), (True, {lp.nn.Linear: None}, TypeError, "names of par"),
+    (False, {"*": "bfp8"}, ValueError, r"SGD: a precision by name needs names: give model\.named_parameters\(\)"),
+])  # fmt: skip
+def test_a_table_that_does_not_fit_is_refused(named, table, error, words):
+    model = layers()
+    with pytest.raises(error, match=words):
+        SGD(model.named_parameters() if named else model.parameters(), lr=0.1, precision=table)
