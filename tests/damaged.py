@@ -1,6 +1,7 @@
 """Damaged checkpoints, models, archives and data files: one sentence that names the file, or the very same contents.
 
-All of it in address space for the present and twice the honest size, and no more. Bytes: flipped bits, truncated, cut,
+All of it in address space for the present and twice the honest size (of the file's arrays; for `lpnet eval` 4 MB, for
+data files that of the largest set), and no more. Bytes: flipped bits, truncated, cut,
 prolonged; headers that promise more than there is; entries that come twice; states that were edited by hand, in files
 whose checksums are right. The long proof: python -m tests.damaged --count 2000
 """
@@ -23,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -324,12 +326,13 @@ def evaluated(proof: Proof, folder: Path, count: int, seed: int = 2) -> None:
         assert not cli.main(["train", "--data", "digits", "--model", "mlp", "--precision", "bfp8", "--epochs", "1",
                              "--quiet", "--batch-size", "400", "--out", str(folder), "--device", "cpu"])  # fmt: skip
     path, config = folder / "model.npz", folder / "config.json"
-    raw, text, honest, size = path.read_bytes(), config.read_text(), evaluation(folder), 4 << 20
+    raw, text, honest = path.read_bytes(), config.read_text(), evaluation(folder)
+    size = 4 << 20  # of the activations, which are larger than the file
     third = count // 3
     for kind, variant in itertools.chain(_bytes(raw, third, seed), itertools.islice(edited(path, seed), third)):
         path.write_bytes(variant)
         proof.see("lpnet eval", kind, lambda: evaluation(folder), path, honest, size, kind != "bytes")
-    path.write_bytes(raw)
+        path.write_bytes(raw)
     texts = [(f"{key} = {value!r}", json.dumps({**json.loads(text), key: value}))
              for key in ("data", "model", "batch_size", "seed", "augment", "precision", "rounding")
              for value in (None, -1, 1.5, "nonsense", [], {}, [1])]  # fmt: skip
@@ -344,8 +347,6 @@ def evaluated(proof: Proof, folder: Path, count: int, seed: int = 2) -> None:
 
 def data_sets(proof: Proof, folder: Path, count: int, seed: int = 3) -> None:
     """`lp.data.load` of idx files, plain and .gz, of a .tar.gz archive, and of the digits that come with lpnet."""
-    from tests.data.test_damage import CIFAR, archive
-
     honest_size = sum(sources.CIFAR10.limit(name) for name in sources.CIFAR10.files)
 
     def read(name: str, *root: Path) -> Callable[[], str]:
@@ -370,26 +371,22 @@ def data_sets(proof: Proof, folder: Path, count: int, seed: int = 3) -> None:
                 else:
                     proof.see("idx files", "a plain one's bit", pixels, place / name, good, honest_size)
             path.write_bytes(raw)
-    path = folder / CIFAR.downloads[0].name
-    path.write_bytes(raw := archive())
+    path = folder / small.CIFAR.downloads[0].name
+    path.write_bytes(raw := small.archive())
     good = read("cifar100", folder)()
     for variant in flips(raw, count // 4, seed):
         path.write_bytes(variant)
         proof.see("archive", "bytes", read("cifar100", folder), path, good, honest_size)
-    place, bundled = folder / "digits.npz", datasets.__file__
-    raw = Path(bundled).with_name("digits.npz").read_bytes()
-    datasets.__file__ = str(folder / "datasets.py")
-    try:
+    place, raw = folder / "digits.npz", Path(datasets.__file__).with_name("digits.npz").read_bytes()
+    with mock.patch.object(datasets, "__file__", str(folder / "datasets.py")):
         for variant in flips(raw, count - 8 * (count // 16) - count // 4, seed):
             place.write_bytes(variant)
             proof.see("digits.npz", "bytes", read("digits"), place, None, len(raw) + (4 << 20), True)
-    finally:
-        datasets.__file__ = bundled
 
 
 def prove(folder: Path, count: int) -> Proof:
     """Return what came of `count` damaged files."""
-    proof, training.plot_curves = Proof(), lambda log, path: None  # pictures take memory of their own
+    proof = Proof()
     for name, share, make in (
         ("plain", 0.2, lambda place, n: files_of_states(proof, place, n, None)),
         ("packed", 0.1, lambda place, n: files_of_states(proof, place, n, "bfp8")),
@@ -398,7 +395,8 @@ def prove(folder: Path, count: int) -> Proof:
         ("data", 0.2, lambda place, n: data_sets(proof, place, n)),
     ):
         (folder / name).mkdir()
-        make(folder / name, round(share * count))
+        with mock.patch.object(training, "plot_curves"):  # pictures take memory of their own
+            make(folder / name, round(share * count))
     return proof
 
 
