@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import itertools
 import json
 import math
@@ -62,6 +61,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     with open(path, "rb") as file:
         try:
             version, objects = _read(file)
+        except MemoryError as error:
+            raise MemoryError(f"{path}: there is not enough memory to load it") from error
         except _OtherFormat as error:
             raise ValueError(f"{path}: {error}") from error
         except Exception as error:  # a damaged archive makes zipfile raise almost anything
@@ -335,8 +336,10 @@ def _read(file: IO[bytes]) -> tuple[Any, Any]:
 
 
 def _check_sizes(archive: zipfile.ZipFile, size: int) -> None:
-    """Raise ValueError unless the entries lie there as they are, and all of them fit into the file."""
+    """Raise ValueError unless the entries lie there as they are, once each, and all of them fit into the file."""
     entries = archive.infolist()
+    if len({e.filename for e in entries}) < len(entries):
+        raise ValueError("an entry is there twice")
     if any(e.compress_type != zipfile.ZIP_STORED or e.file_size != e.compress_size for e in entries):
         raise ValueError("an entry is compressed")
     if sum(e.file_size for e in entries) > size:
@@ -345,12 +348,13 @@ def _check_sizes(archive: zipfile.ZipFile, size: int) -> None:
 
 def _read_array(archive: zipfile.ZipFile, name: str, unread: set[str]) -> np.ndarray:
     unread.remove(f"{name}.npy")  # KeyError: read twice, which could fill the memory from a small file
-    content = archive.read(f"{name}.npy")  # whole, so that its checksum is compared before anything is believed
-    file = io.BytesIO(content)
-    major, _ = np.lib.format.read_magic(file)
-    header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-    shape, _, dtype = header(file)
-    if math.prod(shape) * dtype.itemsize != len(content) - file.tell():
-        raise ValueError(f"{name}: its header says {shape} of {dtype}, but there are other bytes")
-    file.seek(0)
-    return np.lib.format.read_array(file, allow_pickle=False)
+    with archive.open(f"{name}.npy") as entry:
+        major, _ = np.lib.format.read_magic(entry)
+        header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(entry)
+        if math.prod(shape) * dtype.itemsize != archive.getinfo(f"{name}.npy").file_size - entry.tell():
+            raise ValueError(f"{name}: its header says {shape} of {dtype}, but there are other bytes")
+    with archive.open(f"{name}.npy") as entry:  # in pieces: the content beside the array would take twice the memory
+        array = np.lib.format.read_array(entry, allow_pickle=False)
+        entry.read()  # the end, where the checksum is compared
+    return array

@@ -18,7 +18,7 @@ from .checkpoint import load
 from .formats import show
 from .precision import Precision
 from .rounding import MODES
-from .training import evaluate, fit, read_config
+from .training import evaluate, first_nonfinite, fit, read_config
 from .version import __version__
 
 
@@ -252,11 +252,15 @@ def _add_eval(commands: Any) -> None:
 def _eval(arguments: argparse.Namespace) -> None:
     config = read_config(arguments.folder)
     try:
+        if not isinstance(config["augment"], bool):
+            raise ValueError(f"augment must be true or false, got {config['augment']!r}")
         _, test = _loaders(config, arguments.data_dir)
         model = _model(config, test).to(choose_device(arguments.device))
         precision = Precision.parse(config["precision"], config["rounding"])
     except KeyError as error:
         raise ValueError(f"{arguments.folder}: config.json has no {error}: not a run of 'lpnet train'") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{arguments.folder / 'config.json'}: {error}") from error
     if not (arguments.folder / "model.npz").exists():
         raise FileNotFoundError(f"{arguments.folder} has no model.npz: the run has not ended, go on with --resume")
     print(f"{'weights':10} {'activations':12} {'loss':>8} {'error':>8}")
@@ -268,9 +272,14 @@ def _eval(arguments: argparse.Namespace) -> None:
 def _print_errors(name: str, file: Path, model: nn.Module, test: data.DataLoader, precision: Precision) -> None:
     """Print the loss and error of a saved model, with exact activations and, if different, with rounded ones."""
     try:
-        model.load_state_dict(load(file)["model"])
+        state = load(file)
+        model.load_state_dict(state["model"])
     except KeyError as error:
         raise ValueError(f"{file} holds no {error}") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(str(error) if str(file) in str(error) else f"{file}: {error}") from error
+    if place := first_nonfinite(model):
+        raise ValueError(f"{file}: numbers that are not finite {place}")
     for activations, p in (("exact", None), ("rounded", precision)):
         if p is None or p.activation is not None:
             nn.lower(model, p)

@@ -39,7 +39,7 @@ from typing import Any
 from . import formats, kernels
 from .backend import get_array_module
 from .random import Stream
-from .rounding import Stochastic
+from .rounding import Stochastic, mode
 from .validate import unknown
 
 Rounding = str | Stochastic
@@ -61,6 +61,7 @@ class Quantizer:
     def __init__(
         self, fmt: formats.Format | str, rounding: Rounding = "stochastic", stream: Stream | None = None
     ) -> None:
+        mode(rounding)  # raises here, not at the first use
         vars(self).update(format=formats.format(fmt), rounding=rounding, stream=stream)
 
     def __call__(self, x: Any) -> Any:

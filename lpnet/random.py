@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from .backend import empty, launch
+from .validate import integer
 
 _AT_A_TIME = 1 << 13  # words: for so few the C library has memory at hand, for more it asks the system each time
 LANES = 16  # random 16-bit numbers in one Philox block
@@ -85,9 +86,10 @@ class Stream:
         return {"seed": self.seed, "site": self.site}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go to the position that `state_dict` returned."""
-        self.reset(int(state["seed"]))
-        self.site = int(state["site"])
+        """Go to the position that `state_dict` returned; raises ValueError for what is none."""
+        site = integer("Stream", "site", state["site"], 0, 2**64 - 1)
+        self.reset(state["seed"])
+        self.site = site
 
     def __repr__(self) -> str:
         return f"Stream(seed={self.seed}, site={self.site})"

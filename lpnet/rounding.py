@@ -101,7 +101,7 @@ def mode(rounding: str | Stochastic) -> Mode:
     """Return the function for a mode's name, or the Stochastic itself; raises ValueError with the nearest names."""
     if isinstance(rounding, Stochastic):
         return rounding
-    if rounding not in MODES:
+    if not isinstance(rounding, str) or rounding not in MODES:
         near = ", ".join(difflib.get_close_matches(str(rounding), MODES)) or ", ".join(MODES)
         raise ValueError(f"unknown rounding {rounding!r}; the nearest are {near}")
     return MODES[rounding]

@@ -35,6 +35,7 @@ from .optim.schedules import Schedule
 from .optim.swalp import Average
 from .precision import ROLES, Precision, PrecisionLike, Quantizer, as_precision, use
 from .tensor import Tensor, no_grad
+from .validate import integer, number
 
 Loss = Callable[[Tensor, Any], Tensor]
 Row = dict[str, Any]
@@ -105,7 +106,13 @@ class _Tally:
         return vars(self).copy()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        """Go on from what `state_dict` returned; raises ValueError for sums that cannot be."""
+        seen = integer("fit", "tally's seen", state["seen"])
+        self.loss = number("fit", "tally's loss", state["loss"], -math.inf)
+        self.wrong, self.seen = integer("fit", "tally's wrong", state["wrong"], 0, seen), seen
+        if not isinstance(state["classified"], bool):
+            raise ValueError(f"fit: tally's classified must be True or False, got {state['classified']!r}")
+        self.classified = state["classified"]
 
 
 def fit(
@@ -448,8 +455,13 @@ class _Run:
         if other:
             raise ValueError(f"the checkpoint was written by a run with other settings: {other[0]}")
         self._check_settings(state)
-        self.first_loss, self.rates = state.get("first_loss"), state.get("rates", [])
-        self.epoch, self.step, self.lr, self.log = state["epoch"], state["step"], state["lr"], state["log"]
+        _check_log(state["log"], state["epoch"])
+        first, rates = state.get("first_loss"), state.get("rates", [])
+        if not isinstance(rates, list):
+            raise ValueError(f"the rates are a {type(rates).__name__}, not a list")
+        self.first_loss = None if first is None else number("fit", "first_loss", first, -math.inf)
+        self.epoch, self.step = (integer("fit", key, state[key]) for key in ("epoch", "step"))
+        self.lr, self.log, self.rates = number("fit", "lr", state["lr"]), state["log"], rates
         for name, part in parts.items():
             if part is not None:
                 part.load_state_dict(state[name])
@@ -457,7 +469,22 @@ class _Run:
             stream.load_state_dict(state["streams"][name])
         for name, function in self._held_functions().items() if functions else ():
             function.load_state_dict(functions[name])
+        if not self.finite():
+            raise ValueError("a weight or a running statistic is not finite")
         self.keep()
+
+
+def _check_log(log: Any, epoch: Any) -> None:
+    """Raise ValueError unless `log` is a list of rows of finite numbers, one an epoch."""
+    if not isinstance(log, list) or len(log) != integer("fit", "epoch", epoch):
+        raise ValueError(f"the log after {epoch} epochs is not a list of as many rows")
+    for i, row in enumerate(log):
+        if missing := {"epoch", "step", "lr", "train_loss"} - row.keys():
+            raise ValueError(f"row {i} of the log has no {min(missing)}")
+        integer("fit", f"epoch of the log's row {i}", row["epoch"], i + 1, i + 1)
+        integer("fit", f"step of the log's row {i}", row["step"])
+        for key, value in row.items():
+            number("fit", f"log's {key}", value, -math.inf)
 
 
 def _check_parts(model: Module, train: Any, optimizer: Optimizer, swalp: SWALP | None) -> None:
@@ -641,7 +668,9 @@ class _Folder:
             state = load(file)
             try:
                 run.load_state_dict(state["run"])
-            except (KeyError, TypeError, AttributeError, ValueError) as error:
+            except KeyError as error:
+                raise ValueError(f"{file} does not fit this run: it has no {error}") from error
+            except (TypeError, AttributeError, ValueError) as error:
                 raise ValueError(f"{file} does not fit this run: {error}") from error
         self.write_log(run)  # lines from after the checkpoint will be written again
 

@@ -204,3 +204,6 @@ def _check_state(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     for name, tensor in own.items():
         if np.shape(state[name]) != tensor.shape:
             raise ValueError(f"load_state_dict: {name!r} has shape {np.shape(state[name])}, expected {tensor.shape}")
+        dtype = getattr(state[name], "dtype", None)
+        if isinstance(dtype, np.dtype) and dtype.kind not in "biuf":
+            raise ValueError(f"load_state_dict: {name!r} has numbers of type {dtype}, expected real ones")

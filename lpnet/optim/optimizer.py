@@ -152,6 +152,9 @@ class Optimizer:
             if wrong := [k for k, v in _arrays(arrays) if np.shape(v) != p.shape]:
                 raise ValueError(f"{type(self).__name__}: the saved {wrong[0]} of parameter {i} has shape "
                                  f"{np.shape(arrays[wrong[0]])}, the parameter {p.shape}")  # fmt: skip
+            for name, array in _arrays(arrays):
+                check_saved(array, f"{type(self).__name__}: the saved {name} of parameter {i}")
+            integer(type(self).__name__, f"the saved t of parameter {i}", arrays.get("t", 0))
         self.lr, self._known = state["lr"], [None for _ in self.params]
         for p, own, arrays in zip(self.params, self.state, state["state"].values(), strict=True):
             own.clear()
@@ -171,6 +174,15 @@ def _to_nearest(quantizer: Quantizer | None, w: Array) -> Array:
 
 def _arrays(state: State) -> list[tuple[str, Array]]:
     return [(name, array) for name, array in state.items() if name != "t"]
+
+
+def check_saved(array: Array, what: str) -> None:
+    """Raise ValueError for what is no array of real numbers, or has a NaN, which no later step would get rid of."""
+    kind = getattr(getattr(array, "dtype", None), "kind", None)
+    if kind is None or kind not in "biuf":
+        raise ValueError(f"{what} must be an array of real numbers, got {type(array).__name__}")
+    if bool(get_array_module(array).isnan(array).any()):
+        raise ValueError(f"{what} holds a NaN")
 
 
 def scaled_plus(x: Array, factor: float, y: Array) -> Array:
@@ -244,6 +256,9 @@ class Adam(Optimizer):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned, or from a state with one count of steps for all parameters."""
+        for i, arrays in enumerate(state["state"].values()):
+            if ("mean" in arrays) != ("square" in arrays):
+                raise ValueError(f"{type(self).__name__}: the saved state of parameter {i} has one mean of the two")
         super().load_state_dict(state)
         for own in self.state:
             if "mean" in own and "t" in state:
@@ -310,6 +325,10 @@ class LossScaler:
         return {"factor": self.factor, "good_steps": self.good_steps, "skipped": self.skipped}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Go on from what `state_dict` returned."""
-        self.factor, self.good_steps = float(state["factor"]), int(state["good_steps"])
-        self.skipped = int(state.get("skipped", 0))
+        """Go on from what `state_dict` returned; raises ValueError for a scale or a count that cannot be."""
+        factor = number("LossScaler", "factor", state["factor"])
+        if not factor:
+            raise ValueError("LossScaler: factor must be above 0, got 0")
+        good_steps = integer("LossScaler", "good_steps", state["good_steps"])
+        self.skipped = integer("LossScaler", "skipped", state.get("skipped", 0))
+        self.factor, self.good_steps = factor, good_steps

@@ -19,7 +19,7 @@ from ..precision import Precision, use
 from ..random import aside
 from ..tensor import Tensor, no_grad
 from ..validate import integer, number
-from .optimizer import Optimizer
+from .optimizer import Optimizer, check_saved
 
 
 class Average:
@@ -82,6 +82,11 @@ class Average:
         for name, array in state["mean"].items():
             if name not in own or own[name].shape != np.shape(array):
                 raise ValueError(f"SWALP: the saved average of {name!r} {np.shape(array)} does not fit the model")
+            check_saved(array, f"SWALP: the saved average of {name!r}")
+        n_averaged = integer("SWALP", "n_averaged", state["n_averaged"])
+        if len(state["mean"]) != (len(own) if n_averaged else 0):
+            raise ValueError(f"SWALP: after {n_averaged} averages the saved state has {len(state['mean'])} arrays, "
+                             f"the model {len(own)} parameters")  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
@@ -166,7 +171,7 @@ class SWALP:
             raise ValueError(f"SWALP: the saved averages are {', '.join(saved)}, here they are {', '.join(own)}")
         for name, average in self.averages.items():
             average.check(states[name])
-        self.t = int(state["t"])
+        self.t = integer("SWALP", "t", state["t"])
         for name, average in self.averages.items():
             average.load_state_dict(states[name])
 

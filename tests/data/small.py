@@ -1,8 +1,16 @@
 """Small data sets in the true formats, written by the tests."""
 
 import gzip
+import io
+import tarfile
+from dataclasses import replace
 
 import numpy as np
+
+from lpnet.data import sources
+
+CIFAR = replace(sources.CIFAR100, folders=("",))
+RECORDS = {name: np.random.default_rng(0).integers(0, 20, (4, 3074)).astype(np.uint8).tobytes() for name in CIFAR.files}
 
 
 def idx(array):
@@ -28,3 +36,14 @@ def write(folder, contents, zipped=False):
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         (folder / (name + ".gz" * zipped)).write_bytes(gzip.compress(content, 1) if zipped else content)
+
+
+def archive(contents=RECORDS):
+    """The bytes of a .tar.gz archive."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz", format=tarfile.GNU_FORMAT) as tar:
+        for name, content in contents.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return file.getvalue()
