@@ -327,6 +327,21 @@ def test_a_ctrl_c_at_the_entry_of_exit_is_made_good_by_the_next_block(two_blas_t
     assert blas() == before
 
 
+def test_a_ctrl_c_at_the_entry_of_exit_is_made_good_by_the_block_around(two_blas_threads):
+    """The outermost block sets the number back though one within it was never left."""
+    before, former = blas(), sys.gettrace()
+    sys.settrace(interrupt_at("call", backend.one_blas_thread.__exit__, 0))
+    try:
+        with backend.one_blas_thread(), backend.one_blas_thread():
+            pass
+    except KeyboardInterrupt:
+        assert blas() == before and backend.blas._blas_blocks == []
+    else:
+        raise AssertionError("no Ctrl-C arrived")
+    finally:
+        sys.settrace(former)
+
+
 def in_a_fork(function):
     """Return what the function returns in a forked child process."""
     receiver, sender = multiprocessing.Pipe(duplex=False)

@@ -74,8 +74,9 @@ class one_blas_thread(contextlib.ContextDecorator):
 
     def _leave(self) -> None:
         with _blas_lock:
-            if self in _blas_blocks:
-                _blas_blocks.remove(self)
+            if self in _blas_blocks:  # and with it those within it that a Ctrl-C ended
+                i = _blas_blocks.index(self)
+                _blas_blocks[i:] = [block for block in _blas_blocks[i:] if block.thread != self.thread]
             _settle_blas()
 
 
