@@ -252,9 +252,9 @@ def _add_eval(commands: Any) -> None:
 def _eval(arguments: argparse.Namespace) -> None:
     config = read_config(arguments.folder)
     try:
+        _, test = _loaders(config, arguments.data_dir)
         if not isinstance(config["augment"], bool):
             raise ValueError(f"augment must be true or false, got {config['augment']!r}")
-        _, test = _loaders(config, arguments.data_dir)
         model = _model(config, test).to(choose_device(arguments.device))
         precision = Precision.parse(config["precision"], config["rounding"])
     except KeyError as error:
