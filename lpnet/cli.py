@@ -252,11 +252,11 @@ def _add_eval(commands: Any) -> None:
 def _eval(arguments: argparse.Namespace) -> None:
     config = read_config(arguments.folder)
     try:
-        if not isinstance(config["augment"], bool):
-            raise ValueError(f"augment must be true or false, got {config['augment']!r}")
         _, test = _loaders(config, arguments.data_dir)
         model = _model(config, test).to(choose_device(arguments.device))
         precision = Precision.parse(config["precision"], config["rounding"])
+        if not isinstance(config["augment"], bool):
+            raise ValueError(f"augment must be true or false, got {config['augment']!r}")
     except KeyError as error:
         raise ValueError(f"{arguments.folder}: config.json has no {error}: not a run of 'lpnet train'") from error
     except (ValueError, TypeError, AttributeError) as error:

@@ -549,10 +549,10 @@ def first_nonfinite(model: Module, x: Any = None, precision: Precision | None = 
             return f"in parameter {name!r}"
     if x is None:
         return None
-    names, places = {id(m): name for name, m in model.named_modules()}, []
+    names, places, here = {id(m): name for name, m in model.named_modules()}, [], threading.get_ident()
 
     def look(m: Module, y: Tensor) -> None:
-        if not places and not np.isfinite(y.numpy()).all():
+        if threading.get_ident() == here and not places and not np.isfinite(y.numpy()).all():
             name = names.get(id(m))
             places.append(f"in the output of {f'layer {name!r}' if name else 'the model'} ({type(m).__name__})")
 
