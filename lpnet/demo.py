@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import data, models, nn, optim, picture, random, workers
-from .backend import choose_device
+from .backend import choose_device, processors
 from .checkpoint import atomic
 from .precision import Precision
 from .training import Row, evaluate, fit
@@ -117,7 +117,7 @@ def run(out: str | os.PathLike[str], seeds: int = 6, epochs: int = EPOCHS, progr
 def _train_all(seeds: int, epochs: int, tell: Callable[[str], Any], device: str) -> dict[Method, list[Result]]:
     # The slow ones (low precision) first, so that no processor idles at the end.
     runs = list(itertools.product(reversed(METHODS), range(seeds)))
-    jobs = min(workers.available(), len(runs))
+    jobs = min(processors(), len(runs))
     tell(f"{len(runs)} runs of {epochs} epochs, {jobs} at a time")
     ended = itertools.count(1)
 

@@ -1,4 +1,27 @@
-"""Which number gets which format: quantizers, the eight roles they play, and the context that makes them active."""
+"""Which number gets which format: quantizers, the eight roles they play, and the context that makes them active.
+
+What `nn.lower(model, p)` and an optimizer with `precision=p` round, as the SWALP paper's networks do, and what stays
+in float32 unless it is named (`layers`, or a key of a dictionary) or `use(p)` is active, which rounds every operation:
+
+    numbers                                                     rounded by
+    ----------------------------------------------------------  ---------------------------------------------
+    results of activations (ReLU, Tanh, ...)                    lower, role activation
+    results of convolutions, unless an activation comes next    lower, role activation
+    errors that reach those layers                              lower, role error
+    gradients of parameters                                     the optimizer, role gradient
+    momentum, Adam's two means                                  the optimizer, roles momentum and second_moment
+    weights, biases, BatchNorm's scale and shift                the optimizer, roles weight and accumulator
+    SWALP's average                                             SWALP, role average
+    sums and products inside a layer                            -  float
+    results of BatchNorm and its statistics, running ones too   -  float
+    residual sums, results of pooling, of dropout               -  float (max pooling keeps rounded ones rounded)
+    results of linear layers without an activation next, so     -  float
+    those of the classifier
+    the loss, the errors that reach the layers of these rows    -  float
+    the images                                                  -  float
+
+A single format stands for five roles: second_moment, accumulator and average are float unless given by name.
+"""
 
 from __future__ import annotations
 

@@ -7,6 +7,8 @@ the next step depends on, and all random choices are functions of the position t
 from __future__ import annotations
 
 import contextlib
+import copy
+import inspect
 import itertools
 import json
 import math
@@ -25,12 +27,13 @@ import numpy as np
 from . import functions as F
 from . import random
 from .backend import device_of, enough_memory, get_array_module, one_blas_thread, to_device
-from .checkpoint import Lock, atomic, load, save
+from .checkpoint import Attributes, Lock, atomic, has_state, load, save
 from .data import DataLoader
 from .nn import Module, module
 from .optim import SWALP, LossScaler, Optimizer, update_bn
 from .optim.schedules import Schedule
-from .precision import Precision, PrecisionLike, as_precision, use
+from .optim.swalp import Average
+from .precision import ROLES, Precision, PrecisionLike, Quantizer, as_precision, use
 from .tensor import Tensor, no_grad
 from .validate import integer, number
 
@@ -139,9 +142,12 @@ def fit(
         `state_dict` has to give the same batches each time if a run is to be resumed exactly.
     epochs: how many passes over `train`.
     optimizer: holds the model's parameters; `schedule`, a function from the epoch to the learning rate, drives it.
-    swalp: the running average; once it has a rate of its own and has started, the schedule no longer counts.
+    swalp: the running average; once it has a rate of its own and has started, the schedule no longer counts. Of several
+        averages the first is measured and written; all are in the checkpoint.
     scaler: scales the loss up before the backward pass and the gradients down after it, for formats of short range.
-    precision: rounds every operation; None leaves it to the layers that `nn.lower` marked.
+    precision: rounds every operation; None leaves it to the layers that `nn.lower` marked. A function that rounds and
+        has a state is saved with the run: by its `state_dict` and `load_state_dict`, else its attributes that are
+        arrays, numbers, text, streams or NumPy's generators; what it keeps elsewhere, as in a closure, is not.
     out: the run folder: config.json, log.jsonl, checkpoint.npz, model.npz, averaged.npz, curves.png. None: no files.
         Whatever stops the run (Ctrl-C, SIGTERM, an exception) writes a checkpoint of the last whole step first.
     resume: go on with the run in the folder, from its checkpoint if there is one yet.
@@ -339,10 +345,11 @@ class _Run:
 
     def warn_of_idle_average(self, steps: int | None) -> None:
         """Say so where the run will have ended before the first average."""
-        if self.swalp is not None and steps is not None and not self.swalp.n_averaged:
-            first, last = self.swalp.start + self.swalp.cycle, self.swalp.t + steps - self.step
-            if last < first:
-                _say(f"fit: SWALP averages after step {first} for the first time, but the run ends at step {last}")
+        for name, average in self.swalp.averages.items() if self.swalp is not None and steps is not None else ():
+            first, last = self.swalp.start + average.cycle, self.swalp.t + steps - self.step
+            if last < first and not average.n_averaged:
+                which = f"SWALP's {name!r}" if name else "SWALP"
+                _say(f"fit: {which} averages after step {first} for the first time, but the run ends at step {last}")
 
     def averaged(self) -> Module:
         """Return the averaged model with its BatchNorm statistics estimated anew, without augmentation."""
@@ -367,22 +374,38 @@ class _Run:
 
     def _held_streams(self) -> dict[str, random.Stream]:
         """Return the streams that quantizers hold themselves, by where they are held."""
-        lowered = {name: m.precision for name, m in self.model.named_modules() if m.precision is not None}
-        precisions = {"fit": self.precision, "optimizer": self.optimizer.precision,
-                      **{f"optimizer.{i}": own for i, own in self.optimizer.own.items()}, **lowered}  # fmt: skip
         found: dict[int, tuple[str, random.Stream]] = {}
-        for where, precision in precisions.items():
-            for role, stream in precision.streams().items() if precision is not None else ():
+        for where, precision in self._precisions().items():
+            for role, stream in precision.streams().items():
                 found.setdefault(id(stream), (f"{where}.{role}", stream))
-        if isinstance(stream := getattr(self.swalp and self.swalp.round, "stream", None), random.Stream):
-            found.setdefault(id(stream), ("swalp", stream))
+        for name, average in self.swalp.averages.items() if self.swalp is not None else ():
+            if isinstance(stream := getattr(average.precision.average, "stream", None), random.Stream):
+                found.setdefault(id(stream), (f"swalp.{name}" if name else "swalp", stream))
         return dict(found.values())
+
+    def _precisions(self) -> dict[str, Precision]:
+        lowered = {name: m.precision for name, m in self.model.named_modules() if m.precision is not None}
+        own = {f"optimizer.{i}": precision for i, precision in self.optimizer.own.items()}
+        return {"fit": self.precision, "optimizer": self.optimizer.precision, **own, **lowered}
+
+    def _held_functions(self) -> dict[str, Any]:
+        """Return the users' functions that round, by where they are held, as what has their state."""
+        averages = self.swalp.averages if self.swalp is not None else {}
+        precisions = {**self._precisions(), **{f"swalp.{name}": one.precision for name, one in averages.items()}}
+        found: dict[int, tuple[str, Any]] = {}
+        for where, precision in precisions.items():
+            for role in ROLES:
+                function = getattr(precision, role)
+                owner = function.__self__ if inspect.ismethod(function) else function
+                if not isinstance(owner, Quantizer | type) and hasattr(owner, "__dict__"):
+                    found.setdefault(id(owner), (f"{where}.{role}", owner))
+        return {name: owner if has_state(owner) else Attributes(owner) for name, owner in found.values()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next step depends on."""
         return {"epoch": self.epoch, "step": self.step, "lr": self.lr, "log": self.log, **self._parts(),
-                "streams": self._held_streams(), "first_loss": self.first_loss, "rates": self.rates,
-                "settings": self._settings()}  # fmt: skip
+                "streams": self._held_streams(), "functions": self._held_functions(),
+                "first_loss": self.first_loss, "rates": self.rates, "settings": self._settings()}  # fmt: skip
 
     def _parts(self) -> dict[str, Any]:
         """Return what has a state of its own."""
@@ -398,7 +421,9 @@ class _Run:
             "optimizer": {"kind": type(optimizer).__name__, "precision": _named(optimizer.precision),
                           "own": {str(i): _named(own) for i, own in optimizer.own.items()},
                           **_chosen(optimizer, "momentum", "nesterov", "betas", "eps", "weight_decay")},
-            "swalp": {**_chosen(swalp, "start", "cycle", "lr"), "average": _named(getattr(swalp, "round", None))},
+            "swalp": {**_chosen(swalp, "start", "cycle", "lr"), "average": _named(getattr(swalp, "round", None)),
+                      "averages": {name: [one.cycle, _named(one.precision.average)]
+                                   for name, one in getattr(swalp, "averages", {}).items()}},
             "scaler": _chosen(self.scaler, "growth_interval"),
             "fit": {"precision": _named(self.precision)},
             "lower": {name: _named(p) for name, p in layers.items()},
@@ -424,6 +449,9 @@ class _Run:
         other = [name for name, part in parts.items() if (state[name] is None) != (part is None)]
         if state["streams"].keys() != self._held_streams().keys():
             other.append("streams of the quantizers")
+        functions = state.get("functions", {})  # a checkpoint that knows none leaves them as they are
+        if functions and functions.keys() != self._held_functions().keys():
+            other.append("functions that round")
         if other:
             raise ValueError(f"the checkpoint was written by a run with other settings: {other[0]}")
         self._check_settings(state)
@@ -439,6 +467,8 @@ class _Run:
                 part.load_state_dict(state[name])
         for name, stream in self._held_streams().items():
             stream.load_state_dict(state["streams"][name])
+        for name, function in self._held_functions().items() if functions else ():
+            function.load_state_dict(functions[name])
         if not self.finite():
             raise ValueError("a weight or a running statistic is not finite")
         self.keep()
@@ -475,8 +505,13 @@ def _chosen(owner: Any, *names: str, **renamed: str) -> dict[str, Any]:
 
 
 def _named(value: Any) -> str:
-    """Return the text of a precision or a quantizer: the same in every process."""
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", str(value))
+    """Return the text of a precision or a quantizer: the same in every process, and whatever state it is in."""
+    if isinstance(value, Precision):
+        roles = {role: getattr(value, role) for role in ROLES if getattr(value, role) is not None}
+        return ", ".join(f"{role}={_named(function)}" for role, function in roles.items()) or "exact"
+    constant = inspect.isroutine(value) or isinstance(value, Quantizer) or not hasattr(value, "__dict__")
+    frozen = getattr(getattr(value, "__dataclass_params__", None), "frozen", False)
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", str(value) if constant or frozen else object.__repr__(value))
 
 
 class _Batches:
@@ -510,6 +545,7 @@ class _Moment:
         owners = [run.tally, *_holders(run.optimizer), *_holders(run.swalp), *_holders(run.scaler)]
         self.owners = [(owner, _copied(vars(owner))) for owner in owners]
         self.positions = [(s, s.state_dict()) for s in (*run._streams(), run.train)]
+        self.positions += [(f, copy.deepcopy(f.state_dict())) for f in run._held_functions().values()]
         self.own = {name: getattr(run, name) for name in ("epoch", "step", "lr", "tally", "first_loss")}
         self.log, self.rates = list(run.log), list(run.rates)
 
@@ -525,12 +561,13 @@ class _Moment:
 
 
 def _holders(owner: Any) -> Iterator[Any]:
-    """Yield the object, if there is one, and averages that it keeps in dictionaries or lists."""
+    """Yield the object, if there is one, and averages that it keeps."""
     if owner is not None:
         yield owner
         for value in vars(owner).values():
             inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-            yield from (v for v in inner if isinstance(v, SWALP))
+            for average in (v for v in inner if isinstance(v, SWALP | Average)):
+                yield from _holders(average)
 
 
 def _copied(value: Any) -> Any:

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from typing import Any
 
-from .backend import set_num_threads
+from .backend import MOST_PROCESSES, set_num_threads
 
 Tick = Callable[[int], None]  # called with the steps done since the last call
-MOST = 61  # processes that a pool can wait for under Windows
-
-
-def available() -> int:
-    """Return how many processes can compute at once: as many as processors that this one may use, at most MOST."""
-    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(mine, MOST)
 
 
 def run(work: Callable[..., Any], calls: Sequence[tuple[Any, ...]], jobs: int, tick: Tick = lambda steps: None,
@@ -33,7 +25,7 @@ def run(work: Callable[..., Any], calls: Sequence[tuple[Any, ...]], jobs: int, t
     """
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)
-    pool = ProcessPoolExecutor(min(jobs, len(calls), MOST), context, _start, (counter,))
+    pool = ProcessPoolExecutor(min(jobs, len(calls), MOST_PROCESSES), context, _start, (counter,))
     try:
         with _interrupts_wait():  # so the processes inherit that none is for them: it ends this one, and this one them
             futures = {pool.submit(work, *call): i for i, call in enumerate(calls)}

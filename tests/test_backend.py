@@ -173,21 +173,22 @@ def test_memory_comes_back_when_the_last_view_is_gone():
 
 def held():
     """Return how many bytes the pool remembers."""
-    return sum(size * len(blocks) for size, blocks in backend._pool.items())
+    return sum(size * len(blocks) for size, blocks in backend.memory._pool.items())
 
 
 def test_what_is_held_back_is_limited(monkeypatch):
     """Beyond the limit freed memory goes back to the system, that of sizes not asked for the longest first."""
     backend.empty_cache()
-    monkeypatch.setattr(backend, "_KEPT", 1 << 20)
-    monkeypatch.setattr(backend, "_REMEMBERED", 1 << 21)
+    monkeypatch.setattr(backend.memory, "_KEPT", 1 << 20)
+    monkeypatch.setattr(backend.memory, "_REMEMBERED", 1 << 21)
     arrays = [backend.empty((1 << 18,), np.uint8) for _ in range(9)]
     assert held() == 1 << 21
     del arrays
     for size in range(1 << 17, (1 << 17) + 100):
         backend.empty((size,), np.uint8)
         assert held() <= (1 << 20) + size
-    assert list(backend._pool)[-7:] == list(range((1 << 17) + 93, (1 << 17) + 100)) and len(backend._pool) <= 8
+    sizes = list(backend.memory._pool)
+    assert sizes[-7:] == list(range((1 << 17) + 93, (1 << 17) + 100)) and len(sizes) <= 8
     lp.empty_cache()
     assert held() == 0
 
@@ -230,16 +231,16 @@ def test_no_python_code_runs_when_an_array_goes():
 
 def blas():
     """Return how many threads BLAS uses now."""
-    return [library.get_num_threads() for library in backend._blas()]
+    return [library.get_num_threads() for library in backend.blas._blas()]
 
 
 @pytest.fixture
 def two_blas_threads():
     """Let BLAS use two threads, so that one is seen to differ."""
     before = blas()
-    backend._set_blas([2] * len(before))
+    backend.blas._set_blas([2] * len(before))
     yield
-    backend._set_blas(before)
+    backend.blas._set_blas(before)
 
 
 def test_one_blas_thread_inside_as_many_as_before_outside(two_blas_threads):
@@ -290,7 +291,7 @@ def interrupt_at(event, function, line):
     return trace
 
 
-LINES = [(f, line) for f in (backend._settle_blas, backend._set_blas, backend.one_blas_thread.__enter__,
+LINES = [(f, line) for f in (backend.blas._settle_blas, backend.blas._set_blas, backend.one_blas_thread.__enter__,
                              backend.one_blas_thread._leave, backend.one_blas_thread.__exit__)
          for line in sorted({n for *_, n in f.__code__.co_lines() if n} - {f.__code__.co_firstlineno})
          if line != backend.one_blas_thread.__exit__.__code__.co_firstlineno + 1]  # fmt: skip
@@ -308,7 +309,7 @@ def test_a_ctrl_c_in_any_line_leaves_blas_as_it_was(two_blas_threads, function, 
         pass
     finally:
         sys.settrace(former)
-    assert blas() == before and backend._blas_blocks == []
+    assert blas() == before and backend.blas._blas_blocks == []
 
 
 def test_a_ctrl_c_at_the_entry_of_exit_is_made_good_by_the_next_block(two_blas_threads):
@@ -324,6 +325,21 @@ def test_a_ctrl_c_at_the_entry_of_exit_is_made_good_by_the_next_block(two_blas_t
     with backend.one_blas_thread():
         pass
     assert blas() == before
+
+
+def test_a_ctrl_c_at_the_entry_of_exit_is_made_good_by_the_block_around(two_blas_threads):
+    """The outermost block sets the number back though one within it was never left."""
+    before, former = blas(), sys.gettrace()
+    sys.settrace(interrupt_at("call", backend.one_blas_thread.__exit__, 0))
+    try:
+        with backend.one_blas_thread(), backend.one_blas_thread():
+            pass
+    except KeyboardInterrupt:
+        assert blas() == before and backend.blas._blas_blocks == []
+    else:
+        raise AssertionError("no Ctrl-C arrived")
+    finally:
+        sys.settrace(former)
 
 
 def in_a_fork(function):

@@ -1,5 +1,6 @@
 """`fit` and `evaluate`: learning, logs, exact resume, and what happens when numbers or files go wrong."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -13,6 +14,7 @@ import pytest
 
 import lpnet as lp
 from lpnet import nn, optim, training
+from lpnet.checkpoint import Attributes
 from lpnet.data import DataLoader, random_crop, random_flip
 
 DRAW = training.plot_curves
@@ -525,6 +527,134 @@ def test_more_epochs_go_on_and_a_checkpoint_that_knows_no_settings_is_taken(tmp_
     lp.fit(**small(tmp_path / "run", epochs=3), resume=True)
     weights = [lp.load(tmp_path / name / "model.npz")["model"]["0.weight"] for name in ("whole", "run")]
     np.testing.assert_array_equal(*weights)
+
+
+def several(run, average="bfp4"):
+    """Give a run three averages, two of them with streams of their own."""
+    kinds = {"every": {"cycle": 1}, "rare": {"average": lp.Quantizer("bfp8", stream=lp.random.Stream(1))},
+             "coarse": {"cycle": 1, "average": lp.Quantizer(average, stream=lp.random.Stream(2))}}  # fmt: skip
+    run["swalp"] = optim.SWALP(run["model"], run["optimizer"], 1, 2, 0.01, averages=kinds)
+    return run
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5])
+def test_a_run_of_several_averages_stopped_anywhere_ends_with_the_same_bytes(tmp_path, steps):
+    """Also where it is stopped in the midst of a step, after one average has taken in the weights."""
+    lp.fit(**several(small(tmp_path / "whole")))
+    run = several(small(tmp_path / "run"))
+    coarse = run["swalp"].averages["coarse"]
+    coarse.step = Stopping(coarse.step, steps, Killed())
+    with pytest.raises(Killed):
+        lp.fit(**run)
+    again = several(small(tmp_path / "run"))
+    lp.fit(**again, resume=True)
+    assert contents(tmp_path / "whole") == contents(tmp_path / "run")
+    assert [one.n_averaged for one in again["swalp"].averages.values()] == [5, 2, 5]
+
+
+def test_a_run_resumed_with_other_averages_is_refused(tmp_path):
+    lp.fit(**several(small(tmp_path)))
+    with pytest.raises(ValueError, match=r"averages=.*bfp4.*not.*bfp6"):
+        lp.fit(**several(small(tmp_path), "bfp6"), resume=True)
+
+
+class Dither:
+    """Rounds to sixteenths off a shift that moves with every call: all kinds of attributes, two of them made late."""
+
+    def __init__(self):
+        self.rng, self.stream, self.quantizer = np.random.default_rng(3), lp.random.Stream(4), lp.Quantizer("bfp8")
+        self.carried, self.pair, self.factor = np.zeros(()), (1, 2), np.float32(1)
+        object.__setattr__(self.quantizer, "stream", lp.random.Stream(5))
+        self.opaque = object()  # no state: left alone
+
+    def __call__(self, x):
+        self.count = getattr(self, "count", 0) + 1
+        self.carried = self.carried + self.rng.random() + self.stream.draw(1)[0] / 2**16
+        self.pair, self.factor = self.pair[::-1], self.factor * np.float32(1.001)
+        assert type(self.pair) is tuple and type(self.factor) is np.float32
+        return self.quantizer(np.floor(x * 16 + self.carried % 1) / 16 * self.pair[0] / self.pair[0])
+
+    def method(self, x):
+        return self(x)
+
+
+class Own:
+    """The same, with a state of its own that its attributes do not show."""
+
+    def __init__(self):
+        self.dither = Dither()
+
+    def __call__(self, x):
+        return self.dither(x)
+
+    def state_dict(self):
+        return Attributes(self.dither).state_dict()
+
+    def load_state_dict(self, state):
+        Attributes(self.dither).load_state_dict(state)
+
+
+@dataclasses.dataclass
+class Shown:
+    """A function whose text shows its state."""
+
+    shift: float = 0.0
+
+    def __call__(self, x):
+        self.shift = (self.shift + 0.3) % 1
+        return np.floor(x * 64 + self.shift) / 64
+
+
+def with_attributes():
+    def q(x):
+        q.shift = (q.shift + 0.3) % 1
+        return np.floor(x * 64 + q.shift) / 64
+
+    q.shift = 0.0
+    return q
+
+
+FUNCTIONS = {"attributes": Dither, "method": lambda: Dither().method, "state": Own, "shown": Shown,
+             "function": with_attributes}  # fmt: skip
+
+
+def stateful(folder, make):
+    """Return a run with a stateful function in each place that takes one."""
+    run = small(folder, optimizer=lp.Precision(weight=make(), momentum=make(), gradient=make()))
+    nn.lower(run["model"], lp.Precision(activation=make(), error=make()), ["0"])
+    run["swalp"] = optim.SWALP(run["model"], run["optimizer"], 1, 1, averages={"a": {"average": make()}, "b": {}})
+    return {**run, "precision": lp.Precision(activation=make()), "test": list(run["train"])}
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
+@pytest.mark.parametrize("place", ["loss", "update"])
+@pytest.mark.parametrize("step", [0, 1, 4])
+def test_functions_with_a_state_go_on_from_where_they_were(tmp_path, kind, place, step):
+    """Stopped in the midst of any step, and resumed by functions that are new."""
+    lp.fit(**stateful(tmp_path / "whole", FUNCTIONS[kind]))
+    run = stateful(tmp_path / "run", FUNCTIONS[kind])
+    if place == "loss":
+        run["loss"] = Stopping(lp.functions.cross_entropy, step, Killed(), done=True)
+    else:
+        run["optimizer"].update = Stopping(run["optimizer"].update, 2 * step + 1, Killed())
+    with pytest.raises(Killed):
+        lp.fit(**run)
+    del run
+    lp.fit(**stateful(tmp_path / "run", FUNCTIONS[kind]), resume=True)
+    assert contents(tmp_path / "whole") == contents(tmp_path / "run")
+
+
+def test_a_checkpoint_that_knows_no_functions_is_taken_and_one_of_others_refused(tmp_path):
+    lp.fit(**stateful(tmp_path, Shown))
+    state = lp.load(tmp_path / "checkpoint.npz")["run"]
+    held = state["functions"].pop("fit.activation")
+    lp.save(tmp_path / "checkpoint.npz", run=state)
+    with pytest.raises(ValueError, match="functions that round"):
+        lp.fit(**stateful(tmp_path, Shown), resume=True)
+    assert set(held) == {"shift"}
+    del state["functions"]
+    lp.save(tmp_path / "checkpoint.npz", run=state)
+    lp.fit(**stateful(tmp_path, Shown), resume=True)
 
 
 def test_functions_that_round_are_the_same_in_every_process():

@@ -36,17 +36,6 @@ def test_a_mistake_does_not_wait_for_what_still_runs():
     assert time.monotonic() - started < 40 and not multiprocessing.active_children()
 
 
-@pytest.mark.parametrize("mine, processors, expected", [({0, 5, 7}, 64, 3), (set(range(200)), 200, 61), (None, 64, 61)])
-def test_workers_are_counted_by_the_processors_that_are_ours(monkeypatch, mine, processors, expected):
-    """At most 61, above which Windows refuses a pool."""
-    monkeypatch.setattr("os.cpu_count", lambda: processors)
-    if mine is None:
-        monkeypatch.delattr("os.sched_getaffinity", raising=False)
-    else:
-        monkeypatch.setattr("os.sched_getaffinity", lambda pid: mine, raising=False)
-    assert workers.available() == expected
-
-
 def gone(group, within):
     """Return whether the last process of a group ends within so many seconds."""
     until = time.monotonic() + within

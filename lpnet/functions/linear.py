@@ -24,7 +24,7 @@ def product(a: Array, b: Array) -> Array:
         return tensorcores.product(a, b)
     if a.ndim != 2 or b.ndim != 2 or work < _PRODUCT:
         with one_blas_thread():
-            return a @ b
+            return np.matmul(a, b)  # after a call, unlike after a @ b, a Ctrl-C arrives within the block
     y = empty((len(a), b.shape[1]), np.result_type(a, b))
     parallel(lambda rows: np.matmul(a[rows], b, out=y[rows]), slices(len(a), 1, max(_ROWS, len(a) // 8)))
     return y

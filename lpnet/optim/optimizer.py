@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..backend import beside, copy_like, elementwise, get_array_module, to_device
-from ..precision import ByName, Precision, PrecisionLike, as_precision, most_specific, use
+from ..kernels import quantize
+from ..precision import ByName, Precision, PrecisionLike, Quantizer, as_precision, most_specific, use
 from ..tensor import Array, Parameter
 from ..validate import Number, integer, number
 from . import sgd_cuda
@@ -22,9 +23,12 @@ class Optimizer:
 
     Parameters: params, the Parameters to train, or (name, Parameter) pairs; lr, the learning rate, an attribute that
     may be set at any time; precision, whose roles gradient, momentum, weight, accumulator and second_moment apply (a
-    format, its name or a function stands for `Precision.uniform`, None for exact). The weights are rounded at once, so
-    that training starts on the grid: load other weights before. Raises ValueError for an empty list or a learning rate
-    below 0.
+    format, its name or a function stands for `Precision.uniform`, None for exact). Raises ValueError for an empty list
+    or a learning rate below 0.
+
+    Making an optimizer rounds the weights, in the model, if precision has a role weight or accumulator: training starts
+    on the grid. Weights put in their place later, as by `model.load_state_dict`, are rounded to nearest when the next
+    step begins, and it goes on from them.
 
     With `model.named_parameters()`, precision may be a dictionary as for `nn.lower`, without types:
     {"*": "bfp8", "conv1": None, "*.bias": "e4m3"}. A parameter goes by its name, or the longest name of a layer it is
@@ -47,6 +51,7 @@ class Optimizer:
         by_name = isinstance(precision, Mapping)
         self.precision = self._by_name(precision, names) if by_name else as_precision(precision)
         self.state: list[State] = [{} for _ in self.params]
+        self._known: list[Array | None] = [None for _ in self.params]  # the weights last rounded; None: as was loaded
         for i, p in enumerate(self.params):
             self._store(i, p.data)
 
@@ -75,6 +80,7 @@ class Optimizer:
             if p.grad is None:
                 continue
             self._follow(p, state)
+            self._take_over(i)
             precision = self.precision_of(i)
             g = precision.round("gradient", p.grad)
             w = self.update(state.get("accumulator", p.data), g, state)
@@ -82,6 +88,33 @@ class Optimizer:
                 if name != "accumulator":
                     state[name] = precision.round(self.roles.get(name, "momentum"), array)
             self._store(i, w)
+
+    def _take_over(self, i: int) -> None:
+        """Round the weights of parameter number `i`, and go on from them, if others were put there since the last step.
+
+        They are rounded to nearest, which moves none that is rounded already and draws no random bits.
+        """
+        w, known, state, precision = self.params[i].data, self._known[i], self.state[i], self.precision_of(i)
+        if w is known:
+            return
+        xp, quantizers = get_array_module(w), (precision.weight, precision.accumulator)
+        if not all(q is None or isinstance(q, Quantizer) for q in quantizers):
+            self._take_over_by_function(i, w)
+            return
+        self.params[i].data = self._known[i] = _to_nearest(precision.weight, w)
+        if "accumulator" in state:
+            # A state that was loaded is of the weights that are there, unless these were never rounded.
+            same = (self._known[i] == w).all() if known is None else w == beside(known, w)
+            state["accumulator"] = xp.where(same, state["accumulator"], _to_nearest(precision.accumulator, w))
+
+    def _take_over_by_function(self, i: int, w: Array) -> None:
+        """Do so where rounding twice may move the weights: those that are the same are left alone."""
+        known, held = self._known[i], self.state[i].get("accumulator")
+        same = np.bool_(True) if known is None else w == beside(known, w)
+        if same.all():
+            self._known[i] = w
+        else:
+            self._store(i, w if held is None else get_array_module(w).where(same, held, w))
 
     @staticmethod
     def _follow(p: Parameter, state: State) -> None:
@@ -94,7 +127,7 @@ class Optimizer:
         precision = self.precision_of(i)
         if precision.accumulator is not None:
             w = self.state[i]["accumulator"] = precision.round("accumulator", w)
-        self.params[i].data = precision.round("weight", w)
+        self.params[i].data = self._known[i] = precision.round("weight", w)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -122,7 +155,7 @@ class Optimizer:
             for name, array in _arrays(arrays):
                 check_saved(array, f"{type(self).__name__}: the saved {name} of parameter {i}")
             integer(type(self).__name__, f"the saved t of parameter {i}", arrays.get("t", 0))
-        self.lr = state["lr"]
+        self.lr, self._known = state["lr"], [None for _ in self.params]
         for p, own, arrays in zip(self.params, self.state, state["state"].values(), strict=True):
             own.clear()
             own.update({k: int(v) if k == "t" else copy_like(v, p.data) for k, v in arrays.items()})
@@ -133,6 +166,10 @@ def _apart(params: list[Any]) -> tuple[list[str], list[Any]]:
     if params and all(isinstance(p, tuple) and len(p) == 2 for p in params):
         return [name for name, _ in params], [p for _, p in params]
     return [], params
+
+
+def _to_nearest(quantizer: Quantizer | None, w: Array) -> Array:
+    return w if quantizer is None else quantize(w, quantizer.format, "nearest")
 
 
 def _arrays(state: State) -> list[tuple[str, Array]]:

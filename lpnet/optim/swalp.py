@@ -6,7 +6,7 @@ Source: Yang et al., "SWALP: Stochastic Weight Averaging in Low-Precision Traini
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,55 +22,33 @@ from ..validate import integer, number
 from .optimizer import Optimizer, check_saved
 
 
-class SWALP:
-    """Keeps the mean of a model's weights over every `cycle`-th step after step `start`.
+class Average:
+    """The mean of a model's weights over the steps it was told to take in, rounded after each.
 
-    Call `step()` after each `optimizer.step()`. Training itself never sees the average.
-
-    Parameters: model and optimizer, in training; start, the step after which averaging begins; cycle, steps from one
-    average to the next; lr, the learning rate from `start` on (None: whatever the optimizer has); average, a format,
-    its name or a function on arrays that rounds the average itself (None: the role average of the optimizer's
-    precision, where None is full precision). Raises ValueError for numbers out of range, steps that are no integers and
-    an optimizer of another model, TypeError for a model that cannot be copied.
+    Parameters: model; cycle, steps from one to the next; precision, whose role average rounds; own, the precisions of
+    single parameters where they differ, by the parameters' ids.
     """
 
-    def __init__(self, model: Module, optimizer: Optimizer, start: int, cycle: int, lr: float | None = None,
-                 average: Format | str | Callable[[Any], Any] | None = None) -> None:  # fmt: skip
-        self.start, self.cycle = integer("SWALP", "start", start), integer("SWALP", "cycle", cycle, 1)
-        self.lr = None if lr is None else number("SWALP", "lr", lr)
-        self.model, self.optimizer = model, optimizer
-        _check_parameters(model, optimizer)
-        self.precision = optimizer.precision if average is None else Precision(average=average)
-        self.t = self.n_averaged = 0
+    def __init__(self, model: Module, cycle: int, precision: Precision, own: Mapping[int, Precision]) -> None:
+        self.model, self.cycle = model, integer("SWALP", "cycle", cycle, 1)
+        self.precision, self.own = precision, own
+        self.n_averaged = 0
         self.mean: dict[str, Any] = {}  # of each parameter, by name
         self._copy: Module | None = None  # what `averaged` gave, until the next average
-        _copied(model)  # fails here, not when the averaging starts
-        self._switch()
 
-    @property
-    def round(self) -> Any:
-        """The function that rounds the average, or None."""
-        return self.precision.average
-
-    def step(self) -> None:
-        """Count one step of the optimizer; average if it is one of those, and switch the learning rate at `start`."""
-        self.t += 1
-        if self.t > self.start and (self.t - self.start) % self.cycle == 0:
+    def step(self, t: int) -> None:
+        """Take in the weights if `t`, counted from the start of the averaging, is a step of the cycle."""
+        if t > 0 and t % self.cycle == 0:
             self._average()
         if not self.n_averaged:
             self._copy = None  # it is of weights that have moved
-        self._switch()
-
-    def _switch(self) -> None:
-        if self.t == self.start and self.lr is not None:
-            self.optimizer.lr = self.lr
 
     def _average(self) -> None:
         # mean <- (mean n + w) / (n + 1), in the form that cannot overflow
         for name, p in self.model.named_parameters():
             mean = beside(self.mean.get(name, p.data), p.data)  # the model may have moved
             mean = mean + (p.data - mean) / (self.n_averaged + 1)
-            self.mean[name] = self.precision.round("average", mean)
+            self.mean[name] = self.own.get(id(p), self.precision).round("average", mean)
         self.n_averaged += 1
         self._copy = None
 
@@ -94,27 +72,119 @@ class SWALP:
         return model
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counts and copies of the averaged weights, by name."""
+        """Return how many were averaged, and copies of the averaged weights, by name."""
         mean = {name: np.array(Tensor(a).numpy()) for name, a in self.mean.items()}
-        return {"t": self.t, "n_averaged": self.n_averaged, "mean": mean}
+        return {"n_averaged": self.n_averaged, "mean": mean}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned; raises ValueError if it is of another model."""
+    def check(self, state: dict[str, Any]) -> None:
+        """Raise ValueError if `state` is of another model."""
         own = dict(self.model.named_parameters())
         for name, array in state["mean"].items():
             if name not in own or own[name].shape != np.shape(array):
                 raise ValueError(f"SWALP: the saved average of {name!r} {np.shape(array)} does not fit the model")
             check_saved(array, f"SWALP: the saved average of {name!r}")
-        t, n_averaged = (integer("SWALP", key, state[key]) for key in ("t", "n_averaged"))
+        n_averaged = integer("SWALP", "n_averaged", state["n_averaged"])
         if len(state["mean"]) != (len(own) if n_averaged else 0):
             raise ValueError(f"SWALP: after {n_averaged} averages the saved state has {len(state['mean'])} arrays, "
                              f"the model {len(own)} parameters")  # fmt: skip
-        self.t, self.n_averaged = t, n_averaged
-        self.mean = {
-            name: copy_like(array, own[name].data)
-            for name, array in state["mean"].items()
-        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        own = dict(self.model.named_parameters())
+        self.n_averaged = int(state["n_averaged"])
+        self.mean = {name: copy_like(array, own[name].data) for name, array in state["mean"].items()}
         self._copy = None
+
+
+class SWALP:
+    """Keeps the mean of a model's weights over every `cycle`-th step after step `start`.
+
+    Call `step()` after each `optimizer.step()`. Training itself never sees the average.
+
+    Parameters: model and optimizer, in training; start, the step after which averaging begins; cycle, steps from one
+    average to the next; lr, the learning rate from `start` on (None: whatever the optimizer has); average, a format,
+    its name or a function on arrays that rounds the average itself (None: the role average of the optimizer's
+    precision, where None is full precision). Raises ValueError for numbers out of range, steps that are no integers and
+    an optimizer of another model, TypeError for a model that cannot be copied.
+
+    averages, {name: its own cycle and average}, keeps several of one training: averages={"every step": {"cycle": 1},
+    "8 bits": {"average": "bfp8"}}; what a name leaves out is as given for all. `swalp.averages[name]` has `averaged`,
+    `n_averaged`, `mean`, `cycle` and `precision`; `swalp` itself has those of the first.
+    """
+
+    def __init__(self, model: Module, optimizer: Optimizer, start: int, cycle: int | None = None,
+                 lr: float | None = None, average: Format | str | Callable[[Any], Any] | None = None,
+                 averages: Mapping[str, Mapping[str, Any]] | None = None) -> None:  # fmt: skip
+        self.start = integer("SWALP", "start", start)
+        self.lr = None if lr is None else number("SWALP", "lr", lr)
+        self.model, self.optimizer, self.t = model, optimizer, 0
+        _check_parameters(model, optimizer)
+        for_all = {"cycle": cycle, "average": average}
+        kinds = {"": {}} if averages is None else _kinds(averages, for_all)
+        self.averages = {name: self._new(**{**for_all, **own}) for name, own in kinds.items()}
+        _copied(model)  # fails here, not when the averaging starts
+        self._switch()
+
+    def _new(self, cycle: int, average: Any) -> Average:
+        if average is not None:
+            return Average(self.model, cycle, Precision(average=average), {})
+        own = {id(self.optimizer.params[i]): precision for i, precision in self.optimizer.own.items()}
+        return Average(self.model, cycle, self.optimizer.precision, own)
+
+    @property
+    def first(self) -> Average:
+        """The first average, mostly the only one."""
+        return next(iter(self.averages.values()))
+
+    cycle = property(lambda self: self.first.cycle)
+    precision = property(lambda self: self.first.precision)
+    n_averaged = property(lambda self: self.first.n_averaged)
+    mean = property(lambda self: self.first.mean)
+    averaged = property(lambda self: self.first.averaged, doc=Average.averaged.__doc__)
+
+    @property
+    def round(self) -> Any:
+        """The function that rounds the average, or None."""
+        return self.precision.average
+
+    def step(self) -> None:
+        """Count one step of the optimizer; average if it is one of those, and switch the learning rate at `start`."""
+        self.t += 1
+        for average in self.averages.values():
+            average.step(self.t - self.start)
+        self._switch()
+
+    def _switch(self) -> None:
+        if self.t == self.start and self.lr is not None:
+            self.optimizer.lr = self.lr
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counts and copies of the averaged weights, by name; of several averages under "averages"."""
+        states = {name: average.state_dict() for name, average in self.averages.items()}
+        return {"t": self.t, **(states[""] if list(states) == [""] else {"averages": states})}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned; raises ValueError if it is of another model or of other averages."""
+        states = state.get("averages", {"": state})
+        if states.keys() != self.averages.keys():
+            saved, own = ([name or "a single one" for name in names] for names in (states, self.averages))
+            raise ValueError(f"SWALP: the saved averages are {', '.join(saved)}, here they are {', '.join(own)}")
+        for name, average in self.averages.items():
+            average.check(states[name])
+        self.t = integer("SWALP", "t", state["t"])
+        for name, average in self.averages.items():
+            average.load_state_dict(states[name])
+
+
+def _kinds(averages: Mapping[str, Mapping[str, Any]], known: Collection[str]) -> Mapping[str, Mapping[str, Any]]:
+    """Return `averages`; raises ValueError unless it holds dictionaries with known keys only, and one at least."""
+    form = '{name: {"cycle": steps, "average": format}}'
+    if not isinstance(averages, Mapping) or not averages or not all(isinstance(k, str) and k for k in averages):
+        raise ValueError(f"SWALP: averages must be {form}, at least one, got {averages!r}")
+    for name, own in averages.items():
+        if not isinstance(own, Mapping) or not own.keys() <= set(known):
+            raise ValueError(f"SWALP: averages must be {form}, got {own!r} for {name!r}")
+    return averages
 
 
 def _check_parameters(model: Module, optimizer: Optimizer) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .. import picture, workers
+from .. import picture
+from ..backend import processors
 from ..checkpoint import atomic
 from ..data import load
 from . import averaging, classification, formats, grid, linear_regression, logistic_regression
@@ -55,7 +56,7 @@ def run(name: str, out: str | os.PathLike[str], *, quick: bool = False, paper: s
     _claim(out, settings)
     started, experiment = time.monotonic(), EXPERIMENTS[name]
     results = grid.run(experiment.run, experiment.tasks(settings), out / "runs", data_dir,
-                       jobs or (workers.available() if device == "cpu" else 1), progress, device)  # fmt: skip
+                       jobs or (processors() if device == "cpu" else 1), progress, device)  # fmt: skip
     report = experiment.report(settings, results)
     _write(out, settings, results, report, time.monotonic() - started)
     picture.save(out / "picture.png", (10, 4.5), lambda figure: experiment.draw(figure, settings, results))

@@ -55,10 +55,10 @@ class Training:
         self._fit("first", s["start"], schedule=swalp_schedule(s["lr"], s["start"]))
         result: dict[str, Any] = {"first": self.errors(self.model)}
         if s["epochs"] > s["start"]:
-            averages = Averages(self.model, self.optimizer, s["swa_lr"], self._averages())
-            self._fit("second", s["epochs"] - s["start"], schedule=constant_schedule(s["swa_lr"]), swalp=averages)
+            swalp = SWALP(self.model, self.optimizer, 0, lr=s["swa_lr"], averages=self._averages())
+            self._fit("second", s["epochs"] - s["start"], schedule=constant_schedule(s["swa_lr"]), swalp=swalp)
             result["last"] = self.errors(self.model)
-            result["averages"] = {name: self.errors(one.averaged) for name, one in averages.all.items()}
+            result["averages"] = {name: self.errors(one.averaged) for name, one in swalp.averages.items()}
         return result
 
     def _fit(self, phase: str, epochs: int, **more: Any) -> None:
@@ -70,8 +70,9 @@ class Training:
         fit(self.model, self.loader, epochs=epochs, optimizer=self.optimizer, scaler=self.scaler, out=out,
             resume=begun, config=self.s, progress=tick, **more)  # fmt: skip
 
-    def _averages(self) -> dict[str, tuple[int, Quantizer | None]]:
-        return {name: (cycle or len(self.loader), None if fmt is None else Quantizer(fmt, rounding, random.Stream(i)))
+    def _averages(self) -> dict[str, dict[str, Any]]:
+        return {name: {"cycle": cycle or len(self.loader),
+                       "average": None if fmt is None else Quantizer(fmt, rounding, random.Stream(i))}
                 for i, (name, (cycle, fmt, rounding)) in enumerate(self.s["averages"].items())}  # fmt: skip
 
     def errors(self, model: Module) -> Errors:
@@ -90,31 +91,6 @@ class Training:
                 m.precision = mark
             for m, (mean, var) in kept.items():
                 m.running_mean.data, m.running_var.data = mean, var
-
-
-class Averages(SWALP):
-    """Several averages of one training, by name, of other cycles and formats: none of them is fed back into it."""
-
-    def __init__(self, model: Module, optimizer: SGD, lr: float, kinds: dict[str, tuple[int, Quantizer | None]]
-                 ) -> None:  # fmt: skip
-        self.all = {name: SWALP(model, optimizer, 0, cycle, lr, fmt) for name, (cycle, fmt) in kinds.items()}
-        super().__init__(model, optimizer, 0, 1, lr)
-
-    def step(self) -> None:
-        """Count one step of the optimizer for every average."""
-        self.t += 1
-        for one in self.all.values():
-            one.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state of every average."""
-        return {"t": self.t, **{f"average {name}": one.state_dict() for name, one in self.all.items()}}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
-        self.t = state["t"]
-        for name, one in self.all.items():
-            one.load_state_dict(state[f"average {name}"])
 
 
 def precision(roles: dict[str, list[str]]) -> Precision:

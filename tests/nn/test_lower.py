@@ -1,5 +1,7 @@
 """`lower`: which layers are marked, and that a marked layer rounds once each way and nowhere else."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -152,3 +154,37 @@ def test_a_key_that_fits_nothing_is_refused_and_changes_nothing(table, error, wo
     with pytest.raises(error, match=words):
         nn.lower(model, table)
     assert marked(model) == ["0"]
+
+
+@pytest.mark.parametrize("build", [lp.models.preresnet20, lp.models.resnet18, lp.models.small_cnn, lp.models.lenet])
+def test_the_numbers_that_are_rounded_are_those_of_the_table(build):
+    """As `precision`'s table says: results of activations and of convolutions that none follows, and their errors."""
+    model, size = build(10, 3, **({"size": 16} if build in (lp.models.small_cnn, lp.models.lenet) else {})), 16
+    activation, error, outputs, step = Recorder(2**-6), Recorder(2**-20), [], 2**-6
+    marked = nn.lower(model, lp.Precision(activation=activation, error=error))
+    modules = dict(model.named_modules())
+    chosen = {name for name, m in modules.items() if isinstance(m, nn.Conv2d | nn.ReLU)}
+    followed = {f"{prefix}.{i}".lstrip(".") for prefix, m in modules.items() if isinstance(m, nn.Sequential)
+                for i, (a, b) in enumerate(itertools.pairwise(m)) if isinstance(b, nn.ReLU)}  # fmt: skip
+    assert set(marked) == chosen - followed
+    names = {id(m): name for name, m in modules.items()}
+    nn.module.observers.append(lambda m, y: outputs.append((names[id(m)], m, y)))
+    try:
+        x = np.random.default_rng(0).standard_normal((4, 3, size, size)).astype(np.float32)
+        logits = model(x)
+        loss = lp.functions.cross_entropy(logits, np.arange(4))
+        loss.backward()
+    finally:
+        nn.module.observers.pop()
+    rounded = sum(y.size for name, _, y in outputs if name in marked)
+    assert sum(a.size for a in activation.seen) == sum(e.size for e in error.seen) == rounded
+    assert len(activation.seen) == sum(name in marked for name, _, _ in outputs)
+
+    def on_grid(a):
+        return bool((a % step == 0).all())
+
+    assert all(on_grid(y.numpy()) for name, _, y in outputs if name in marked)
+    floats = [y.numpy() for _, m, y in outputs if isinstance(m, nn.BatchNorm2d | nn.Linear)]
+    floats += [logits.numpy(), loss.numpy(), *(p.grad for p in model.parameters())]
+    floats += [b.numpy() for b in model.buffers()]
+    assert not any(on_grid(a) for a in floats if a.any() and a.size > 1)

@@ -364,3 +364,60 @@ def test_a_table_that_does_not_fit_is_refused(named, table, error, words):
     model = layers()
     with pytest.raises(error, match=words):
         SGD(model.named_parameters() if named else model.parameters(), lr=0.1, precision=table)
+
+
+# Weights that come after the optimizer
+
+ROLES = [{"weight": "bfp4"}, {"weight": "fixed8.6", "accumulator": "fixed16.14"}, {"accumulator": "bfp8"},
+         {"weight": grid(2**-5)}, {"weight": grid(2**-5), "accumulator": grid(2**-9)}]  # fmt: skip
+
+
+def still(optimizer):
+    """Take a step with gradients of 0."""
+    for p in optimizer.params:
+        p.grad = np.zeros_like(p.data)
+    optimizer.step()
+
+
+@pytest.mark.parametrize("make", [SGD, Adam])
+@pytest.mark.parametrize("roles", ROLES)
+def test_weights_loaded_later_are_rounded_when_the_next_step_begins_and_trained_on(make, roles):
+    """They are what an optimizer starts from that is made after them, to nearest; no accumulator brings back others."""
+    other = {k: v * 0.7 for k, v in layers().state_dict().items()}
+    model, twin = layers(), layers()
+    precision = lp.Precision(**{r: lp.Quantizer(q, "nearest") if isinstance(q, str) else q for r, q in roles.items()})
+    optimizer = make(model.parameters(), lr=0.1, precision=precision)
+    still(optimizer)
+    model.load_state_dict(other)
+    twin.load_state_dict(other)
+    still(optimizer)
+    still(make(twin.parameters(), lr=0.1, precision=precision))
+    assert all(np.array_equal(v, twin.state_dict()[k]) for k, v in model.state_dict().items())
+
+
+@pytest.mark.parametrize("roles", ROLES)
+@pytest.mark.parametrize("order", [("model", "optimizer"), ("optimizer", "model")])
+def test_weights_loaded_with_the_state_go_on_to_the_same_bits_in_either_order(roles, order):
+    """Rounded weights are not moved, the accumulator is not lost, and no random bits are drawn."""
+    whole, again = ({"model": m, "optimizer": SGD(m.parameters(), 0.1, 0.9, precision=lp.Precision(**roles))}
+                    for m in (layers(), layers()))  # fmt: skip
+    one_step(**whole)
+    states = {name: part.state_dict() for name, part in whole.items()}
+    site = lp.random.default.site
+    one_step(**whole)
+    for name in order:
+        again[name].load_state_dict(states[name])
+    lp.random.default.site = site
+    one_step(**again)
+    assert all(np.array_equal(v, again["model"].state_dict()[k]) for k, v in whole["model"].state_dict().items())
+
+
+def test_the_accumulator_keeps_what_was_not_changed():
+    model = layers()
+    optimizer = SGD(model.parameters(), 0.1, precision=lp.Precision(weight="fixed8.4", accumulator="fixed16.12"))
+    accumulator, p = optimizer.state[0]["accumulator"].copy(), model[0].weight
+    clipped = np.clip(p.data, -0.125, None)
+    kept, p.data = clipped == p.data, clipped
+    still(optimizer)
+    assert 0 < kept.sum() < p.size
+    assert np.array_equal(optimizer.state[0]["accumulator"], np.where(kept, accumulator, clipped))

@@ -13,7 +13,7 @@ from lpnet.optim import SGD, SWALP, update_bn
 class Walk:
     """A model of one layer that takes random steps; remembers its weights after each."""
 
-    def __init__(self, start, cycle, **options):
+    def __init__(self, start, cycle=None, **options):
         lp.manual_seed(0)
         self.rng, self.model = np.random.default_rng(0), nn.Linear(3, 2).astype("float64")
         self.optimizer = SGD(self.model.parameters(), 0.1)
@@ -159,6 +159,70 @@ def test_bad_numbers_are_refused_by_name(arguments, word):
     model = nn.Linear(1, 1)
     with pytest.raises(ValueError, match=word):
         SWALP(model, SGD(model.parameters(), 1), *arguments)
+
+
+# Several averages of one training
+
+KINDS = {"every": {"cycle": 1}, "rare": {"cycle": 3, "average": lp.Quantizer("bfp4", "nearest")},
+         "coarse": {"average": lp.Quantizer("bfp8", "nearest")}}  # fmt: skip
+
+
+def test_several_averages_are_each_what_they_are_alone():
+    """Cycle and format of each are its own, those that it leaves out are as given for all."""
+    together = Walk(2, 2, averages=KINDS).go(9).swalp
+    for name, own in KINDS.items():
+        alone, one = Walk(2, **{"cycle": 2, **own}).go(9).swalp, together.averages[name]
+        assert (one.n_averaged, one.cycle) == (alone.n_averaged, alone.cycle)
+        assert one.precision.average == alone.round
+        assert np.array_equal(one.averaged.weight.data, alone.averaged.weight.data)
+
+
+def test_swalp_itself_has_the_attributes_of_the_first():
+    swalp = Walk(2, averages={"rare": {"cycle": 3}, "every": {"cycle": 1}}).go(9).swalp
+    rare = swalp.averages["rare"]
+    assert (swalp.cycle, swalp.n_averaged, swalp.mean, swalp.averaged) == (3, 2, rare.mean, rare.averaged)
+
+
+def test_several_loaded_averages_go_on_to_the_same_bits():
+    whole, half, again = (Walk(2, 2, averages=KINDS) for _ in range(3))
+    whole.go(9), half.go(4)
+    again.model.load_state_dict(half.model.state_dict())
+    again.swalp.load_state_dict(half.swalp.state_dict())
+    again.rng = half.rng
+    again.go(5)
+    for name, average in whole.swalp.averages.items():
+        assert np.array_equal(average.mean["weight"], again.swalp.averages[name].mean["weight"])
+
+
+def test_other_averages_are_refused_and_change_nothing():
+    state = Walk(2, 2, averages=KINDS).go(5).swalp.state_dict()
+    single = Walk(2, 2)
+    with pytest.raises(ValueError, match="SWALP: the saved averages are every, rare, coarse, here they are a single"):
+        single.swalp.load_state_dict(state)
+    several = Walk(2, 2, averages=KINDS)
+    state["averages"]["coarse"]["mean"]["weight"] = np.ones((9, 9))
+    with pytest.raises(ValueError, match=r"'weight' \(9, 9\)"):
+        several.swalp.load_state_dict(state)
+    assert single.swalp.t == several.swalp.t == several.swalp.n_averaged == 0
+
+
+@pytest.mark.parametrize("averages, words", [
+    ({}, "at least one"), ([1, 2], "averages must be"), ({"a": {"cycles": 1}}, "'cycles': 1.* for 'a'"),
+    ({"a": {}}, "cycle must be an integer of at least 1, got None"), ({"": {"cycle": 1}}, "averages must be"),
+    ({"a": {"cycle": 1, "average": "bfq8"}}, "bfq8"), ({"a": 3}, "got 3 for 'a'"),
+])  # fmt: skip
+def test_averages_that_are_none_are_refused(averages, words):
+    with pytest.raises(ValueError, match=words):
+        Walk(0, averages=averages)
+
+
+def test_parameters_with_a_precision_of_their_own_are_averaged_in_it():
+    model, grid = nn.Linear(3, 2), lp.Precision(average=np.rint)
+    optimizer = SGD(model.named_parameters(), 0.1, precision={"*": grid, "bias": None})
+    swalp = SWALP(model, optimizer, 0, 1)
+    swalp.step()
+    assert np.array_equal(swalp.mean["weight"], np.rint(model.weight.data))
+    assert np.array_equal(swalp.mean["bias"], model.bias.data)
 
 
 # BatchNorm statistics
