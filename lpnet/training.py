@@ -450,6 +450,8 @@ class _Run:
         if state["streams"].keys() != self._held_streams().keys():
             other.append("streams of the quantizers")
         functions = state.get("functions", {})  # a checkpoint that knows none leaves them as they are
+        if not isinstance(functions, dict):
+            raise ValueError(f"the state of the functions that round is a {type(functions).__name__}, not a dictionary")
         if functions and functions.keys() != self._held_functions().keys():
             other.append("functions that round")
         if other:
