@@ -253,10 +253,10 @@ def _eval(arguments: argparse.Namespace) -> None:
     config = read_config(arguments.folder)
     try:
         _, test = _loaders(config, arguments.data_dir)
-        if not isinstance(config["augment"], bool):
-            raise ValueError(f"augment must be true or false, got {config['augment']!r}")
         model = _model(config, test).to(choose_device(arguments.device))
         precision = Precision.parse(config["precision"], config["rounding"])
+        if not isinstance(config["augment"], bool):
+            raise ValueError(f"augment must be true or false, got {config['augment']!r}")
     except KeyError as error:
         raise ValueError(f"{arguments.folder}: config.json has no {error}: not a run of 'lpnet train'") from error
     except (ValueError, TypeError, AttributeError) as error:

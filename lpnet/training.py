@@ -450,6 +450,8 @@ class _Run:
         if state["streams"].keys() != self._held_streams().keys():
             other.append("streams of the quantizers")
         functions = state.get("functions", {})  # a checkpoint that knows none leaves them as they are
+        if not isinstance(functions, dict):
+            raise ValueError(f"the state of the functions that round is a {type(functions).__name__}, not a dictionary")
         if functions and functions.keys() != self._held_functions().keys():
             other.append("functions that round")
         if other:
@@ -586,10 +588,10 @@ def first_nonfinite(model: Module, x: Any = None, precision: Precision | None = 
             return f"in parameter {name!r}"
     if x is None:
         return None
-    names, places = {id(m): name for name, m in model.named_modules()}, []
+    names, places, here = {id(m): name for name, m in model.named_modules()}, [], threading.get_ident()
 
     def look(m: Module, y: Tensor) -> None:
-        if not places and not np.isfinite(y.numpy()).all():
+        if threading.get_ident() == here and not places and not np.isfinite(y.numpy()).all():
             name = names.get(id(m))
             places.append(f"in the output of {f'layer {name!r}' if name else 'the model'} ({type(m).__name__})")
 

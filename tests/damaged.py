@@ -136,8 +136,8 @@ WRONG: dict[type, tuple[Any, ...]] = {
     bool: ("yes", None, [1]), int: (-1, 1.5, "3", None, [2]), float: (float("nan"), float("inf"), "0.1", None, [0.1]),
     list: ({}, 3, None), dict: ([], 3, "text"),
 }  # fmt: skip
-OPTIONAL = {"first_loss", "rates", "settings", "skipped", "batch_size", "shuffle", "drop_last", "length"}  # of later
-FREE = {"settings"}  # what an earlier version knew nothing of, and what is compared only where it is known
+OPTIONAL = {"first_loss", "rates", "settings", "functions", "skipped", "batch_size", "shuffle", "drop_last", "length"}
+FREE = {"settings"}  # compared only where it is known; what is optional is unknown to earlier versions
 
 
 def edits(state: Any, where: tuple[str, ...] = ()) -> Iterator[tuple[str, Callable[[Any], None]]]:
