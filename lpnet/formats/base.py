@@ -46,9 +46,12 @@ class Format:
         """Return `y`, numbers on the grid of spacing `s`, with those beyond its ends replaced."""
         raise NotImplementedError(f"{type(self).__name__} defines no clip")
 
-    def rows_independent(self, x: Array) -> bool:
-        """Return whether each x[i] may be rounded without the others: `rule` then gets a large array in pieces."""
-        return False
+    def rows_independent(self, x: Array) -> int:
+        """Return how many neighbouring x[i] may be rounded without the others: `rule` gets large arrays in such pieces.
+
+        True, or 1, if each may be by itself; False, or 0, if all belong together.
+        """
+        return 0
 
     def quantize(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
         """Return `x` rounded to the format: same shape, same dtype (float32 or float64).
@@ -210,7 +213,7 @@ def bound(value: float, dtype: np.dtype) -> float:
         return float(near if abs(float(near)) <= abs(value) else np.nextafter(near, dtype.type(0)))
 
 
-def integer(owner: str, name: str, value: Any, low: int, high: int) -> None:
-    """Raise ValueError unless `value` is an integer from `low` to `high`."""
+def integer(owner: str, name: str, value: Any, low: int, high: int, other: str = "") -> None:
+    """Raise ValueError unless `value` is an integer from `low` to `high`; `other` says what else would do."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
-        raise ValueError(f"{owner}: {name} must be an integer in {low}..{high}, got {value!r}")
+        raise ValueError(f"{owner}: {name} must be {other}an integer in {low}..{high}, got {value!r}")

@@ -9,7 +9,7 @@ from ..random import Stream
 from ..rounding import Stochastic
 from .base import Array, bound, integer, tiny
 from .fixed import FixedPoint
-from .tiles import Blocked, Exponent
+from .tiles import PRODUCT, Blocked, Exponent, block_name, check_axis, check_block
 
 
 @dataclass(frozen=True)
@@ -18,15 +18,17 @@ class BlockFloatingPoint(Blocked):
 
     With `axis`, every index of that axis is a block: one exponent per sample for activations (N, ...), per output
     channel for weights (O, ...); arrays of fewer than two axes are one block. With `block` too, that axis is cut into
-    tiles of `block` neighbours, the last of which may be shorter. axis=None makes the whole array one block. A block
-    that holds an infinity or NaN becomes NaN. Raises ValueError for arguments out of range.
+    tiles of `block` neighbours, the last of which may be shorter; axis="product" is then the axis that the next product
+    sums over, 1 of arrays of four axes, else the last. A pair cuts the axis before it, too, into rows and columns.
+    axis=None makes the whole array one block. A block that holds an infinity or NaN becomes NaN. Raises ValueError for
+    arguments out of range.
 
     Source: Yang et al., "SWALP: Stochastic Weight Averaging in Low-Precision Training", ICML 2019, section 5.
     """
 
     wl: int  # bits of an integer, the sign among them
-    axis: int | None = 0
-    block: int | None = None
+    axis: int | str | None = 0
+    block: int | tuple[int, int] | None = None
     exp: int = 8  # bits of the exponent
     symmetric: bool = True  # leave out -2^(wl-1): it would raise the block's exponent when rounded again
 
@@ -34,11 +36,13 @@ class BlockFloatingPoint(Blocked):
         integer("BlockFloatingPoint", "wl", self.wl, 2, 53)
         integer("BlockFloatingPoint", "exp", self.exp, 2, 11)
         if self.axis is not None:
-            integer("BlockFloatingPoint", "axis", self.axis, -64, 63)
+            check_axis("BlockFloatingPoint", self.axis)
         if self.block is not None:
-            integer("BlockFloatingPoint", "block", self.block, 1, 2**31)
+            check_block("BlockFloatingPoint", self.block)
             if self.axis is None:
                 raise ValueError("BlockFloatingPoint: block needs an axis to cut into tiles, got axis=None")
+        elif self.axis == PRODUCT:
+            raise ValueError("BlockFloatingPoint: axis='product' needs a block of neighbours along it, got block=None")
 
     @property
     def element(self) -> FixedPoint:
@@ -86,6 +90,6 @@ class BlockFloatingPoint(Blocked):
             return f"bfp{self.wl}"
         if self == BlockFloatingPoint(self.wl, axis=None):
             return f"bfp{self.wl}:tensor"
-        if self.block is not None and self == BlockFloatingPoint(self.wl, axis=-1, block=self.block):
-            return f"bfp{self.wl}:{self.block}"
+        if self.block is not None and self == BlockFloatingPoint(self.wl, axis=PRODUCT, block=self.block):
+            return f"bfp{self.wl}:{block_name(self.block)}"
         return repr(self)

@@ -49,7 +49,7 @@ def check(fmt: Format | str, seed: int = 0) -> Report:
 
 def samples(fmt: Format, dtype: Any, seed: int = 0) -> Iterator[np.ndarray]:
     """Yield arrays of one block each: numbers over the whole range and beyond, the format's own, ties, tiny numbers."""
-    rng, length = np.random.default_rng(seed), min(fmt.block or 64, 256)
+    rng, length = np.random.default_rng(seed), min(np.ravel(fmt.block or 64)[-1], 256)
     limits = np.finfo(dtype)
     with quiet():
         ends = [(fmt.smallest or 1e-3) / 8, fmt.max * 2]
@@ -76,7 +76,7 @@ def beside_powers(fmt: Format, dtype: Any, low: float, high: float, length: int 
 
 def in_line(fmt: Format, x: np.ndarray) -> np.ndarray:
     """Return the 1-d array with its elements along the axis that the format cuts into blocks."""
-    if fmt.axis is None or fmt.block is None:
+    if not isinstance(fmt.axis, int) or fmt.block is None:
         return x
     ndim = fmt.axis + 1 if fmt.axis >= 0 else -fmt.axis
     return x.reshape([-1 if i == fmt.axis % ndim else 1 for i in range(ndim)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from ..random import Stream
 from ..rounding import Stochastic
 from .base import Array, Format, bound, check, exact_pow2floor, integer, pow2floor, quiet, tiny
 
-SPECIALS = ("ieee", "nan", "none")
+SPECIALS = ("ieee", "nan", "none", "fnuz", "extended")
 
 
 @dataclass(frozen=True)
@@ -20,17 +19,19 @@ class FloatingPoint(Format):
     """Binary floating point with `exp` exponent bits and `man` stored mantissa bits.
 
     Overflow is judged after rounding. Modes that round toward zero at the top give the largest number, as IEEE 754 has
-    it. Raises ValueError for numbers of bits out of range; `quantize` raises it for a NaN if the format has none.
-    Sources: IEEE 754-2019; Micikevicius et al., "FP8 formats for deep learning", 2022; OCP MX 1.0, 2023.
+    it. `specials` says which codes are no numbers: "ieee", infinities and NaN, all of the highest exponent; "nan", the
+    highest code of each sign, NaN; "none", none; "fnuz", that of -0, which is NaN; "extended", that and the highest of
+    each sign, infinities. Raises ValueError for numbers of bits out of range; `quantize` raises it for a NaN if the
+    format has none. Sources: IEEE 754-2019; Micikevicius et al., "FP8 formats for deep learning", 2022; OCP MX 1.0,
+    2023; Noune et al., "8-bit numerical formats for deep neural networks", 2022 (fnuz); IEEE P3109 ("extended").
     """
 
     exp: int
     man: int
     bias: int | None = None  # None: 2^(exp-1) - 1
     saturate: bool | None = None  # overflow and infinity give the largest number; None: yes up to 8 bits
-    specials: str = "ieee"  # "ieee": infinities and NaN; "nan": one NaN a sign; "none": all codes are numbers
+    specials: str = "ieee"
     subnormals: bool = True  # False: nothing between zero and the smallest normal number
-    signed_zero: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         integer("FloatingPoint", "exp", self.exp, 1, 11)
@@ -43,8 +44,9 @@ class FloatingPoint(Format):
             object.__setattr__(self, "saturate", self.bits <= 8)
         low, high = 2**self.exp - 1024 - (self.specials == "ieee"), 1075 - self.man
         integer("FloatingPoint", "bias", self.bias, max(low, -126), high)  # float64 has the ends, float32 the smallest
-        if not self.subnormals and self._top < 2**self.man:
-            raise ValueError("FloatingPoint: subnormals=False leaves no number but zero with exp=1 and IEEE specials")
+        if self._top < (1 if self.subnormals else 2**self.man):
+            options = f"exp={self.exp}, man={self.man}, specials={self.specials!r}, subnormals={self.subnormals}"
+            raise ValueError(f"FloatingPoint: {options} leave no number but zero")
 
     @property
     def bits(self) -> int:
@@ -52,15 +54,25 @@ class FloatingPoint(Format):
         return 1 + self.exp + self.man
 
     @property
+    def signed_zero(self) -> bool:
+        """Whether there is a -0.0."""
+        return self.specials not in ("fnuz", "extended")
+
+    @property
     def has_nan(self) -> bool:
         """Whether a code stands for NaN: with IEEE specials it needs a mantissa to tell it from infinity."""
-        return self.specials == "nan" or (self.specials == "ieee" and self.man > 0)
+        return self.specials != "none" and (self.specials != "ieee" or self.man > 0)
+
+    @property
+    def has_infinity(self) -> bool:
+        """Whether a code stands for infinity."""
+        return self.specials in ("ieee", "extended")
 
     @property
     def _top(self) -> int:
         """Code of the largest number."""
         codes = 2 ** (self.bits - 1)  # of one sign
-        return codes - {"ieee": 2**self.man, "nan": 1, "none": 0}[self.specials] - 1
+        return codes - {"ieee": 2**self.man, "nan": 1, "extended": 1}.get(self.specials, 0) - 1
 
     @property
     def emin(self) -> int:
@@ -107,7 +119,7 @@ class FloatingPoint(Format):
         xp, top = get_array_module(y), self.largest(y.dtype)
         if self.saturate or self.specials == "none":
             return y.clip(-top, top)
-        beyond = y.dtype.type("inf" if self.specials == "ieee" else "nan")
+        beyond = y.dtype.type("inf" if self.has_infinity else "nan")
         return xp.where(abs(y) > top, xp.copysign(beyond, y), y)
 
     def rule(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
@@ -140,11 +152,18 @@ class FloatingPoint(Format):
             n = np.ldexp(abs(y), -gap)  # in units of the gap; each binade has 2^man of them
             codes = np.where(abs(y) <= self.max, n, 0).astype(np.uint64)
             codes += np.where(y == 0, 0, gap - (self.emin - self.man)).astype(np.uint64) << np.uint64(self.man)
-        nan = self._top + 1 + (2 ** (self.man - 1) if self.specials == "ieee" and self.man else 0)  # a quiet one
-        codes = np.where(np.isinf(y), np.uint64(self._top + 1), np.where(np.isnan(y), np.uint64(nan), codes))
-        if self.specials != "ieee" and np.isinf(y).any():
+        if np.isinf(y).any() and not self.has_infinity:
             raise ValueError(f"{self}: x holds an infinity, which has no code in this format")
-        return codes | np.signbit(y).astype(np.uint64) << np.uint64(self.bits - 1)
+        codes = np.where(np.isinf(y), np.uint64(self._top + 1), np.where(np.isnan(y), np.uint64(self._nan), codes))
+        sign = np.signbit(y) & (self.signed_zero | (~np.isnan(y) & (y != 0)))
+        return codes | sign.astype(np.uint64) << np.uint64(self.bits - 1)
+
+    @property
+    def _nan(self) -> int:
+        """Code of NaN, in IEEE's formats a quiet one; the first beyond the others where there is none."""
+        if not self.signed_zero:
+            return 2 ** (self.bits - 1)
+        return self._top + 1 + (2 ** (self.man - 1) if self.specials == "ieee" and self.man else 0)
 
     def from_codes(self, codes: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """Return the numbers of integers that hold sign, exponent and mantissa."""
@@ -156,14 +175,28 @@ class FloatingPoint(Format):
         mantissa += np.where(field > 0, 2.0**self.man, 0)
         with quiet():
             y = np.ldexp(mantissa, np.maximum(field, 1) - 1 + self.emin - self.man)
-        if self.specials == "ieee":
+        if self.has_infinity:
             y[magnitude == self._top + 1] = np.inf
-        y[magnitude > self._top + (self.specials == "ieee")] = np.nan
-        return np.where(codes >> np.uint64(self.bits - 1), -y, y).astype(dtype)
+        y[magnitude > self._top + self.has_infinity] = np.nan
+        negative = codes >> np.uint64(self.bits - 1) > 0
+        if not self.signed_zero:
+            y[negative & (magnitude == 0)] = np.nan
+        return np.where(negative, -y, y).astype(dtype)
 
     def __str__(self) -> str:
+        if not self.signed_zero and self not in PRESETS.values():
+            name = f"p3109_k{self.bits}p{self.man + 1}s{'e' if self.has_infinity else 'f'}"
+            return name if p3109(self.bits, self.man + 1, self.has_infinity) == self else repr(self)
         name = next((name for name, fmt in PRESETS.items() if fmt == self), f"e{self.exp}m{self.man}")
         return name if PRESETS.get(name, FloatingPoint(self.exp, self.man)) == self else repr(self)
+
+
+def p3109(bits: int, precision: int, extended: bool = True) -> FloatingPoint:
+    """Return binary{bits}p{precision} of IEEE P3109, signed, with infinities or without."""
+    integer("p3109", "bits", bits, 3, 64)
+    integer("p3109", "precision", precision, 1, bits - 1)
+    exp = bits - precision
+    return FloatingPoint(exp, precision - 1, 2 ** (exp - 1), specials="extended" if extended else "fnuz")
 
 
 PRESETS = {
@@ -173,6 +206,8 @@ PRESETS = {
     "tf32": FloatingPoint(8, 10),
     "e5m2": FloatingPoint(5, 2),
     "e4m3": FloatingPoint(4, 3, specials="nan"),
+    "e5m2fnuz": FloatingPoint(5, 2, 16, specials="fnuz"),
+    "e4m3fnuz": FloatingPoint(4, 3, 8, specials="fnuz"),
     "e3m2": FloatingPoint(3, 2, specials="none"),
     "e2m3": FloatingPoint(2, 3, specials="none"),
     "e2m1": FloatingPoint(2, 1, specials="none"),

@@ -12,19 +12,21 @@ from typing import Any
 from .base import REGISTERED, Format
 from .block import BlockFloatingPoint
 from .fixed import FixedPoint
-from .floating import PRESETS, FloatingPoint
-from .scaled import SCALED, BlockScaled
-from .table import Table
-from .tiles import Exponent
+from .floating import PRESETS, FloatingPoint, p3109
+from .scaled import SCALED, BlockScaled, scaled
+from .table import TABLES, Table, table
+from .tiles import PRODUCT, Exponent
 
-NAMED: dict[str, Format] = {**PRESETS, **SCALED}
+NAMED: dict[str, Format] = {**PRESETS, **TABLES, **SCALED}
 
 _PATTERNS: tuple[tuple[str, Callable[..., Format]], ...] = (
     (r"e(\d+)m(\d+)", lambda exp, man: FloatingPoint(int(exp), int(man))),
     (r"fixed(\d+)\.(-?\d+)", lambda wl, fl: FixedPoint(int(wl), int(fl))),
     (r"bfp(\d+)", lambda wl: BlockFloatingPoint(int(wl))),
     (r"bfp(\d+):tensor", lambda wl: BlockFloatingPoint(int(wl), axis=None)),
-    (r"bfp(\d+):(\d+)", lambda wl, block: BlockFloatingPoint(int(wl), axis=-1, block=int(block))),
+    (r"bfp(\d+):(\d+)", lambda wl, block: BlockFloatingPoint(int(wl), PRODUCT, int(block))),
+    (r"bfp(\d+):(\d+)x(\d+)", lambda wl, *block: BlockFloatingPoint(int(wl), PRODUCT, tuple(map(int, block)))),
+    (r"(?:p3109_k|binary)(\d+)p(\d+)s([ef])", lambda k, p, ends: p3109(int(k), int(p), ends == "e")),
 )
 _CLASSES: dict[str, Callable[..., Format]] = {
     kind.__name__: kind for kind in (FixedPoint, FloatingPoint, BlockFloatingPoint, BlockScaled, Exponent, Table)
@@ -35,7 +37,7 @@ _EXAMPLES = ("fixed8.6", "bfp8", "bfp4", "bfp8:tensor", "bfp8:16")
 _ALIASES = {
     "float64": "e11m52", "double": "e11m52", "float32": "fp32", "float": "fp32", "float16": "fp16", "half": "fp16",
     "bfloat16": "bf16", "tfloat32": "tf32", "int8": "fixed8.0", "mxfp4": "mxfp4_e2m1", "fp4": "e2m1", "e4m3fn": "e4m3",
-    "float8_e4m3fn": "e4m3", "float8_e5m2": "e5m2", "float6_e3m2fn": "e3m2", "float6_e2m3fn": "e2m3",
+    "float8_e4m3fn": "e4m3", "float8_e4m3fnuz": "e4m3fnuz", "float8_e5m2fnuz": "e5m2fnuz", "float8_e5m2": "e5m2", "float6_e3m2fn": "e3m2", "float6_e2m3fn": "e2m3",
     "float4_e2m1fn": "e2m1",
 }  # fmt: skip
 _SEVERAL = {
@@ -88,7 +90,7 @@ def _preset(name: str) -> Format | None:
     for pattern, make in _PATTERNS:
         if match := re.fullmatch(pattern, name):
             return make(*match.groups())
-    return None
+    return table(name) or scaled(name)
 
 
 def format(name: str | Format) -> Format:

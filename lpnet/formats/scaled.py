@@ -3,73 +3,140 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ..backend import get_array_module
 from ..random import Stream
 from ..rounding import Stochastic
-from .base import Array, Format, check, divide, integer, quiet, ruled, tiny
+from .base import Array, Format, check, divide, quiet, ruled, tiny
 from .fixed import FixedPoint
 from .floating import PRESETS
-from .tiles import Blocked, Exponent
+from .table import table
+from .tiles import PRODUCT, Blocked, Exponent, block_name, check_axis, check_block, tiled
+
+
+POWERS = ("floor", "even")  # rules for scales that are powers of two
+RULES = (*POWERS, "ceil", "nearest", "four_over_six")
 
 
 @dataclass(frozen=True)
 class BlockScaled(Blocked):
     """Elements of one format times scales of another, one scale for every `block` neighbours along `axis`.
 
-    A scale of powers of two is 2^(floor(log2 amax) - emax), amax the block's largest magnitude and 2^emax the largest
-    power of two among the elements: the largest may saturate. Any other scale is amax / element.max, to nearest.
-    With `tensor` the whole array has a float32 scale besides, amax / (scale.max * element.max), and block scales are
-    in its units. Elements are x / scale in x's dtype, rounded and saturated as their format says; a scale that
-    became 0 makes its block 0. A block that holds an infinity or NaN has the scale NaN, and so is NaN throughout
-    (OCP MX 1.0, section 5.1); it does not count for the scale of the array.
+    axis="product" is the axis that the next product sums over: 1 of arrays of four axes, else the last. A pair as block
+    is so many rows, along the axis before, and columns. With amax a block's largest magnitude, its scale is by `scaling`
 
-    Raises ValueError for arguments out of range. Sources: OCP Microscaling Formats (MX) 1.0, 2023, section 6.3; NVIDIA,
-    "Pretraining large language models with NVFP4", 2025.
+    - "floor": 2^(floor(log2 amax) - emax), 2^emax the largest power of two among the elements: the largest number may
+      saturate. The rule of powers of two unless another is given.
+    - "even": the same of amax rounded half up to as many mantissa bits as the largest elements have.
+    - "ceil": amax / element.max rounded up, so that nothing saturates.
+    - "nearest": amax / element.max rounded to nearest. The rule of other scales unless another is given.
+    - "four_over_six": as "nearest", or of 3/2 amax where that gives the lower squared error in rounding to nearest.
+
+    With `tensor` the whole array has a float32 scale besides, amax / (scale.max * element.max), or with "four_over_six"
+    the power of two below scale.max for it, and block scales are in its units. Without, `factor` may multiply all
+    scales: 4/3 with "floor" leaves nothing that saturates in e2m1. Elements are x / scale in x's dtype, rounded and
+    saturated as their format says; a scale that became 0 makes its block 0. A block that holds an infinity or NaN has
+    the scale NaN, and so is NaN throughout (OCP MX 1.0, section 5.1); it does not count for the scale of the array.
+
+    Raises ValueError for arguments out of range. Sources: OCP Microscaling Formats (MX) 1.0, 2023, section 6.3; torchao
+    ("even", "ceil"); NVIDIA, "Pretraining large language models with NVFP4", 2025; Cook et al., "Four over six", 2025;
+    Castro et al., "Quartet", 2025 (the factor).
     """
 
     element: Format
     scale: Format
-    block: int
-    axis: int = -1
+    block: int | tuple[int, int]
+    axis: int | str = PRODUCT
     tensor: bool = False  # one more scale, a float32, for the whole array
+    scaling: str | None = None  # None: "floor" for powers of two, else "nearest"
+    factor: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("element", "scale"):
             if not isinstance(getattr(self, name), Format) or isinstance(getattr(self, name), Blocked):
                 raise ValueError(f"BlockScaled: {name} must be a Format of single numbers, got {getattr(self, name)!r}")
-        integer("BlockScaled", "block", self.block, 1, 2**31)
-        integer("BlockScaled", "axis", self.axis, -64, 63)
+        check_block("BlockScaled", self.block)
+        check_axis("BlockScaled", self.axis)
+        powers = isinstance(self.scale, Exponent)
+        if self.scaling is None:
+            object.__setattr__(self, "scaling", "floor" if powers else "nearest")
+        allowed = RULES if powers else [rule for rule in RULES if rule not in POWERS]
+        if self.scaling not in allowed:
+            raise ValueError(f"BlockScaled: scaling must be one of {', '.join(allowed)}, got {self.scaling!r}")
+        if not 0 < self.factor < math.inf or (self.tensor and self.factor != 1):
+            raise ValueError(f"BlockScaled: factor must be above 0, and 1 with tensor=True, got {self.factor!r}")
 
     @property
     def idempotent(self) -> bool:
-        """Whether rounded numbers stay put: scales that are rounded to nearest, or lopsided elements, move them."""
+        """Whether rounded numbers stay put: scales not by floor, factors and lopsided elements move them."""
         lopsided = self.element.min < -self.element.max
-        return isinstance(self.scale, Exponent) and not lopsided
+        return isinstance(self.scale, Exponent) and self.scaling == "floor" and self.factor == 1 and not lopsided
 
-    def block_scales(self, x: Array) -> tuple[Array, float]:
+    @property
+    def emax(self) -> int:
+        """The exponent of the largest power of two among the elements."""
+        return math.frexp(self.element.max)[1] - 1
+
+    def block_scales(self, x: Array) -> tuple[Array, Any]:
         """Return the scale of each block, in float64, and that of the array."""
-        xp = get_array_module(x)
-        largest = self.block_max(x).astype(np.float64)
-        largest = xp.where(xp.isfinite(largest), largest, np.nan)
-        if isinstance(self.scale, Exponent):
-            unit, rounding = 2.0 ** (math.frexp(self.element.max)[1] - 1), "toward_zero"
-        else:
-            unit, rounding = self.element.max, "nearest"
-        whole = self._whole(largest) if self.tensor else 1.0
-        return ruled(self.scale)(largest / (unit * whole), rounding), whole
+        largest = self.finite(self.block_max(x))
+        whole = self.whole(largest)
+        return self.scales_of(x, largest, whole), whole
 
-    def _whole(self, largest: Array) -> Array:
+    def finite(self, largest: Array) -> Array:
+        """Return largest magnitudes in float64, NaN where they are not finite."""
+        largest = largest.astype(np.float64)
+        return get_array_module(largest).where(largest < np.inf, largest, np.nan)
+
+    def whole(self, largest: Array) -> Any:
+        """Return what multiplies the scales of all blocks, given their largest magnitudes."""
+        if not self.tensor:
+            return float(self.factor)
         if not largest.size:
             return largest.dtype.type(tiny(np.dtype(np.float32)))
-        xp = get_array_module(largest)
-        top = xp.where(xp.isnan(largest), 0.0, largest).max() / (self.scale.max * self.element.max)
+        xp, top = get_array_module(largest), self.scale.max
+        if self.scaling == "four_over_six":
+            top = 2.0 ** (math.frexp(top)[1] - 1)  # leaves room for 3/2 of it
+        whole = xp.where(xp.isnan(largest), 0.0, largest).max() / (top * self.element.max)
         # At least the smallest float32, so that an array of zeros or of tiny numbers has a scale to divide by
-        top = xp.clip(top, tiny(np.dtype(np.float32)), float(np.finfo(np.float32).max))
-        return top.astype(np.float32).astype(np.float64)
+        whole = xp.clip(whole, tiny(np.dtype(np.float32)), float(np.finfo(np.float32).max))
+        return whole.astype(np.float32).astype(np.float64)
+
+    def scales_of(self, x: Array, largest: Array, whole: Any) -> Array:
+        """Return the scale of each block of x in units of `whole`, given their largest magnitudes."""
+        to_scale, unit = ruled(self.scale), self.element.max * (whole if self.tensor else 1.0)
+        if self.scaling in POWERS:
+            top = self._to_even(largest) if self.scaling == "even" else largest
+            return to_scale(top / 2.0**self.emax, "toward_zero")
+        if self.scaling == "ceil":
+            return to_scale(largest / unit, "ceil")
+        scales = to_scale(largest / unit, "nearest")
+        if self.scaling == "nearest":
+            return scales
+        larger = to_scale(largest / unit * 1.5, "nearest")
+        better = self._error(x, larger, whole) < self._error(x, scales, whole)
+        return get_array_module(x).where(better, larger, scales)
+
+    def _to_even(self, largest: Array) -> Array:
+        """Return what a largest magnitude is taken for by the rule "even"."""
+        xp, top = get_array_module(largest), np.array([self.element.max])
+        steps = 2.0**self.emax / float(self.element.spacing(top)[0])  # among the mantissas, from 1 to 2
+        mantissa, exponent = xp.frexp(largest)
+        return xp.ldexp(xp.where(mantissa >= 1 - 0.25 / steps, 1.0, mantissa), exponent)
+
+    def _error(self, x: Array, blocks: Array, whole: Any) -> Array:
+        """Return the squared error of each block, added up place by place: the same bits for any layout."""
+        scales = (blocks * whole).astype(x.dtype)
+        error = self.scaled(self.elements(x, scales, "nearest", None), blocks, whole).astype(np.float64) - x
+        error *= error
+        for axis, block in reversed(self.tiles(x.shape)):
+            error = sum(get_array_module(x).moveaxis(tiled(error, axis, min(block, x.shape[axis])), axis + 1, 0))
+        return error
 
     def elements(self, x: Array, scales: Array, rounding: str | Stochastic, stream: Stream | None) -> Array:
         """Return the numbers of x rounded to elements; zeros where the scale is 0 or NaN."""
@@ -99,7 +166,7 @@ class BlockScaled(Blocked):
         return y
 
     def __str__(self) -> str:
-        return next((name for name, fmt in SCALED.items() if fmt == self), repr(self))
+        return _name(self) or repr(self)
 
 
 def _mx(element: Format) -> BlockScaled:
@@ -116,3 +183,42 @@ SCALED = {
     "mxint8": _mx(FixedPoint(8, 6, symmetric=True)),
     "nvfp4": BlockScaled(PRESETS["e2m1"], PRESETS["e4m3"], 16, tensor=True),
 }
+
+_OPTIONS = {"floor", "even", "ceil", "nearest", "4/6", "4/3"}  # in names
+
+
+def scaled(name: str) -> BlockScaled | None:
+    """Return the format of a name with options, as "nvfp4:16x16:4/6", "mxfp4_e2m1:floor:4/3" or "nf4:64"; else None.
+
+    Blocks of a format of single numbers have float32 scales.
+    """
+    base, *options = name.split(":")
+    blocks = [tuple(map(int, option.split("x"))) for option in options if re.fullmatch(r"\d+(x\d+)?", option)]
+    rules = [option for option in options if option in _OPTIONS]
+    if len(blocks) > 1 or len(blocks) + len(rules) < len(options) or not options:
+        return None
+    changed: dict[str, Any] = {"block": blocks[0] if len(blocks[0]) > 1 else blocks[0][0]} if blocks else {}
+    for rule in rules:
+        changed.update({"factor": 4 / 3} if rule == "4/3" else {"scaling": "four_over_six" if rule == "4/6" else rule})
+    if base in SCALED:
+        return replace(SCALED[base], **changed)
+    element = PRESETS.get(base) or table(base)
+    return BlockScaled(element, PRESETS["fp32"], **changed) if element is not None and blocks else None
+
+
+def _name(fmt: BlockScaled) -> str | None:
+    """Return the name of a format, if it has one."""
+    bases = [(name, known) for name, known in SCALED.items() if known.element == fmt.element]
+    bases.append((str(fmt.element), BlockScaled(fmt.element, PRESETS["fp32"], 1)))
+    for name, known in bases:
+        options = []
+        if fmt.block != known.block:
+            options.append(block_name(fmt.block))
+        if fmt.scaling != known.scaling:
+            options.append({"four_over_six": "4/6"}.get(fmt.scaling, fmt.scaling))
+        if fmt.factor == 4 / 3:
+            options.append("4/3")
+        text = ":".join([name, *options])
+        if fmt == (scaled(text) if options else SCALED.get(name)):
+            return text
+    return None

@@ -36,7 +36,7 @@ def describe(name: str | Format) -> str:
     element = _element(fmt)
     lines = [str(fmt), "", _wrap(_meaning(fmt)), ""]
     values = {name: value for name, value in vars(fmt).items() if not name.startswith("_")}
-    lines += [f"  {name:12} {value}" for name, value in values.items()]
+    lines += [f"  {name:12} {_short(value)}" for name, value in values.items()]
     parts = ", ".join(f"{width} {part}" for part, width in element.fields() if width)
     lines += ["", f"  {'bits':12} {parts or 'no codes'}"]
     units = " times the scale" if isinstance(fmt, Blocked) else ""
@@ -125,7 +125,7 @@ def _write(figure: Any, path: Path) -> None:
 def _bits(fmt: Format) -> str:
     """Return the bits a number takes, its share of the block's scale included."""
     if isinstance(fmt, Blocked):
-        return f"{fmt.bits + fmt.scale.bits / fmt.block:g}" if fmt.block else f"{fmt.bits}+"
+        return f"{fmt.bits + fmt.scale.bits / np.prod(fmt.block):g}" if fmt.block else f"{fmt.bits}+"
     return "-" if fmt.bits is None else f"{fmt.bits}"
 
 
@@ -144,6 +144,12 @@ def _special(fmt: Format) -> str:
         ("-0", fmt.signed_zero), ("NaN", fmt.has_nan), ("inf", fmt.specials == "ieee"),
     ) if there]  # fmt: skip
     return ", ".join(has + (["saturates"] if fmt.saturate else [])) or "none"
+
+
+def _short(value: Any) -> str:
+    """Return a field as text; of a long list its ends."""
+    many = isinstance(value, tuple) and len(value) > 2  # noqa: PLR2004
+    return f"{value[0]:g}, {value[1]:g}, ... {value[-1]:g}, {len(value)} in all" if many else f"{value}"
 
 
 def _exact(value: float) -> str:

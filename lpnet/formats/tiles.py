@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,29 @@ from ..random import Stream
 from ..rounding import Stochastic
 from .base import Array, Format, check, exact_pow2floor, integer, quiet, tiny
 from .codes import Encoded, pack, unpack
+
+
+SHORT = 16  # numbers in a row that is not worth a loop of its own
+PRODUCT = "product"  # in place of an axis: the one over which the next product sums
+
+
+def product_axis(ndim: int) -> int:
+    """Return the axis over which the next product sums: channels of images and kernels, else the last."""
+    return 1 if ndim == 4 else ndim - 1
+
+
+def check_axis(owner: str, axis: Any) -> None:
+    """Raise ValueError unless `axis` is an integer or "product"."""
+    if axis != PRODUCT:
+        integer(owner, "axis", axis, -64, 63, f'"{PRODUCT}" or ')
+
+
+def check_block(owner: str, block: Any) -> None:
+    """Raise ValueError unless `block` is a number of neighbours, or of rows and of columns."""
+    if isinstance(block, tuple) and len(block) != 2:  # noqa: PLR2004
+        raise ValueError(f"{owner}: block must be one integer or a pair of them, got {block!r}")
+    for size in block if isinstance(block, tuple) else (block,):
+        integer(owner, "block", size, 1, 2**31)
 
 
 @dataclass(frozen=True)
@@ -69,17 +93,30 @@ class Exponent(Format):
         return y.astype(dtype)
 
 
+def block_name(block: int | tuple[int, int]) -> str:
+    """Return a block as a name has it: 32, or 16x16."""
+    return "x".join(map(str, block)) if isinstance(block, tuple) else str(block)
+
+
+def tiled(x: Array, axis: int, block: int) -> Array:
+    """Return x with an axis cut into tiles, the last one filled up with zeros: (a, n, b) -> (a, tiles, block, b)."""
+    if missing := -x.shape[axis] % block:
+        x = get_array_module(x).pad(x, [(0, missing if i == axis else 0) for i in range(x.ndim)])
+    return x.reshape(*x.shape[:axis], -1, block, *x.shape[axis + 1 :])
+
+
 class Blocked(Format):
     """A format whose every number is an element of the format `element` times the scale of its block.
 
     `bits`, `max` and `smallest` are those of an element at scale 1. Formats built on this say how to find the scales.
     """
 
-    axis: int | None
-    block: int | None
+    axis: int | str | None  # "product": see `product_axis`
+    block: int | tuple[int, int] | None  # neighbours along the axis; of a pair, the first along the axis before it
     element: Format
     scale: Format
     tensor: bool = False  # whether a float32 scale of the whole array multiplies those of the blocks
+    factor: float = 1.0  # what multiplies all scales, where there is no scale of the whole array
 
     def block_scales(self, x: Array) -> tuple[Array, float]:
         """Return the scale of each block, shape `block_shape(x.shape)`, NaN for a block of NaN, and the array's."""
@@ -97,7 +134,7 @@ class Blocked(Format):
     def scaled(self, elements: Array, blocks: Array, whole: float) -> Array:
         """Return elements times the scale of their block, which is exact, times that of the array."""
         y = elements * self.spread(blocks.astype(elements.dtype), elements.shape)
-        if self.tensor:
+        if self.tensor or self.factor != 1:
             y = y * elements.dtype.type(whole) if isinstance(whole, float) else y * whole.astype(elements.dtype)
         return get_array_module(y).asarray(y if self.signed_zero else y + 0.0)
 
@@ -135,14 +172,24 @@ class Blocked(Format):
         """The smallest element above zero, in units of the block's scale."""
         return self.element.smallest
 
+    def tiles(self, shape: tuple[int, ...]) -> list[tuple[int, int]]:
+        """Return which axes of an array are cut into tiles, and how many neighbours on each make one."""
+        if self.block is None or self.axis is None or not shape:
+            return []
+        axis, block = self.positive_axis(shape), self.block
+        if not isinstance(block, tuple):
+            return [(axis, block)]
+        if axis == 0 < len(shape) - 1:
+            raise ValueError(f"{self}: blocks of {block[0]} x {block[1]} need an axis before axis 0 of shape {shape}")
+        return [(axis - 1, block[0]), (axis, block[1])] if axis else [(0, block[1])]
+
     def block_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of an array that holds one number for each block of an array of `shape`."""
-        if len(shape) < (2 if self.block is None else 1) or self.axis is None:
-            return (1,) * len(shape)
-        axis = self.positive_axis(shape)
-        if self.block is None:
+        if self.block is None or self.axis is None:
+            axis = self.positive_axis(shape) if self.axis is not None and len(shape) > 1 else None
             return tuple(n if i == axis else 1 for i, n in enumerate(shape))
-        return (*shape[:axis], -(-shape[axis] // self.block), *shape[axis + 1 :])
+        cut = dict(self.tiles(shape))
+        return tuple(-(-n // cut.get(i, 1)) for i, n in enumerate(shape))
 
     def block_max(self, x: Array) -> Array:
         """Return the largest magnitude of every block of x: NaN if there is a NaN in it, 0 if the block is empty."""
@@ -154,34 +201,41 @@ class Blocked(Format):
         if self.block is None:
             over = tuple(i for i, n in enumerate(shape) if n == 1)
             return abs(xp.maximum(x.max(axis=over, keepdims=True), -x.min(axis=over, keepdims=True)))
-        magnitude = abs(x)
-        axis = self.positive_axis(x.shape)
-        block = min(self.block, x.shape[axis])
-        if missing := -x.shape[axis] % block:
-            magnitude = xp.pad(magnitude, [(0, missing if i == axis else 0) for i in range(x.ndim)])
-        tiled = (*shape[: axis + 1], block, *shape[axis + 1 :])
-        tiles = xp.moveaxis(magnitude.reshape(tiled), axis + 1, 0)  # (a, T * block, b) -> (block, a, T, b)
-        return xp.ascontiguousarray(tiles).max(axis=0)  # four times as fast as a maximum along a short last axis
+        largest = abs(x)
+        for axis, block in reversed(self.tiles(x.shape)):
+            tiles = tiled(largest, axis, min(block, x.shape[axis]))
+            if math.prod(tiles.shape[axis + 2 :]) < SHORT:  # whole rows are four times as fast as a short last axis
+                tiles = xp.ascontiguousarray(xp.moveaxis(tiles, axis + 1, 0))
+                largest = tiles.max(axis=0)
+            else:
+                largest = tiles.max(axis=axis + 1)
+        return largest
 
     def spread(self, values: Array, shape: tuple[int, ...]) -> Array:
         """Return one value a block, as from `block_max`, in a shape that broadcasts to `shape`."""
-        if self.block is None or not shape:
-            return values
-        axis = self.positive_axis(shape)
-        wide = get_array_module(values).repeat(values, min(self.block, shape[axis]), axis=axis)
-        return wide[(slice(None),) * axis + (slice(shape[axis]),)]  # a ragged last tile is shorter
+        for axis, block in self.tiles(shape):
+            values = get_array_module(values).repeat(values, min(block, shape[axis]), axis=axis)
+            values = values[(slice(None),) * axis + (slice(shape[axis]),)]  # a ragged last tile is shorter
+        return values
 
-    def rows_independent(self, x: Array) -> bool:
-        """Return whether no scale reaches over more than one x[i]."""
-        if self.tensor or self.axis is None or x.ndim < 2:
-            return False
-        return (self.positive_axis(x.shape) == 0) != (self.block is not None)
+    def rows_independent(self, x: Array) -> int:
+        """Return how many neighbouring x[i] share scales with no others; 0 if all may."""
+        return 0 if self.tensor else self.rows_together(x)
+
+    def rows_together(self, x: Array) -> int:
+        """Return how many neighbouring x[i] are in the same blocks; 0 if all may be."""
+        if self.axis is None or x.ndim < (2 if self.block is None else 1):
+            return 0
+        if self.block is None:
+            return int(self.positive_axis(x.shape) == 0)
+        return dict(self.tiles(x.shape)).get(0, 1)
 
     def positive_axis(self, shape: tuple[int, ...]) -> int:
         """Return the axis counted from the front; raises ValueError if `shape` has no such axis."""
-        if not -len(shape) <= self.axis < len(shape):
+        axis = product_axis(len(shape)) if self.axis == PRODUCT else self.axis
+        if not -len(shape) <= axis < len(shape):
             raise ValueError(f"{self}: axis {self.axis} is out of range for an array of shape {shape}")
-        return self.axis % len(shape)
+        return axis % len(shape)
 
     def code_bits(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """Return how many bits an array of `shape` takes encoded: those of its elements and those of the scales."""
@@ -210,7 +264,7 @@ class Blocked(Format):
         header, shape = 4 if self.tensor else 0, self.block_shape(encoded.shape)
         scale_codes = unpack(encoded.scales[header:], self.scale.bits, math.prod(shape))
         blocks = self.scale.from_codes(scale_codes, np.dtype(np.float64)).reshape(shape)
-        whole = float(encoded.scales[:header].copy().view("<f4")[0]) if self.tensor else 1.0
+        whole = float(encoded.scales[:header].copy().view("<f4")[0]) if self.tensor else self.factor
         codes = unpack(encoded.codes, self.element.bits, encoded.size)
         elements = self.element.from_codes(codes, encoded.dtype).reshape(encoded.shape)
         with quiet():

@@ -8,7 +8,6 @@ NaN cannot refuse one: it stays NaN.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,7 +58,7 @@ def planned(fmt: Format, x: Array) -> tuple[str, Array, list[Any]] | None:
 @planned.register(FixedPoint, FloatingPoint)
 def _(fmt: FixedPoint | FloatingPoint, x: Array) -> tuple[str, Array, list[Any]]:
     name, numbers = grid(fmt, x.dtype)
-    return name, x, [*numbers, NULL, NULL, NULL, *blocks(None, None, x.shape)]
+    return name, x, [*numbers, NULL, NULL, NULL, *blocks(fmt, x.shape)]
 
 
 @planned.register(BlockFloatingPoint)
@@ -68,7 +67,7 @@ def _(fmt: BlockFloatingPoint, x: Array) -> tuple[str, Array, list[Any]]:
         top = x.dtype.type(bound(2.0 ** (fmt.wl - 1) - 1, x.dtype))
         bottom = -top if fmt.symmetric else x.dtype.type(-(2.0 ** (fmt.wl - 1)))
     numbers = [gaps(fmt, x), x.dtype.type(0), bottom, top, np.int32(1)]
-    return "integers", x, [*numbers, NULL, NULL, NULL, *blocks(fmt.axis, fmt.block, x.shape)]
+    return "integers", x, [*numbers, NULL, NULL, NULL, *blocks(fmt, x.shape)]
 
 
 @planned.register(BlockScaled)
@@ -76,11 +75,14 @@ def _(fmt: BlockScaled, x: Array) -> tuple[str, Array, list[Any]] | None:
     if type(fmt.element) not in (FixedPoint, FloatingPoint):
         return None
     with quiet():
-        scales, whole = replace(fmt, block=1).block_scales(_largest_in_tiles(fmt, x).view(x.dtype))
+        largest = fmt.finite(_largest_in_tiles(fmt, x).view(x.dtype))
+        whole = fmt.whole(largest)
+        scales = fmt.scales_of(x, largest, whole)
         both = (scales * whole).astype(x.dtype), scales.astype(x.dtype)
     name, numbers = grid(fmt.element, x.dtype)
-    whole = whole.astype(x.dtype) if fmt.tensor else NULL
-    return name, x, [*numbers, *both, whole, *blocks(fmt.axis, fmt.block, x.shape)]
+    if not fmt.tensor:
+        whole = NULL if fmt.factor == 1 else get_array_module(x).full(1, fmt.factor, x.dtype)
+    return name, x, [*numbers, *both, whole.astype(x.dtype) if fmt.tensor else whole, *blocks(fmt, x.shape)]
 
 
 @by_class
@@ -99,35 +101,48 @@ def _(fmt: FixedPoint, dtype: np.dtype) -> tuple[str, list[Any]]:
 
 @grid.register(FloatingPoint)
 def _(fmt: FloatingPoint, dtype: np.dtype) -> tuple[str, list[Any]]:
-    beyond = "inf" if fmt.specials == "ieee" else "nan"
+    beyond = "inf" if fmt.has_infinity else "nan"
     with quiet():
         numbers = [bound(2.0**fmt.emin, dtype), bound(2.0**fmt.emax, dtype), bound(2.0**-fmt.man, dtype),
                    tiny(dtype), fmt.largest(dtype), beyond, fmt.max]  # fmt: skip
         typed = [dtype.type(number) for number in numbers]
     subnormal_x = fmt.emin < (-126 if dtype.itemsize == 4 else -1022)
     clips = fmt.saturate or fmt.specials == "none"
-    return "floats", [*typed, *map(np.int32, (subnormal_x, fmt.subnormals, clips, not fmt.saturate))]
+    return "floats", [*typed, *map(np.int32, (subnormal_x, fmt.subnormals, clips, not fmt.saturate, fmt.signed_zero))]
 
 
-def blocks(axis: int | None, block: int | None, shape: tuple[int, ...]) -> list[np.int64]:
-    """Return where the block of each number is: width, length and tile of the axis, and the steps between blocks."""
-    if axis is None or len(shape) < (2 if block is None else 1):
-        numbers = math.prod(shape), 1, 1, 0, 0, 0
-    else:
-        axis %= len(shape)
-        length, width = shape[axis], math.prod(shape[axis + 1 :])
-        tiles = -(-length // block) if block is not None else 0
-        numbers = (width, length, 1, 0, 1, 0) if block is None else (width, length, block, tiles * width, width, 1)
+def blocks(fmt: Format, shape: tuple[int, ...]) -> list[np.int64]:
+    """Return where the block of each number of a C-ordered array is.
+
+    The array is (outer, rows, length, width), cut into tiles of so many rows and so many places along the length. The
+    numbers are rows, length, width, the rows and places of a tile, and the steps from a tile, from a row of tiles and
+    from a whole of them to the next.
+    """
+    axis = fmt.axis
+    if axis is None or len(shape) < (2 if fmt.block is None else 1):
+        return [np.int64(number) for number in (1, 1, math.prod(shape), 1, 1, 0, 0, 0, 0)]
+    axis = fmt.positive_axis(shape)
+    length, width = shape[axis], math.prod(shape[axis + 1 :])
+    if fmt.block is None:
+        return [np.int64(number) for number in (1, length, width, 1, 1, 1, 0, 0, 0)]
+    (_, tile), *above = reversed(fmt.tiles(shape))
+    rows, tall = (shape[axis - 1], above[0][1]) if above else (1, 1)
+    across, down = -(-length // tile), -(-rows // tall)
+    numbers = rows, length, width, tall, tile, width, across * width, down * across * width, 1
     return [np.int64(number) for number in numbers]
 
 
 def _largest_in_tiles(fmt: BlockFloatingPoint | BlockScaled, x: Array) -> Array:
     """Return the bits of the largest magnitude of every tile of x, in the shape `fmt.block_shape(x.shape)`."""
-    xp, shape, axis = get_array_module(x), fmt.block_shape(x.shape), fmt.positive_axis(x.shape)
-    y = xp.empty(shape, f"u{x.itemsize}")
-    sizes = y.size, x.shape[axis], math.prod(shape[axis + 1 :]), min(fmt.block, x.shape[axis]), shape[axis]
-    launch(FILE, "largest_in_tiles", y.size, x.dtype, x, y, *map(np.int64, sizes))
-    return y
+    for axis, block in reversed(fmt.tiles(x.shape)):
+        length, width = x.shape[axis], math.prod(x.shape[axis + 1 :])
+        tiles = -(-length // block)
+        shape = (*x.shape[:axis], tiles, *x.shape[axis + 1 :])
+        y = get_array_module(x).empty(shape, x.dtype)
+        sizes = length, width, min(block, length), tiles
+        launch(FILE, "largest_in_tiles", y.size, x.dtype, x, y.view(f"u{x.itemsize}"), *map(np.int64, (y.size, *sizes)))
+        x = y
+    return x.view(f"u{x.itemsize}")
 
 
 def gaps(fmt: BlockFloatingPoint, x: Array) -> Array:
@@ -167,7 +182,8 @@ def significant(fmt: Format) -> int | None:
     if not plain(fmt):
         return None
     if isinstance(fmt, BlockScaled):
-        return significant(fmt.element) if isinstance(fmt.scale, Exponent) and not fmt.tensor else None
+        powers = isinstance(fmt.scale, Exponent) and not fmt.tensor and fmt.factor == 1
+        return significant(fmt.element) if powers else None
     if isinstance(fmt, FloatingPoint):
         return fmt.man + 1
     limited = isinstance(fmt, BlockFloatingPoint) or (isinstance(fmt, FixedPoint) and fmt.saturate)

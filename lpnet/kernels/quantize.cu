@@ -76,7 +76,7 @@ struct Integers {  // from bottom to top, times a gap
 
 struct Floats {  // of exponents low..high, and what lies above `top`
   REAL low, high, unit, smallest, top, beyond, limit;
-  int exact, subnormals, clips, directed;
+  int exact, subnormals, clips, directed, signed_zero;
 
   __device__ inline REAL operator()(REAL x, const Rounding& round, int lane) const {
     REAL power = exact ? exact_power_below(x) : power_below(x);
@@ -95,24 +95,28 @@ struct Floats {  // of exponents low..high, and what lies above `top`
   }
 };
 
-// Which block a number belongs to: `width` numbers lie behind each index of an axis that is cut into tiles.
+// Which block a number belongs to, in an array (outer, rows, length, width) cut into tiles of `tall` rows and `tile`
+// places along the length; the numbers behind a place have blocks of their own, `inner_step` apart.
 struct Blocks {
-  i64 width, length, tile, outer_step, tile_step, inner_step;
-  i64 outer, cut, within, place, inner, index;
+  i64 rows, length, width, tall, tile, tile_step, row_step, outer_step, inner_step;
+  i64 row, cut, within, place, inner, index, first;
+
+  __device__ inline void start_row() { first = row / rows * outer_step + row % rows / tall * row_step; }
 
   __device__ inline void go_to(i64 i) {
-    inner = i % width, place = i / width % length, outer = i / width / length;
+    inner = i % width, place = i / width % length, row = i / width / length;
     cut = place / tile, within = place % tile;
-    index = outer * outer_step + cut * tile_step + inner * inner_step;
+    start_row();
+    index = first + cut * tile_step + inner * inner_step;
   }
 
-  __device__ inline void next() {  // without a division
+  __device__ inline void next() {  // without a division within a row
     index += inner_step;
     if (++inner < width) return;
     inner = 0;
     if (++within == tile) within = 0, ++cut;
-    if (++place == length) place = within = cut = 0, ++outer;
-    index = outer * outer_step + cut * tile_step;
+    if (++place == length) place = within = cut = 0, ++row, start_row();
+    index = first + cut * tile_step;
   }
 };
 
@@ -145,7 +149,8 @@ __device__ inline void store(const REAL* own, const REAL* x, REAL* y, i64 first,
 }
 
 #define ROUNDING int mode, int bits, u64 seed, u64 site
-#define BLOCKS i64 width, i64 length, i64 tile, i64 outer_step, i64 tile_step, i64 inner_step
+#define SHAPE i64 rows, i64 length, i64 width, i64 tall, i64 tile
+#define STEPS i64 tile_step, i64 row_step, i64 outer_step, i64 inner_step
 #define EACH_GROUP EACH(group, (n + LANES - 1) / LANES)
 
 __device__ inline Bits larger(Bits most, REAL x) {
@@ -165,11 +170,11 @@ __device__ inline REAL scaled(REAL y, REAL block, const REAL* whole) {
 
 // Integers times a gap of the whole array (gaps null) or of each block; with scales, in units of those of each block.
 extern "C" __global__ void integers(const REAL* x, REAL* y, i64 n, const REAL* gaps, REAL gap, REAL bottom, REAL top,
-                                    int saturate, const REAL* scales, const REAL* blocks, const REAL* whole, BLOCKS,
-                                    ROUNDING) {
+                                    int saturate, const REAL* scales, const REAL* blocks, const REAL* whole, SHAPE,
+                                    STEPS, ROUNDING) {
   Rounding round = {mode, bits, seed, site, {0, 0, 0, 0}};
   Integers grid = {gap, bottom, top, saturate};
-  Blocks at = {width, length, tile, outer_step, tile_step, inner_step, 0, 0, 0, 0, 0, 0};
+  Blocks at = {rows, length, width, tall, tile, tile_step, row_step, outer_step, inner_step, 0, 0, 0, 0, 0, 0, 0};
   EACH_GROUP {
     alignas(16) REAL own[LANES];
     i64 first = group * LANES;
@@ -190,11 +195,12 @@ extern "C" __global__ void integers(const REAL* x, REAL* y, i64 n, const REAL* g
 }
 
 extern "C" __global__ void floats(const REAL* x, REAL* y, i64 n, REAL low, REAL high, REAL unit, REAL smallest, REAL top,
-                                  REAL beyond, REAL limit, int exact, int subnormals, int clips, int directed,
-                                  const REAL* scales, const REAL* blocks, const REAL* whole, BLOCKS, ROUNDING) {
+                                  REAL beyond, REAL limit, int exact, int subnormals, int clips, int directed, int signed_zero,
+                                  const REAL* scales, const REAL* blocks, const REAL* whole, SHAPE, STEPS,
+                                  ROUNDING) {
   Rounding round = {mode, bits, seed, site, {0, 0, 0, 0}};
-  Floats grid = {low, high, unit, smallest, top, beyond, limit, exact, subnormals, clips, directed};
-  Blocks at = {width, length, tile, outer_step, tile_step, inner_step, 0, 0, 0, 0, 0, 0};
+  Floats grid = {low, high, unit, smallest, top, beyond, limit, exact, subnormals, clips, directed, signed_zero};
+  Blocks at = {rows, length, width, tall, tile, tile_step, row_step, outer_step, inner_step, 0, 0, 0, 0, 0, 0, 0};
   EACH_GROUP {
     alignas(16) REAL own[LANES];
     i64 first = group * LANES;
@@ -207,7 +213,7 @@ extern "C" __global__ void floats(const REAL* x, REAL* y, i64 n, REAL low, REAL 
       REAL v = scales ? in_units(own[lane], scales[at.index], round) : own[lane];
       v = grid(v, round, lane);
       if (scales) v = scaled(v, blocks[at.index], whole), at.next();
-      own[lane] = v;
+      own[lane] = signed_zero ? v : ADD(v, (REAL)0);
     }
     store(own, x, y, first, n);
   }

@@ -15,11 +15,11 @@ import numpy as np
 
 from .. import random
 from ..backend import empty, get_array_module, get_num_threads, parallel
-from ..formats import BlockFloatingPoint, FixedPoint, FloatingPoint, Format, format
+from ..formats import Blocked, BlockFloatingPoint, BlockScaled, FixedPoint, FloatingPoint, Format, format
 from ..formats.base import accelerate, pow2floor, quiet
 from ..random import Stream
 from ..rounding import Stochastic
-from . import cuda
+from . import cuda, scaled
 from .dispatch import by_class, plain
 
 SMALL, LARGE = 1 << 17, 1 << 19  # numbers a piece: more than the threads' taking turns costs, within the cache
@@ -48,12 +48,12 @@ def fast(fmt: Format, x: Any, rounding: Rounding = "nearest", stream: Stream | N
     if stochastic and type(random.current(stream)) is not Stream:  # a window, or a user's: only it knows what it draws
         return fmt.rule(x, rounding, stream)
     rows = np.ascontiguousarray(x)
-    if promises(fmt) and fmt.rows_independent(rows.reshape(-1)[:1]):
+    if promises(fmt) and not isinstance(fmt, Blocked) and fmt.rows_independent(rows.reshape(-1)[:1]):
         rows = rows.reshape(-1)  # every number by itself
     own = kernel(fmt, rows) if rounding == "nearest" or (stochastic and plain(rounding)) else None
-    apart = fmt.rows_independent(rows)
+    apart = fmt.rows_together(rows) if own and isinstance(fmt, BlockScaled) else fmt.rows_independent(rows)
     if not (plain(fmt) and plain(rounding)):  # its pieces would draw the same bits twice if it draws twice
-        apart = apart and not stochastic and promises(fmt)
+        apart = apart if not stochastic and promises(fmt) else 0
     if own is None and (not apart or x.size <= SMALL):
         return fmt.rule(x, rounding, stream)
     if not apart:
@@ -62,6 +62,7 @@ def fast(fmt: Format, x: Any, rounding: Rounding = "nearest", stream: Stream | N
     seed, site = random.current(stream).take() if stochastic else (0, 0)
     width = math.prod(rows.shape[1:])
     step = max(1, min(LARGE, max(SMALL, -(-x.size // get_num_threads()))) // width)
+    step = -(-step // (apart or 1)) * (apart or 1)
 
     def piece(i: int) -> None:
         with quiet():
@@ -92,6 +93,28 @@ def kernel(fmt: Format, x: Array) -> Kernel | None:
 
 
 @kernel.register(FixedPoint)
+def _(fmt: FixedPoint, x: Array) -> Kernel | None:
+    return single(fmt, x)
+
+
+@kernel.register(FloatingPoint)
+def _(fmt: FloatingPoint, x: Array) -> Kernel | None:
+    return single(fmt, x) if fmt.has_nan else None
+
+
+@kernel.register(BlockScaled)
+def _(fmt: BlockScaled, x: Array) -> Kernel | None:
+    element = single(fmt.element, x)
+    return element and functools.partial(scaled.in_blocks, fmt, scaled.whole(fmt, x, LARGE), element)
+
+
+@by_class
+def single(fmt: Format, x: Array) -> Kernel | None:
+    """Return what rounds single numbers like those of x, NaN apart, or None."""
+    return None
+
+
+@single.register(FixedPoint)
 def _(fmt: FixedPoint, x: Array) -> Kernel | None:
     if not fmt.saturate or fmt.wl > np.finfo(x.dtype).nmant:
         return None
@@ -124,13 +147,13 @@ def _block_gaps(fmt: BlockFloatingPoint, largest: Array) -> tuple[Array, bool]:
     return fmt.spacing(largest), False
 
 
-@kernel.register(FloatingPoint)
+@single.register(FloatingPoint)
 def _(fmt: FloatingPoint, x: Array) -> Kernel | None:
     own = np.finfo(x.dtype)
     exact = fmt.man < own.nmant and own.minexp + fmt.man <= fmt.emin and fmt.emax < own.maxexp
-    if not (exact and fmt.saturate and fmt.subnormals and fmt.has_nan):
+    if not (exact and (fmt.saturate or fmt.specials == "none") and fmt.subnormals):
         return None
-    return functools.partial(_floats, fmt.man, 2.0**fmt.emin, 2.0**fmt.emax, fmt.max)
+    return functools.partial(_floats, fmt.man, 2.0**fmt.emin, 2.0**fmt.emax, fmt.max, fmt.signed_zero)
 
 
 def _integers(gaps: Callable[[Array], tuple[Array, bool]], low: float, high: float, x: Array, y: Array,
@@ -148,7 +171,7 @@ def _integers(gaps: Callable[[Array], tuple[Array, bool]], low: float, high: flo
     y += 0.0  # -0.0 + 0.0 is +0.0
 
 
-def _floats(man: int, low: float, high: float, top: float, x: Array, y: Array, rounding: Rounding,
+def _floats(man: int, low: float, high: float, top: float, signed_zero: bool, x: Array, y: Array, rounding: Rounding,
             stream: Stream) -> None:  # fmt: skip
     """Round to floating point numbers up to `top`, whose exponents are those of low..high."""
     bits, own = np.dtype(f"u{x.itemsize}"), np.finfo(x.dtype)
@@ -162,6 +185,9 @@ def _floats(man: int, low: float, high: float, top: float, x: Array, y: Array, r
     _round(y, 2.0 ** (man + 1), rounding, stream)
     y *= gap
     np.clip(y, -top, top, out=y)
+    if not signed_zero:
+        y += 0.0
+        return
     if rounding == "nearest":  # a number rounded to zero has kept its sign
         return
     np.abs(y, out=y)

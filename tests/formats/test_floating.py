@@ -19,6 +19,8 @@ ODD = [  # formats that no library has
     {"exp": 6, "man": 9}, {"exp": 8, "man": 10}, {"exp": 8, "man": 23}, {"exp": 9, "man": 2}, {"exp": 11, "man": 4},
     {"exp": 11, "man": 52}, {"exp": 8, "man": 3, "bias": 150}, {"exp": 8, "man": 3, "specials": "none"},
     {"exp": 1, "man": 3}, {"exp": 3, "man": 1, "specials": "nan", "subnormals": False},
+    {"exp": 5, "man": 2, "bias": 16, "specials": "extended"}, {"exp": 7, "man": 0, "bias": 64, "specials": "extended"},
+    {"exp": 1, "man": 6, "bias": 1, "specials": "fnuz"}, {"exp": 3, "man": 2, "specials": "fnuz", "subnormals": False},
 ]  # fmt: skip
 
 
@@ -55,7 +57,7 @@ def near(fmt, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("options", [*ODD, *({"exp": f.exp, "man": f.man, "specials": f.specials}
+@pytest.mark.parametrize("options", [*ODD, *({"exp": f.exp, "man": f.man, "bias": f.bias, "specials": f.specials}
                                              for f in formats.floating.PRESETS.values())], ids=str)  # fmt: skip
 @pytest.mark.parametrize("saturate", [False, True])
 def test_equals_the_twin_in_every_mode(options, dtype, saturate):

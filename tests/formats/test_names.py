@@ -11,7 +11,13 @@ from lpnet.formats import BlockFloatingPoint, BlockScaled, Exponent, FixedPoint,
 NAMED = {
     "e5m7": FloatingPoint(5, 7), "fixed8.6": FixedPoint(8, 6), "fixed4.-2": FixedPoint(4, -2),
     "bfp8": BlockFloatingPoint(8), "bfp4:tensor": BlockFloatingPoint(4, axis=None),
-    "bfp6:16": BlockFloatingPoint(6, axis=-1, block=16),
+    "bfp6:16": BlockFloatingPoint(6, axis="product", block=16),
+    "bfp6:8x16": BlockFloatingPoint(6, axis="product", block=(8, 16)), "p3109_k6p3se": FloatingPoint(3, 2, 4, None, "extended"),
+    "nvfp4:16x16:4/6": BlockScaled(formats.format("e2m1"), formats.format("e4m3"), (16, 16), tensor=True, scaling="four_over_six"),
+    "mxfp4_e2m1:4/3": BlockScaled(formats.format("e2m1"), Exponent(8), 32, factor=4 / 3),
+    "mxfp8_e4m3:ceil": BlockScaled(formats.format("e4m3"), Exponent(8), 32, scaling="ceil"),
+    "e4m3:128x128": BlockScaled(formats.format("e4m3"), formats.format("fp32"), (128, 128)),
+    "dynamic8:256": BlockScaled(formats.format("dynamic8"), formats.format("fp32"), 256),
     "mxint8": BlockScaled(FixedPoint(8, 6, symmetric=True), Exponent(8), 32),
     "nvfp4": BlockScaled(FloatingPoint(2, 1, specials="none"), FloatingPoint(4, 3, specials="nan"), 16, tensor=True),
 }  # fmt: skip
@@ -19,7 +25,8 @@ NAMELESS = [
     FixedPoint(8, 6, symmetric=True), FixedPoint(8, 6, saturate=False), FloatingPoint(4, 3),
     FloatingPoint(4, 3, bias=-3, saturate=False), FloatingPoint(5, 2, subnormals=False),
     BlockFloatingPoint(8, axis=1, block=4), BlockFloatingPoint(8, symmetric=False),
-    BlockScaled(FixedPoint(4, 2), FloatingPoint(5, 2), 8, axis=0),
+    BlockScaled(FixedPoint(4, 2), FloatingPoint(5, 2), 8, axis=0), BlockFloatingPoint(8, axis=-1, block=16),
+    BlockScaled(FixedPoint(4, 2), Exponent(8), (4, 8), axis=1, scaling="even", factor=1.5),
 ]  # fmt: skip
 
 

@@ -41,8 +41,9 @@ def test_every_mode_by_hand():
     share = (table.quantize(np.full(100_000, 1.5), "stochastic", Stream(3)) == 3).mean()
     assert share == pytest.approx(0.25, abs=0.01)
     assert (table.bits, table.min, table.max, table.smallest) == (3, -3, 3, 1)
+    assert np.isnan(table.encode(np.array([np.nan])).decode())
     with pytest.raises(ValueError, match="no code"):
-        table.encode(np.array([np.nan]))
+        lp.Table((-1, 1), "signs").encode(np.array([np.nan]))
 
 
 @pytest.mark.parametrize("values", [(), (1,), (1, 1), (2, 1), (0, np.inf), (0, np.nan), (0, 1e39)])

@@ -103,13 +103,14 @@ def floating(x, exp, man, bias=None, specials="ieee", saturate=False, subnormals
     top = largest(exp, man, bias, specials)
     if floor_log2(top) > HIGHEST[digits]:  # numbers that the float type has not
         top = (2 - power(-min(man, digits - 1))) * power(HIGHEST[digits])
-    beyond = {"ieee": math.inf, "nan": math.nan, "none": float(top)}[specials]
+    beyond = {"nan": math.nan, "fnuz": math.nan, "none": float(top)}.get(specials, math.inf)
     beyond = float(top) if saturate else beyond
     if math.isinf(x):
         return math.copysign(beyond, x)
     q, emin = Fraction(x), 1 - bias
+    unsigned = specials in ("fnuz", "extended")
     if q == 0:
-        return float(x)
+        return 0.0 if unsigned else float(x)
     e = floor_log2(q)
     gap = power(max(e, emin) - man) if subnormals or e >= emin else power(emin)
     y = q if gap < power(LOWEST[digits]) else integer(q / gap, mode, u, digits) * gap
@@ -117,7 +118,7 @@ def floating(x, exp, man, bias=None, specials="ieee", saturate=False, subnormals
         inward = mode == "toward_zero" or (mode == "floor" and q > 0) or (mode == "ceil" and q < 0)
         y = float(top) if inward else beyond
         return math.copysign(y, q)
-    return math.copysign(float(y), q)
+    return math.copysign(float(y), 1 if unsigned and y == 0 else q)
 
 
 def decode(code, exp, man, bias=None, specials="ieee", subnormals=True):
@@ -126,6 +127,11 @@ def decode(code, exp, man, bias=None, specials="ieee", subnormals=True):
     sign = -1.0 if code >> (exp + man) else 1.0
     field, mantissa = code >> man & (2**exp - 1), code & (2**man - 1)
     last = field == 2**exp - 1
+    if specials in ("fnuz", "extended"):
+        if code == 2 ** (exp + man):
+            return math.nan
+        if specials == "extended" and last and mantissa == 2**man - 1:
+            return sign * math.inf
     if last and specials == "ieee":
         return sign * math.inf if mantissa == 0 else math.nan
     if last and specials == "nan" and mantissa == 2**man - 1:
@@ -139,7 +145,7 @@ def decode(code, exp, man, bias=None, specials="ieee", subnormals=True):
 def largest(exp, man, bias, specials):
     """Return the largest number: that of the highest code which is a finite one."""
     codes = 2 ** (exp + man)  # of one sign
-    return Fraction(decode(codes - {"ieee": 2**man, "nan": 1, "none": 0}[specials] - 1, exp, man, bias, specials))
+    return Fraction(decode(codes - {"ieee": 2**man, "nan": 1, "extended": 1}.get(specials, 0) - 1, exp, man, bias, specials))
 
 
 def block(xs, wl, exp=8, symmetric=True, mode="nearest", us=None, digits=24):

@@ -14,6 +14,9 @@ WITNESSES = {
     "e3m2": (formats.format("e3m2"), ml_dtypes.float6_e3m2fn),
     "e2m3": (formats.format("e2m3"), ml_dtypes.float6_e2m3fn),
     "e2m1": (formats.format("e2m1"), ml_dtypes.float4_e2m1fn),
+    "e4m3fnuz": (formats.FloatingPoint(4, 3, 8, False, "fnuz"), ml_dtypes.float8_e4m3fnuz),
+    "e5m2fnuz": (formats.FloatingPoint(5, 2, 16, False, "fnuz"), ml_dtypes.float8_e5m2fnuz),
+    "e4m3b11fnuz": (formats.FloatingPoint(4, 3, 11, False, "fnuz"), ml_dtypes.float8_e4m3b11fnuz),
     "e3m4 IEEE": (formats.FloatingPoint(3, 4, saturate=False), ml_dtypes.float8_e3m4),
     "e4m3 IEEE": (formats.FloatingPoint(4, 3, saturate=False), ml_dtypes.float8_e4m3),
 }
