@@ -42,7 +42,7 @@ class BlockFloatingPoint(Blocked):
             if self.axis is None:
                 raise ValueError("BlockFloatingPoint: block needs an axis to cut into tiles, got axis=None")
         elif self.axis == PRODUCT:
-            raise ValueError("BlockFloatingPoint: axis='product' needs a block of neighbours along it, got block=None")
+            raise ValueError("BlockFloatingPoint: axis 'product' needs a block of neighbours along it, got block=None")
 
     @property
     def element(self) -> FixedPoint:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +19,6 @@ from .floating import PRESETS
 from .table import table
 from .tiles import PRODUCT, Blocked, Exponent, block_name, check_axis, check_block, tiled
 
-
 POWERS = ("floor", "even")  # rules for scales that are powers of two
 RULES = (*POWERS, "ceil", "nearest", "four_over_six")
 
@@ -28,7 +28,8 @@ class BlockScaled(Blocked):
     """Elements of one format times scales of another, one scale for every `block` neighbours along `axis`.
 
     axis="product" is the axis that the next product sums over: 1 of arrays of four axes, else the last. A pair as block
-    is so many rows, along the axis before, and columns. With amax a block's largest magnitude, its scale is by `scaling`
+    is so many rows, along the axis before, and columns. With amax a block's largest magnitude, `scaling` makes its
+    scale:
 
     - "floor": 2^(floor(log2 amax) - emax), 2^emax the largest power of two among the elements: the largest number may
       saturate. The rule of powers of two unless another is given.
@@ -107,8 +108,11 @@ class BlockScaled(Blocked):
         whole = xp.clip(whole, tiny(np.dtype(np.float32)), float(np.finfo(np.float32).max))
         return whole.astype(np.float32).astype(np.float64)
 
-    def scales_of(self, x: Array, largest: Array, whole: Any) -> Array:
-        """Return the scale of each block of x in units of `whole`, given their largest magnitudes."""
+    def scales_of(self, x: Array, largest: Array, whole: Any, rounded: Callable[[Array], Array] | None = None) -> Array:
+        """Return the scale of each block of x in units of `whole`, given their largest magnitudes.
+
+        `rounded(blocks)` is x rounded to nearest with these scales, by the kernels where they call this.
+        """
         to_scale, unit = ruled(self.scale), self.element.max * (whole if self.tensor else 1.0)
         if self.scaling in POWERS:
             top = self._to_even(largest) if self.scaling == "even" else largest
@@ -116,10 +120,11 @@ class BlockScaled(Blocked):
         if self.scaling == "ceil":
             return to_scale(largest / unit, "ceil")
         scales = to_scale(largest / unit, "nearest")
-        if self.scaling == "nearest":
+        if self.scaling == "nearest" or not x.size:
             return scales
         larger = to_scale(largest / unit * 1.5, "nearest")
-        better = self._error(x, larger, whole) < self._error(x, scales, whole)
+        rounded = rounded or (lambda blocks: self._rounded(x, blocks, whole, "nearest", None))
+        better = self._error(x, rounded(larger)) < self._error(x, rounded(scales))
         return get_array_module(x).where(better, larger, scales)
 
     def _to_even(self, largest: Array) -> Array:
@@ -129,10 +134,9 @@ class BlockScaled(Blocked):
         mantissa, exponent = xp.frexp(largest)
         return xp.ldexp(xp.where(mantissa >= 1 - 0.25 / steps, 1.0, mantissa), exponent)
 
-    def _error(self, x: Array, blocks: Array, whole: Any) -> Array:
+    def _error(self, x: Array, y: Array) -> Array:
         """Return the squared error of each block, added up place by place: the same bits for any layout."""
-        scales = (blocks * whole).astype(x.dtype)
-        error = self.scaled(self.elements(x, scales, "nearest", None), blocks, whole).astype(np.float64) - x
+        error = y - x
         error *= error
         for axis, block in reversed(self.tiles(x.shape)):
             error = sum(get_array_module(x).moveaxis(tiled(error, axis, min(block, x.shape[axis])), axis + 1, 0))
@@ -150,9 +154,11 @@ class BlockScaled(Blocked):
         """Return elements that are rounded in units of their scales, times these."""
         x = check(x, self)
         with quiet():
-            blocks, whole = self.block_scales(x)
-            elements = self.elements(x, (blocks * whole).astype(x.dtype), rounding, stream)
-            return self.scaled(elements, blocks, whole)
+            return self._rounded(x, *self.block_scales(x), rounding, stream)
+
+    def _rounded(self, x: Array, blocks: Array, whole: Any, rounding: str | Stochastic, stream: Stream | None) -> Array:
+        elements = self.elements(x, (blocks * whole).astype(x.dtype), rounding, stream)
+        return self.scaled(elements, blocks, whole)
 
     def spacing(self, x: Array) -> Array:
         """Return the gap between neighbouring elements around x, times the block's scale: 0 or NaN where that is."""

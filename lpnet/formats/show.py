@@ -148,7 +148,7 @@ def _special(fmt: Format) -> str:
 
 def _short(value: Any) -> str:
     """Return a field as text; of a long list its ends."""
-    many = isinstance(value, tuple) and len(value) > 2  # noqa: PLR2004
+    many = isinstance(value, tuple) and len(value) > 2
     return f"{value[0]:g}, {value[1]:g}, ... {value[-1]:g}, {len(value)} in all" if many else f"{value}"
 
 

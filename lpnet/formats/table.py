@@ -99,7 +99,8 @@ class Table(Format):
                 between = xp.asarray(xp.where(high > low, down / (high.astype(np.float64) - low), 0.0))
                 higher = round(between, rounding, stream) > 0
             else:
-                tie = {"nearest": (place + self.first) % 2 == 1, "nearest_away": x > 0, "nearest_up": True}.get(rounding, False)
+                odd = (place + self.first) % 2 == 1
+                tie = {"nearest": odd, "nearest_away": x > 0, "nearest_up": True}.get(rounding, False)
                 nearer = (down > up) | ((down == up) & tie)
                 inward = xp.where((low < 0) & (high > 0), nearer, x < 0)  # without a zero neither is on its side
                 higher = {"floor": False, "ceil": True, "toward_zero": inward}.get(rounding, nearer)

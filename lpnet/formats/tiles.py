@@ -14,7 +14,6 @@ from ..rounding import Stochastic
 from .base import Array, Format, check, exact_pow2floor, integer, quiet, tiny
 from .codes import Encoded, pack, unpack
 
-
 SHORT = 16  # numbers in a row that is not worth a loop of its own
 PRODUCT = "product"  # in place of an axis: the one over which the next product sums
 
@@ -32,7 +31,7 @@ def check_axis(owner: str, axis: Any) -> None:
 
 def check_block(owner: str, block: Any) -> None:
     """Raise ValueError unless `block` is a number of neighbours, or of rows and of columns."""
-    if isinstance(block, tuple) and len(block) != 2:  # noqa: PLR2004
+    if isinstance(block, tuple) and len(block) != 2:
         raise ValueError(f"{owner}: block must be one integer or a pair of them, got {block!r}")
     for size in block if isinstance(block, tuple) else (block,):
         integer(owner, "block", size, 1, 2**31)

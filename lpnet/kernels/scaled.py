@@ -28,7 +28,19 @@ def whole(fmt: BlockScaled, x: Array, step: int) -> Any:
 def in_blocks(fmt: BlockScaled, whole: Any, element: Kernel, x: Array, y: Array, rounding: str | Stochastic,
               stream: Stream) -> None:  # fmt: skip
     """Round x to elements, by the kernel `element`, in units of the scales of its blocks."""
-    blocks = fmt.scales_of(x, fmt.finite(fmt.block_max(x)), whole)
+
+    def rounded(blocks: Array) -> Array:
+        nearest = empty(x.shape, x.dtype)
+        with_scales(fmt, whole, blocks, element, x, nearest, "nearest", stream)
+        return nearest
+
+    blocks = fmt.scales_of(x, fmt.finite(fmt.block_max(x)), whole, rounded)
+    with_scales(fmt, whole, blocks, element, x, y, rounding, stream)
+
+
+def with_scales(fmt: BlockScaled, whole: Any, blocks: Array, element: Kernel, x: Array, y: Array,
+                rounding: str | Stochastic, stream: Stream) -> None:  # fmt: skip
+    """Round x to elements in units of these scales."""
     scales = (blocks * whole).astype(x.dtype)
     usable = scales > 0
     if not usable.all():

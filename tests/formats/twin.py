@@ -145,7 +145,8 @@ def decode(code, exp, man, bias=None, specials="ieee", subnormals=True):
 def largest(exp, man, bias, specials):
     """Return the largest number: that of the highest code which is a finite one."""
     codes = 2 ** (exp + man)  # of one sign
-    return Fraction(decode(codes - {"ieee": 2**man, "nan": 1, "extended": 1}.get(specials, 0) - 1, exp, man, bias, specials))
+    beyond = {"ieee": 2**man, "nan": 1, "extended": 1}.get(specials, 0)
+    return Fraction(decode(codes - beyond - 1, exp, man, bias, specials))
 
 
 def block(xs, wl, exp=8, symmetric=True, mode="nearest", us=None, digits=24):
@@ -168,37 +169,88 @@ def block(xs, wl, exp=8, symmetric=True, mode="nearest", us=None, digits=24):
     return out
 
 
-def mx(xs, element, emax, mode="nearest", us=None, digits=24):
+def power_scale(amax, emax, rule, top, mantissas):
+    """Return the scale, a power of two, of a block whose largest magnitude is amax; `top` is the largest element."""
+    if amax == 0:
+        return power(-127)
+    if rule == "ceil":
+        e = floor_log2(amax / top)
+        e += power(e) < amax / top
+    elif rule == "even":  # amax rounded half up to so many mantissas of a power of two
+        gap = power(floor_log2(amax)) / mantissas
+        e = floor_log2(math.floor(amax / gap + Fraction(1, 2)) * gap) - emax
+    else:
+        e = floor_log2(amax) - emax
+    return power(min(max(e, -127), 127))
+
+
+def mx(xs, element, emax, mode="nearest", us=None, digits=24, rule="floor", top=None, mantissas=None, factor=1.0):
     """Return one block of an OCP MX format; `element(x, mode, u, digits)` rounds a fraction to an element."""
     if not all(map(math.isfinite, xs)):
         return [math.nan] * len(xs)
     largest = max((abs(Fraction(x)) for x in xs), default=Fraction(0))
-    scale = power(min(max(floor_log2(largest) - emax, -127), 127) if largest else -127)
-    out = []
-    for x, u in zip(xs, us or [None] * len(xs), strict=True):
-        y = element(Fraction(x) / scale if x else x, mode, u, digits)
-        out.append(float(Fraction(y) * scale) if y else y)
-    return out
+    block = power_scale(largest, emax, rule, top, mantissas)
+    factor = Fraction(to_float(Fraction(factor), digits))
+    us = us or [None] * len(xs)
+    return [_scaled(x, block * factor, block, factor, element, mode, u, digits) for x, u in zip(xs, us, strict=True)]
 
 
-def nvfp4(blocks, mode="nearest", digits=24):
-    """Return the blocks of one array in NVFP4; every product and quotient is rounded once to the data's float type."""
-    finite = [max(map(abs, b), default=0.0) if all(map(math.isfinite, b)) else math.nan for b in blocks]
+def nvfp4(blocks, mode="nearest", digits=24, us=None, over=False):
+    """Return the blocks of one array in NVFP4; every product and quotient is rounded once to the data's float type.
+
+    A block is a list of rows. With `over` each is scaled so that its largest becomes 6 or 4, by the squared error.
+    """
+    flat = [[x for row in b for x in row] for b in blocks]
+    finite = [max(map(abs, b), default=0.0) if all(map(math.isfinite, b)) else math.nan for b in flat]
     highest = max((Fraction(v) for v in finite if not math.isnan(v)), default=Fraction(0))
-    s_t = Fraction(to_float(max(highest / (448 * 6), power(-149)), 24))
+    s_t = Fraction(to_float(max(highest / ((256 if over else 448) * 6), power(-149)), 24))
     out = []
-    for xs, amax in zip(blocks, finite, strict=True):
+    for rows, amax, u in zip(blocks, finite, us or [None] * len(blocks), strict=True):
         if math.isnan(amax):
-            out.append([math.nan] * len(xs))
+            out.append([[math.nan] * len(row) for row in rows])
             continue
-        s_b = Fraction(floating(min(Fraction(amax) / 6 / s_t, Fraction(448)), 4, 3, specials="nan", saturate=True))
-        s = Fraction(to_float(s_b * s_t, digits))
-        out.append([_scaled(x, s, s_b, s_t, mode, digits) for x in xs])
+        scales = [_e4m3(Fraction(amax) / 6 / s_t), _e4m3(Fraction(amax) / 4 / s_t)][: 1 + over]
+        if over:
+            errors = [_squares(rows, _nv_block(rows, s, s_t, "nearest", None, digits), digits) for s in scales]
+            scales = scales[1:] if errors[1] < errors[0] else scales
+        out.append(_nv_block(rows, scales[0], s_t, mode, u, digits))
     return out
 
 
-def _scaled(x, s, s_b, s_t, mode, digits):
-    n = Fraction(x) / s if s else Fraction(0)
+def _e4m3(q):
+    return Fraction(floating(min(q, Fraction(448)), 4, 3, specials="nan", saturate=True))
+
+
+def _squares(rows, rounded, digits):
+    """Return the squared error, added up along rows first, each step rounded to the data's float type."""
+    sums = []
+    for row, others in zip(rows, rounded, strict=True):
+        errors = [Fraction(to_float(Fraction(y) - Fraction(x), digits)) for x, y in zip(row, others, strict=True)]
+        sums.append(_sum([to_float(e * e, digits) for e in errors], digits))
+    return _sum(sums, digits)
+
+
+def _sum(terms, digits):
+    total = terms[0]
+    for term in terms[1:]:
+        total = math.inf if math.inf in (total, term) else to_float(Fraction(total) + Fraction(term), digits)
+    return total
+
+
+def e2m1(x, mode, u, digits):
+    """Return a fraction rounded to an e2m1 element."""
+    return floating(x, 2, 1, specials="none", mode=mode, u=u, digits=digits)
+
+
+def _nv_block(rows, s_b, s_t, mode, us, digits):
+    s, out, drawn = Fraction(to_float(s_b * s_t, digits)), [], iter(us or [])
+    for row in rows:
+        out.append([_scaled(x, s, s_b, s_t, e2m1, mode, next(drawn, None), digits) for x in row])
+    return out
+
+
+def _scaled(x, s, block, whole, element, mode, u, digits):
+    n = Fraction(x) / s if s and x else Fraction(0)
     n = Fraction(to_float(n, digits)) or n  # a quotient below all floats still is not zero
-    y = floating(n, 2, 1, specials="none", mode=mode, digits=digits)
-    return math.copysign(to_float(Fraction(y) * s_b * s_t, digits), x)
+    y = element(n if n else math.copysign(0.0, x), mode, u, digits)
+    return math.copysign(to_float(Fraction(to_float(Fraction(y) * block, digits)) * whole, digits), y)

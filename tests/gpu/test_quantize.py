@@ -14,7 +14,9 @@ FORMATS = [
     "mxint8", "nvfp4", "FixedPoint(8, 4, saturate=False)", "FixedPoint(5, 3, symmetric=True)",
     "FloatingPoint(4, 3, saturate=False, specials='nan')", "FloatingPoint(3, 4, subnormals=False)",
     "FloatingPoint(5, 2, saturate=False)", "BlockFloatingPoint(8, symmetric=False)", "BlockFloatingPoint(8, axis=1)",
-    "BlockFloatingPoint(8, axis=1, block=3)", "BlockFloatingPoint(12, axis=0, block=2, exp=3)",
+    "BlockFloatingPoint(8, axis=1, block=3)", "BlockFloatingPoint(12, axis=0, block=2, exp=3)", "e4m3fnuz",
+    "p3109_k8p3se", "FloatingPoint(4, 3, 8, False, 'fnuz')", "bfp8:3x5", "nvfp4:16x16", "nvfp4:4/6", "nvfp4:2x8:4/6",
+    "mxfp8_e4m3:3x5:ceil", "mxfp4_e2m1:even", "mxfp4_e2m1:4/3", "e4m3:128x128", "posit8.1", "dynamic8", "nf4:16",
 ]  # fmt: skip
 SHAPES = [(5,), (37, 3), (2, 5, 33), (3, 4, 5, 2), (1, 1000), (3, 700)]
 
