@@ -195,7 +195,7 @@ def test_no_subclass_has_a_plan_on_the_gpu(kind, arguments):
         scaled = lp.BlockScaled(fmt, lp.formats.Exponent(8), 3)
         assert cuda.planned(scaled, x) is None and cuda.significant(scaled) is None
         with pytest.raises(NotImplementedError):
-            cuda.grid(fmt, x.dtype)
+            cuda.grid(fmt, x)
     assert cuda.significant(kind(*arguments)) is not None
 
 

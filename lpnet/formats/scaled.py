@@ -130,7 +130,7 @@ class BlockScaled(Blocked):
     def _to_even(self, largest: Array) -> Array:
         """Return what a largest magnitude is taken for by the rule "even"."""
         xp, top = get_array_module(largest), np.array([self.element.max])
-        steps = 2.0**self.emax / float(self.element.spacing(top)[0])  # among the mantissas, from 1 to 2
+        steps = 2.0**self.emax / float(np.ravel(self.element.spacing(top))[0])  # among the mantissas, from 1 to 2
         mantissa, exponent = xp.frexp(largest)
         return xp.ldexp(xp.where(mantissa >= 1 - 0.25 / steps, 1.0, mantissa), exponent)
 

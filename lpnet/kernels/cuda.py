@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import random
 from ..backend import get_array_module, launch, note_digits
-from ..formats import BlockFloatingPoint, BlockScaled, Exponent, FixedPoint, FloatingPoint, Format
+from ..formats import BlockFloatingPoint, BlockScaled, Exponent, FixedPoint, FloatingPoint, Format, Table
 from ..formats.base import bound, quiet, tiny
 from ..rounding import MODES, Stochastic, mode
 from .dispatch import by_class, plain
@@ -55,9 +55,9 @@ def planned(fmt: Format, x: Array) -> tuple[str, Array, list[Any]] | None:
     return None
 
 
-@planned.register(FixedPoint, FloatingPoint)
-def _(fmt: FixedPoint | FloatingPoint, x: Array) -> tuple[str, Array, list[Any]]:
-    name, numbers = grid(fmt, x.dtype)
+@planned.register(FixedPoint, FloatingPoint, Table)
+def _(fmt: FixedPoint | FloatingPoint | Table, x: Array) -> tuple[str, Array, list[Any]]:
+    name, numbers = grid(fmt, x)
     return name, x, [*numbers, NULL, NULL, NULL, *blocks(fmt, x.shape)]
 
 
@@ -72,27 +72,34 @@ def _(fmt: BlockFloatingPoint, x: Array) -> tuple[str, Array, list[Any]]:
 
 @planned.register(BlockScaled)
 def _(fmt: BlockScaled, x: Array) -> tuple[str, Array, list[Any]] | None:
-    if type(fmt.element) not in (FixedPoint, FloatingPoint):
+    if type(fmt.element) not in (FixedPoint, FloatingPoint, Table):
         return None
     with quiet():
         largest = fmt.finite(_largest_in_tiles(fmt, x).view(x.dtype))
         whole = fmt.whole(largest)
         scales = fmt.scales_of(x, largest, whole)
         both = (scales * whole).astype(x.dtype), scales.astype(x.dtype)
-    name, numbers = grid(fmt.element, x.dtype)
+    name, numbers = grid(fmt.element, x)
     if not fmt.tensor:
         whole = NULL if fmt.factor == 1 else get_array_module(x).full(1, fmt.factor, x.dtype)
     return name, x, [*numbers, *both, whole.astype(x.dtype) if fmt.tensor else whole, *blocks(fmt, x.shape)]
 
 
 @by_class
-def grid(fmt: Format, dtype: np.dtype) -> tuple[str, list[Any]]:
-    """Return the kernel that rounds single numbers to a format, and the numbers that describe the format to it."""
+def grid(fmt: Format, x: Array) -> tuple[str, list[Any]]:
+    """Return the kernel that rounds single numbers of x to a format, and what describes the format to it."""
     raise NotImplementedError(f"{fmt} has no kernel")
 
 
+@grid.register(Table)
+def _(fmt: Table, x: Array) -> tuple[str, list[Any]]:
+    values = get_array_module(x).asarray(np.asarray(fmt.values, x.dtype))
+    return "lists", [values, np.int64(len(fmt.values) - 1), np.int32(fmt.first)]
+
+
 @grid.register(FixedPoint)
-def _(fmt: FixedPoint, dtype: np.dtype) -> tuple[str, list[Any]]:
+def _(fmt: FixedPoint, x: Array) -> tuple[str, list[Any]]:
+    dtype = x.dtype
     with quiet():
         gap = dtype.type(max(fmt.smallest, tiny(dtype)))
         ends = [dtype.type(bound(end, dtype)) / gap for end in (fmt.min, fmt.max)]  # exact: gap is a power of two
@@ -100,7 +107,8 @@ def _(fmt: FixedPoint, dtype: np.dtype) -> tuple[str, list[Any]]:
 
 
 @grid.register(FloatingPoint)
-def _(fmt: FloatingPoint, dtype: np.dtype) -> tuple[str, list[Any]]:
+def _(fmt: FloatingPoint, x: Array) -> tuple[str, list[Any]]:
+    dtype = x.dtype
     beyond = "inf" if fmt.has_infinity else "nan"
     with quiet():
         numbers = [bound(2.0**fmt.emin, dtype), bound(2.0**fmt.emax, dtype), bound(2.0**-fmt.man, dtype),

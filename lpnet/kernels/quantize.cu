@@ -95,6 +95,35 @@ struct Floats {  // of exponents low..high, and what lies above `top`
   }
 };
 
+struct List {  // of `last` + 1 ascending numbers, whose codes count from `first`
+  const REAL* values;
+  i64 last;
+  int first;
+
+  __device__ inline REAL operator()(REAL x, const Rounding& round, int lane) const {
+    if (x != x) return x;
+    i64 count = 0, beyond = last + 1;  // numbers at most x
+    while (count < beyond) {
+      i64 middle = (count + beyond) / 2;
+      if (values[middle] <= x) count = middle + 1; else beyond = middle;
+    }
+    i64 place = count > 0 ? count - 1 : 0, next = values[place] == x || count == 0 ? place : count > last ? last : count;
+    REAL low = values[place], high = values[next];
+    double down = (double)x - (double)low, up = (double)high - (double)x;
+    if (round.mode == STOCHASTIC) {
+      double between = high > low ? down / ((double)high - (double)low) : 0;
+      return between >= 1 || (double)round.uniform(lane) < between ? high : low;
+    }
+    bool odd = (place + first) & 1;
+    bool tie = round.mode == NEAREST ? odd : round.mode == NEAREST_AWAY ? x > 0 : round.mode == NEAREST_UP;
+    bool nearer = down > up || (down == up && tie);
+    if (round.mode == DOWN) return low;
+    if (round.mode == UP) return high;
+    if (round.mode == TOWARD_ZERO && !(low < 0 && high > 0)) return x < 0 ? high : low;
+    return nearer ? high : low;
+  }
+};
+
 // Which block a number belongs to, in an array (outer, rows, length, width) cut into tiles of `tall` rows and `tile`
 // places along the length; the numbers behind a place have blocks of their own, `inner_step` apart.
 struct Blocks {
@@ -214,6 +243,29 @@ extern "C" __global__ void floats(const REAL* x, REAL* y, i64 n, REAL low, REAL 
       v = grid(v, round, lane);
       if (scales) v = scaled(v, blocks[at.index], whole), at.next();
       own[lane] = signed_zero ? v : ADD(v, (REAL)0);
+    }
+    store(own, x, y, first, n);
+  }
+}
+
+extern "C" __global__ void lists(const REAL* x, REAL* y, i64 n, const REAL* values, i64 last, int first_code,
+                                 const REAL* scales, const REAL* blocks, const REAL* whole, SHAPE, STEPS, ROUNDING) {
+  Rounding round = {mode, bits, seed, site, {0, 0, 0, 0}};
+  List grid = {values, last, first_code};
+  Blocks at = {rows, length, width, tall, tile, tile_step, row_step, outer_step, inner_step, 0, 0, 0, 0, 0, 0, 0};
+  EACH_GROUP {
+    alignas(16) REAL own[LANES];
+    i64 first = group * LANES;
+    load(own, x, y, first, n);
+    round.draw(group);
+    if (scales) at.go_to(first);
+#pragma unroll
+    for (int lane = 0; lane < LANES; ++lane) {
+      if (first + lane >= n) continue;
+      REAL v = scales ? in_units(own[lane], scales[at.index], round) : own[lane];
+      v = grid(v, round, lane);
+      if (scales) v = scaled(v, blocks[at.index], whole), at.next();
+      own[lane] = ADD(v, (REAL)0);
     }
     store(own, x, y, first, n);
   }

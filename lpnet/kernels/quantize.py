@@ -15,11 +15,11 @@ import numpy as np
 
 from .. import random
 from ..backend import empty, get_array_module, get_num_threads, parallel
-from ..formats import Blocked, BlockFloatingPoint, BlockScaled, FixedPoint, FloatingPoint, Format, format
+from ..formats import Blocked, BlockFloatingPoint, BlockScaled, FixedPoint, FloatingPoint, Format, Table, format
 from ..formats.base import accelerate, pow2floor, quiet
 from ..random import Stream
 from ..rounding import Stochastic
-from . import cuda, scaled
+from . import cuda, scaled, tables
 from .dispatch import by_class, plain
 
 SMALL, LARGE = 1 << 17, 1 << 19  # numbers a piece: more than the threads' taking turns costs, within the cache
@@ -102,6 +102,11 @@ def _(fmt: FloatingPoint, x: Array) -> Kernel | None:
     return single(fmt, x) if fmt.has_nan else None
 
 
+@kernel.register(Table)
+def _(fmt: Table, x: Array) -> Kernel | None:
+    return single(fmt, x)
+
+
 @kernel.register(BlockScaled)
 def _(fmt: BlockScaled, x: Array) -> Kernel | None:
     element = single(fmt.element, x)
@@ -145,6 +150,11 @@ def _block_gaps(fmt: BlockFloatingPoint, largest: Array) -> tuple[Array, bool]:
         gap = pow2floor(largest) * largest.dtype.type(2.0 ** (2 - fmt.wl))
         return gap, bool((largest <= (2.0 ** (fmt.wl - 1) - 1) * gap).all())
     return fmt.spacing(largest), False
+
+
+@single.register(Table)
+def _(fmt: Table, x: Array) -> Kernel | None:
+    return tables.kernel(fmt) if x.dtype == np.float32 else None
 
 
 @single.register(FloatingPoint)
