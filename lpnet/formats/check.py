@@ -12,7 +12,7 @@ from ..random import Stream
 from ..rounding import MODES
 from .base import Format, bound, quiet
 from .names import format
-from .tiles import Blocked
+from .tiles import Blocked, Exponent
 
 SYMMETRIC = ("nearest", "nearest_away", "toward_zero")  # modes in which Q(-x) = -Q(x)
 MANY = 1800  # numbers beside powers of two
@@ -138,7 +138,7 @@ def neighbours(fmt: Format, x: np.ndarray) -> str:
         if mode.startswith("nearest"):
             with quiet():
                 other = np.where(y == low, high, low).astype(np.float64)
-                nearer = abs(y.astype(np.float64) - x) <= abs(other - x) * (1 + 1e-6)
+                nearer = abs(y.astype(np.float64) - x) <= abs(other - x) * (1 + 1e-6) + slack(fmt, x)
             finite = np.isfinite(low) & np.isfinite(high)
             require(nearer | ~inside | ~finite, "nearest is the nearer neighbour", fmt, x, y, text)
     return "one of the two in all modes, the nearer one in the nearest modes"
@@ -156,7 +156,7 @@ def grid(fmt: Format, x: np.ndarray) -> str:
         within = (values.min() <= wide) & (wide <= values.max())
         require(~within | inside, "a number within the ends has two neighbours", fmt, x, low, "(floor)")
     with quiet():
-        tie = inside & (low < high) & (wide - low == high - wide)
+        tie = inside & (low < high) & (wide - low == high - wide) & (slack(fmt, x) == 0)
         even = np.remainder(np.stack([low, high]) / (high - low), 2)
     y = {mode: fmt.quantize(x, mode).astype(np.float64) for mode in MODES if mode.startswith("nearest")}
     require(~tie | (y["nearest_up"] == high), "a tie goes up", fmt, x, y["nearest_up"], "(nearest_up)")
@@ -168,6 +168,13 @@ def grid(fmt: Format, x: np.ndarray) -> str:
         odd[odd] = parity == 1
     require(~odd, "a tie goes to the even neighbour", fmt, x, y["nearest"], "(nearest)")
     return "no number between two neighbours; ties up, away and to even"
+
+
+def slack(fmt: Format, x: np.ndarray) -> np.ndarray:
+    """Return by how much numbers may be moved by division by the scales of blocks: not at all by powers of two."""
+    powers = not isinstance(fmt, Blocked) or (isinstance(fmt.scale, Exponent) and not fmt.tensor and fmt.factor == 1)
+    limits = np.finfo(x.dtype)
+    return 0 * x if powers else 4 * (abs(x) * limits.eps + limits.smallest_subnormal)
 
 
 def numbers(fmt: Format, dtype: Any) -> np.ndarray:

@@ -16,6 +16,12 @@ from .floating import FloatingPoint
 from .names import format, names
 from .tiles import Blocked
 
+ALSO = """any e{exp}m{man}; fixed{wl}.{fl}; bfp{wl}, bfp{wl}:tensor, bfp{wl}:{block}
+posit{bits}.{es}, log{bits}.{fraction bits}; of IEEE P3109, with infinities or
+without, p3109_k{bits}p{precision}se, sf. Blocks of other sizes, with float32
+scales, or with scales by other rules: nvfp4:16x16, e4m3:128x128, nf4:64,
+mxfp8_e4m3:ceil, mxfp4_e2m1:even, mxfp4_e2m1:4/3, nvfp4:4/6"""
+
 
 def table() -> str:
     """Return a table of the preset formats, at most 80 columns wide."""
@@ -26,8 +32,7 @@ def table() -> str:
         row = f"{name:11} {_bits(fmt):>6} {fmt.max:11.6g} {fmt.smallest:11.6g} {_digits(fmt):6.1f}  {_special(fmt)}"
         rows.append(row)
     note = "\nBlocks: bits count the scale in; largest and smallest are in units of the scale.\nAlso: "
-    more = "any e{exp}m{man}; fixed{wl}.{fl}; bfp{wl}, bfp{wl}:tensor, bfp{wl}:{block}"
-    return "\n".join([head, *rows]) + note + more
+    return "\n".join([head, *rows]) + note + ALSO
 
 
 def describe(name: str | Format) -> str:
@@ -141,7 +146,7 @@ def _special(fmt: Format) -> str:
     if isinstance(fmt, Blocked):
         return "NaN blocks" if fmt.has_nan else "none"
     has = [text for text, there in (
-        ("-0", fmt.signed_zero), ("NaN", fmt.has_nan), ("inf", fmt.specials == "ieee"),
+        ("-0", fmt.signed_zero), ("NaN", fmt.has_nan), ("inf", fmt.specials in ("ieee", "extended")),
     ) if there]  # fmt: skip
     return ", ".join(has + (["saturates"] if fmt.saturate else [])) or "none"
 

@@ -143,6 +143,11 @@ class Blocked(Format):
         return self.element.signed_zero
 
     @property
+    def mirrored(self) -> bool:
+        """Whether -v is an element where v is."""
+        return self.element.mirrored
+
+    @property
     def has_nan(self) -> bool:
         """Whether a block of NaN has a code."""
         return self.scale.has_nan or self.element.has_nan

@@ -43,7 +43,7 @@ def fast(fmt: Format, x: Any, rounding: Rounding = "nearest", stream: Stream | N
     stochastic = rounding == "stochastic" or isinstance(rounding, Stochastic)
     if get_array_module(x) is not np:
         return cuda.quantize(x, fmt, rounding, stream)
-    if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64) or x.size == 0:
+    if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64) or not x.ndim * x.size:
         return fmt.rule(x, rounding, stream)
     if stochastic and type(random.current(stream)) is not Stream:  # a window, or a user's: only it knows what it draws
         return fmt.rule(x, rounding, stream)

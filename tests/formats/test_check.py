@@ -13,6 +13,10 @@ FORMATS = [
     FixedPoint(8, 4, saturate=False), FixedPoint(8, 4, symmetric=True), FixedPoint(1, 0),
     FloatingPoint(5, 2, saturate=False), FloatingPoint(4, 3, specials="nan", saturate=False),
     FloatingPoint(4, 3, subnormals=False), BlockScaled(FixedPoint(4, 2), Exponent(4, False), 7, axis=0),
+    "nvfp4:16x16", "nvfp4:4/6", "mxfp8_e4m3:ceil", "mxfp6_e2m3:even", "mxfp4_e2m1:4/3", "e4m3:128x128", "nf4:64",
+    "dynamic8:256", "posit8.1:32", "bfp8:16x16", "p3109_k8p3se", "p3109_k6p1sf", "posit6.3", "log5.2",
+    BlockScaled(FloatingPoint(4, 3, specials="fnuz"), FloatingPoint(5, 2), (4, 8), axis=1),
+    FloatingPoint(4, 3, 8, False, "fnuz"), FloatingPoint(5, 2, 16, False, "extended"),
 ]  # fmt: skip
 
 

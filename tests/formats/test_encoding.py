@@ -18,7 +18,9 @@ EVERY = [
     BlockFloatingPoint(9, axis=-1, exp=5),
     BlockFloatingPoint(2, 0, 3), BlockFloatingPoint(53, None, exp=11), BlockFloatingPoint(8, symmetric=False),
     BlockScaled(FixedPoint(4, 2, symmetric=True), FloatingPoint(5, 2), 8, axis=0),
-    BlockScaled(FloatingPoint(3, 2), Exponent(6), 5),
+    BlockScaled(FloatingPoint(3, 2), Exponent(6), 5), BlockFloatingPoint(4, -1, (2, 3)),
+    *map(formats.format, ["nvfp4:2x3", "nvfp4:4/6", "mxfp4_e2m1:4/3", "mxint8:2x2:ceil", "dynamic8:4", "p3109_k8p3se"]),
+    BlockScaled(FloatingPoint(4, 3, specials="fnuz"), Exponent(8), 3, scaling="even"),
 ]  # fmt: skip
 FLOATS = {
     np.float32: st.floats(width=32) | st.floats(-4, 4, width=32),

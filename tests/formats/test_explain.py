@@ -6,7 +6,8 @@ import pytest
 import lpnet as lp
 from lpnet import formats
 
-NAMES = [*formats.names(), "bfp8", "bfp8:16", "bfp4:tensor", "fixed8.6", "fixed4.-2", "e5m0"]
+NAMES = [*formats.names(), "bfp8", "bfp8:16", "bfp4:tensor", "fixed8.6", "fixed4.-2", "e5m0",
+         "nvfp4:16x16:4/6", "mxfp4_e2m1:4/3", "mxfp8_e4m3:even", "e4m3:2x8", "posit6.1", "p3109_k6p3se"]  # fmt: skip
 
 
 @pytest.mark.parametrize("rounding", [*lp.rounding.MODES, lp.Stochastic(3)], ids=str)
@@ -57,6 +58,15 @@ def test_who_set_the_exponent():
     text = str(lp.explain(x, "mxfp4_e2m1", index=(1, 47)))
     assert "block       of 16, scale 1 = 2^0, set by x[1, 40] = 5" in text
     assert "set by x[0, 45] = 1000" in str(lp.explain(x, "bfp8:tensor", index=(0, 0)))
+
+
+def test_a_block_of_two_dimensions():
+    """Its largest number is looked for in rows and columns of the block, not beyond them."""
+    x = np.ones((5, 20), np.float32)
+    x[3, 17], x[0, 17], x[3, 15] = 5, 100, 1000
+    assert "block       of 8, scale 1 = 2^0, set by x[3, 17] = 5" in str(
+        lp.explain(x, "mxfp4_e2m1:2x16", index=(2, 18))
+    )
 
 
 @pytest.mark.parametrize(("x", "text"), [
