@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +14,9 @@ from ..tensor import Array, Parameter
 from ..validate import Number, integer, number
 from . import sgd_cuda
 
+Observer = Callable[["Optimizer", int, Array, Array, Array], None]
+observers: list[Observer] = []  # called after every update with the optimizer, the parameter's number, and the arrays
+# (what collects updates before, the rounded gradient, the new weights before rounding)
 State = dict[str, Any]  # arrays of the parameter's shape, by name, and "t", a count
 Params = Iterable[Parameter] | Iterable[tuple[str, Parameter]]
 
@@ -83,11 +86,14 @@ class Optimizer:
             self._take_over(i)
             precision = self.precision_of(i)
             g = precision.round("gradient", p.grad)
-            w = self.update(state.get("accumulator", p.data), g, state)
+            before = state.get("accumulator", p.data)
+            w = self.update(before, g, state)
             for name, array in _arrays(state):  # in the order of definition, in which the random bits are taken
                 if name != "accumulator":
                     state[name] = precision.round(self.roles.get(name, "momentum"), array)
             self._store(i, w)
+            for observe in observers:
+                observe(self, i, before, g, w)
 
     def _take_over(self, i: int) -> None:
         """Round the weights of parameter number `i`, and go on from them, if others were put there since the last step.
