@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+
+Array: TypeAlias = Any  # numpy.ndarray or cupy.ndarray
 
 
 def get_array_module(x: Any) -> ModuleType:
