@@ -5,7 +5,7 @@ import pytest
 
 import lpnet as lp
 from lpnet import nn, optim
-from lpnet.trace import Site
+from lpnet._trace import Site
 
 X = np.float32([[0.3, -5.0, 0.01, 0.0, 1.5], [-0.26, 7.99, 2.0, -0.1, 0.12]])
 FIXED = lp.FixedPoint(6, 2)  # quarters in [-8, 7.75]

@@ -8,8 +8,8 @@ import numpy as np
 
 from ..backend import check_one_device
 from ..tensor import Array, Tensor, as_tensors
+from . import _linear, reduction, shape
 from . import arithmetic as a
-from . import linear, reduction, shape
 
 
 def _flat(args: tuple[Any, ...]) -> Any:
@@ -44,8 +44,8 @@ METHODS = {
     "__rmul__": lambda x, y: a.mul(y, x),
     "__truediv__": a.div,
     "__rtruediv__": lambda x, y: a.div(y, x),
-    "__matmul__": linear.matmul,
-    "__rmatmul__": lambda x, y: linear.matmul(y, x),
+    "__matmul__": _linear.matmul,
+    "__rmatmul__": lambda x, y: _linear.matmul(y, x),
     "__pow__": a.power,
     "__neg__": a.neg,
     "__abs__": a.absolute,
@@ -56,7 +56,7 @@ METHODS = {
     "std": reduction.std,
     "max": reduction.max,
     "min": reduction.min,
-    "dot": linear.matmul,
+    "dot": _linear.matmul,
     "squeeze": shape.squeeze,
     "reshape": lambda x, *shape_: shape.reshape(x, _flat(shape_)),
     "transpose": lambda x, *axes: shape.transpose(x, _flat(axes) if axes else None),
