@@ -7,6 +7,7 @@ Start with `lp.quantize(x, "bfp8")`, go on with `lp.nn`, `lp.optim.SWALP` and `l
 
 from . import data, formats, functions, models, nn, optim, precision, random, rounding
 from ._explain import explain
+from ._gradcheck import gradcheck
 from ._summary import summary
 from ._trace import trace
 from ._watch import watch
@@ -21,7 +22,6 @@ from .backend import (
 )
 from .checkpoint import load, save
 from .formats import BlockFloatingPoint, BlockScaled, FixedPoint, FloatingPoint, Format, Table, format
-from .gradcheck import gradcheck
 from .kernels import quantize
 from .precision import Precision, Quantizer, use
 from .random import manual_seed

@@ -39,8 +39,8 @@ from typing import Any
 from . import formats, kernels
 from .backend import get_array_module
 from .random import Stream
+from .registry import unknown
 from .rounding import Stochastic, mode
-from .validate import unknown
 
 Rounding = str | Stochastic
 Function = Callable[[Any], Any]  # of an array, with a result of the same shape
@@ -119,8 +119,8 @@ class Precision:
         if len(_split(text, "=")) == 1:
             return cls() if text == "fp32" else cls.uniform(text, rounding)
         pairs = [[part.strip() for part in item.partition("=")[::2]] for item in _split(text, ",")]
-        if unknown := [role for role, _ in pairs if role not in ROLES]:
-            raise ValueError(f"precision: unknown role {unknown[0]!r}, the roles are {', '.join(ROLES)}")
+        if wrong := [role for role, _ in pairs if role not in ROLES]:
+            raise unknown("role", wrong[0], ROLES, "precision")
         if len(dict(pairs)) < len(pairs):
             raise ValueError(f"precision: a role is given twice in {text!r}")
         return cls(**{role: Quantizer(name, rounding) for role, name in pairs})
@@ -171,7 +171,7 @@ def most_specific(owner: str, what: str, keys: Collection[str], names: Collectio
     """
     for key in keys:
         if key != "*" and not any(_fits(key, name) for name in names):
-            raise unknown(owner, what, key, names)
+            raise unknown(what, key, names, owner)
     return {name: max((key for key in keys if _fits(key, name)), key=_weight(name), default=None) for name in names}
 
 

@@ -61,10 +61,9 @@ class Stream:
 
     def reset(self, seed: int) -> None:
         """Start again at site 0 with another seed."""
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
-            raise ValueError(f"Stream: seed must be an integer in [0, 2**64), got {seed!r}")
+        seed = integer("Stream", "seed", seed, 0, 2**64 - 1)
         with _moving:
-            self.seed, self.site = int(seed), 0
+            self.seed, self.site = seed, 0
 
     def take(self) -> tuple[int, int]:
         """Return (seed, site) of the next site, and move on."""

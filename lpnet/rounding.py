@@ -13,7 +13,7 @@ from typing import Any
 from . import random
 from .backend import empty, get_array_module
 from .registry import Registry
-from .validate import integer, set_fields
+from .validate import check_fields
 
 Array = Any
 Mode = Callable[[Array, "random.Stream | None"], Array]
@@ -64,7 +64,7 @@ class Stochastic:
     bits: int = 16
 
     def __post_init__(self) -> None:
-        set_fields(self, bits=integer("Stochastic", "bits", self.bits, 1, 16))
+        check_fields(self, bits=(1, 16))
 
     def __call__(self, n: Array, stream: random.Stream | None = None) -> Array:
         """Return `n` rounded, drawing from the stream's next site."""

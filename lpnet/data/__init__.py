@@ -5,23 +5,25 @@ Files, from simple to complex: `datasets` (what a data set is, and `load`), `own
 """
 
 from . import transforms
-from .datasets import NAMES, Dataset, load, statistics
+from ._load import load, names, register
+from .datasets import Dataset, statistics
 from .loader import DataLoader
 from .own import arrays, folder, parts, split
 from .transforms import compose, random_crop, random_flip, random_resized_crop
 
 __all__ = [
-    "NAMES",
     "DataLoader",
     "Dataset",
     "arrays",
     "compose",
     "folder",
     "load",
+    "names",
     "parts",
     "random_crop",
     "random_flip",
     "random_resized_crop",
+    "register",
     "split",
     "statistics",
     "transforms",

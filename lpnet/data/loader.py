@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import random
 from ..backend import choose_device, to_device
+from ..validate import flag, integer
 from .datasets import Dataset
 from .transforms import Transform, compose
 
@@ -59,9 +60,10 @@ class DataLoader:
         device: str = "cpu",
     ) -> None:
         self.dataset = dataset if isinstance(dataset, Dataset) else _as_pair(dataset)
-        self.batch_size = _integer(batch_size, "batch_size", 1)
-        self.seed = _integer(seed, "seed", 0, 2**64 - 1)
-        self.shuffle, self.drop_last = _flag(shuffle, "shuffle"), _flag(drop_last, "drop_last")
+        self.batch_size = integer("DataLoader", "batch_size", batch_size, 1)
+        self.seed = integer("DataLoader", "seed", seed, 0, _LAST)
+        self.shuffle = flag("DataLoader", "shuffle", shuffle)
+        self.drop_last = flag("DataLoader", "drop_last", drop_last)
         self.device = choose_device(device)
         self.transform = _one_transform(transform)
         self._go_to(0, 0)
@@ -95,7 +97,7 @@ class DataLoader:
 
     @epoch.setter
     def epoch(self, value: int) -> None:
-        self._go_to(_integer(value, "epoch", 0, _LAST), 0)
+        self._go_to(integer("DataLoader", "epoch", value, 0, _LAST), 0)
 
     @property
     def batch(self) -> int:
@@ -161,11 +163,12 @@ class DataLoader:
         missing = [key for key in ("seed", "epoch", "batch") if key not in state]
         if missing:
             raise ValueError(f"DataLoader: the state has no {', '.join(missing)}")
-        seed = _integer(state["seed"], "seed", 0, 2**64 - 1)
+        seed = integer("DataLoader", "seed", state["seed"], 0, _LAST)
         for key, mine in self._settings().items():
             if state.get(key, mine) != mine:
                 raise ValueError(f"DataLoader: the state was made with {key} {state[key]}, this loader has {mine}")
-        epoch, batch = _integer(state["epoch"], "epoch", 0, _LAST), _integer(state["batch"], "batch", 0, len(self))
+        epoch = integer("DataLoader", "epoch", state["epoch"], 0, _LAST)
+        batch = integer("DataLoader", "batch", state["batch"], 0, len(self))
         self.seed = seed
         self._go_to(epoch, batch, resume=True)
 
@@ -175,24 +178,10 @@ def _philox(seed: int, purpose: int, epoch: int, batch: int = 0) -> np.random.Ph
     return np.random.Philox(key=key, counter=counter)
 
 
-def _integer(value: object, name: str, low: int, high: float = float("inf")) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
-        raise ValueError(f"DataLoader: {name} must be an integer in [{low}, {high}], got {value!r}")
-    return int(value)
-
-
-def _flag(value: object, name: str) -> bool:
-    if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"DataLoader: {name} must be True or False, got {value!r}")
-    return bool(value)
-
-
 def _one_transform(transform: Transform | tuple[Transform, ...] | None) -> Transform | None:
-    if isinstance(transform, tuple | list):
-        return compose(*transform)
-    if transform is not None and not callable(transform):
-        raise ValueError(f"DataLoader: a transform must be a function (x, rng) -> x, got {transform!r}")
-    return transform
+    if transform is None:
+        return None
+    return compose(*transform) if isinstance(transform, tuple | list) else compose(transform)
 
 
 def _as_pair(pair: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..backend import get_array_module, to_device
 from ..random import Stream
+from ..registry import Registry
 from ..rounding import Stochastic, round
 from .codes import Encoded, pack, unpack
 
@@ -133,7 +134,7 @@ def ruled(fmt: Format) -> Callable[..., Array]:
     return fmt.rule if type(fmt).quantize is Format.quantize else fmt.quantize
 
 
-REGISTERED: dict[str, Format] = {}  # users' formats by name
+REGISTERED: Registry[Format] = Registry("format")  # users' formats by name
 
 
 def _end(fmt: Format, x: float, rounding: str, otherwise: float) -> float:
@@ -208,9 +209,3 @@ def bound(value: float, dtype: np.dtype) -> float:
     with quiet():
         near = dtype.type(value)
         return float(near if abs(float(near)) <= abs(value) else np.nextafter(near, dtype.type(0)))
-
-
-def integer(owner: str, name: str, value: Any, low: int, high: int) -> None:
-    """Raise ValueError unless `value` is an integer from `low` to `high`."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
-        raise ValueError(f"{owner}: {name} must be an integer in {low}..{high}, got {value!r}")

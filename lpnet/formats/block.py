@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from ..backend import get_array_module
 from ..random import Stream
 from ..rounding import Stochastic
-from .base import Array, bound, integer, tiny
+from ..validate import check_fields
+from .base import Array, bound, tiny
 from .fixed import FixedPoint
 from .tiles import Blocked, Exponent
 
@@ -31,12 +32,11 @@ class BlockFloatingPoint(Blocked):
     symmetric: bool = True  # leave out -2^(wl-1): it would raise the block's exponent when rounded again
 
     def __post_init__(self) -> None:
-        integer("BlockFloatingPoint", "wl", self.wl, 2, 53)
-        integer("BlockFloatingPoint", "exp", self.exp, 2, 11)
+        check_fields(self, wl=(2, 53), exp=(2, 11), symmetric=bool)
         if self.axis is not None:
-            integer("BlockFloatingPoint", "axis", self.axis, -64, 63)
+            check_fields(self, axis=(-64, 63))
         if self.block is not None:
-            integer("BlockFloatingPoint", "block", self.block, 1, 2**31)
+            check_fields(self, block=(1, 2**31))
             if self.axis is None:
                 raise ValueError("BlockFloatingPoint: block needs an axis to cut into tiles, got axis=None")
 

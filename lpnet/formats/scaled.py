@@ -10,7 +10,8 @@ import numpy as np
 from ..backend import get_array_module
 from ..random import Stream
 from ..rounding import Stochastic
-from .base import Array, Format, check, divide, integer, quiet, ruled, tiny
+from ..validate import check_fields
+from .base import Array, Format, check, divide, quiet, ruled, tiny
 from .fixed import FixedPoint
 from .floating import PRESETS
 from .tiles import Blocked, Exponent
@@ -41,8 +42,7 @@ class BlockScaled(Blocked):
         for name in ("element", "scale"):
             if not isinstance(getattr(self, name), Format) or isinstance(getattr(self, name), Blocked):
                 raise ValueError(f"BlockScaled: {name} must be a Format of single numbers, got {getattr(self, name)!r}")
-        integer("BlockScaled", "block", self.block, 1, 2**31)
-        integer("BlockScaled", "axis", self.axis, -64, 63)
+        check_fields(self, block=(1, 2**31), axis=(-64, 63), tensor=bool)
 
     @property
     def idempotent(self) -> bool:

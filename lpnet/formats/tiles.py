@@ -10,7 +10,8 @@ import numpy as np
 from ..backend import get_array_module, to_device
 from ..random import Stream
 from ..rounding import Stochastic
-from .base import Array, Format, check, exact_pow2floor, integer, quiet, tiny
+from ..validate import check_fields
+from .base import Array, Format, check, exact_pow2floor, quiet, tiny
 from .codes import Encoded, pack, unpack
 
 
@@ -25,7 +26,7 @@ class Exponent(Format):
     has_nan: bool = True
 
     def __post_init__(self) -> None:
-        integer("Exponent", "bits", self.bits, 2, 11)
+        check_fields(self, bits=(2, 11), has_nan=bool)
 
     @property
     def bias(self) -> int:

@@ -58,7 +58,7 @@ own = pytest.mark.parametrize("name", OWN)
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch):
-    module = importlib.import_module("lpnet.formats.names")
+    module = importlib.import_module("lpnet.formats._names")
     monkeypatch.setattr(module, "_CLASSES", dict(module._CLASSES))
     before = dict(module.REGISTERED)
     for name, fmt in OWN.items():

@@ -65,7 +65,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_and_changes_nothing():
     model = nn.Sequential(nn.Sequential(nn.Linear(2, 2)), nn.ReLU())
     nn.lower(model, "bfp8")
     before = marked(model)
-    with pytest.raises(ValueError, match=r"'0\.00'.*nearest.*0\.0"):
+    with pytest.raises(ValueError, match=r"'0\.00', did you mean 0\.0"):
         nn.lower(model, "bfp8", ["0.00"])
     with pytest.raises(TypeError, match="types or names"):
         nn.lower(model, "bfp8", [model[0]])
@@ -143,8 +143,8 @@ def test_a_name_stands_for_all_within_and_the_longest_wins():
 
 
 @pytest.mark.parametrize("table, error, words", [
-    ({"*": "bfp8", "clasifier": None}, ValueError, r"lower: the model has no layer 'clasifier'; .*classifier"),
-    ({"clas*ifer": "bfp8"}, ValueError, r"no layer 'clas\*ifer'; .*classifier"),
+    ({"*": "bfp8", "clasifier": None}, ValueError, r"lower: unknown layer 'clasifier', .*classifier"),
+    ({"clas*ifer": "bfp8"}, ValueError, r"unknown layer 'clas\*ifer', .*classifier"),
     ({"classifier": "bfq8"}, ValueError, "unknown format 'bfq8'"), ({3: "bfp8"}, TypeError, "types or names"),
 ])  # fmt: skip
 def test_a_key_that_fits_nothing_is_refused_and_changes_nothing(table, error, words):

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..random import Stream
 from ..rounding import MODES
+from ._names import format
 from .base import Format, bound, quiet
-from .names import format
 from .tiles import Blocked
 
 SYMMETRIC = ("nearest", "nearest_away", "toward_zero")  # modes in which Q(-x) = -Q(x)
