@@ -12,6 +12,7 @@ import itertools
 import json
 import math
 import os
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -205,7 +206,7 @@ class Lock:
 
 def _lock(descriptor: int) -> None:
     """Lock an open file, or raise OSError if it is locked."""
-    if os.name == "nt":
+    if sys.platform == "win32":
         import msvcrt
 
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
@@ -289,7 +290,7 @@ def _known(name: str) -> Format:
 
 
 def _crc(array: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).view(np.uint8))
+    return zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data)
 
 
 def _unflatten(value: Any, read: Callable[[str], np.ndarray]) -> Any:

@@ -34,7 +34,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from . import formats, kernels
 from .backend import get_array_module
@@ -187,6 +187,9 @@ def _weight(name: str) -> Callable[[str], tuple[bool, bool, int]]:
     return lambda key: (_holds(key, name), key != "*", len(re.sub(r"\[.+?\]|[*?]", "", key)))
 
 
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
 class Setting(contextlib.ContextDecorator):
     """A block in which a context variable has a value; it may be entered again, also within itself.
 
@@ -207,7 +210,7 @@ class Setting(contextlib.ContextDecorator):
     def _recreate_cm(self) -> Setting:
         return Setting(self.variable, self.value)  # threads that call one decorated function share no tokens
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, function: Decorated) -> Decorated:
         """Return `function` with every call, of a generator every step, in such a block."""
         if not inspect.isgeneratorfunction(function):
             return super().__call__(function)
@@ -229,7 +232,7 @@ class Setting(contextlib.ContextDecorator):
             finally:
                 generator.close()
 
-        return steps
+        return cast(Decorated, steps)
 
 
 class use(Setting):

@@ -9,12 +9,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from . import random
-from .backend import empty, get_array_module
+from .backend import Array, empty, get_array_module
 
-Array = Any
 Mode = Callable[[Array, "random.Stream | None"], Array]
 
 

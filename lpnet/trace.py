@@ -92,16 +92,17 @@ def trace(model: Module, optimizer: Optimizer | None = None) -> Iterator[Trace]:
     """
     result = Trace()
     marked = [(name, m, m.precision) for name, m in model.named_modules() if m.precision is not None]
-    exact = (optimizer.precision, optimizer.own) if optimizer is not None else None
+    if optimizer is not None:
+        exact, own_exact = optimizer.precision, optimizer.own
     try:
         for name, module, precision in marked:
             module.precision = result.wrap(name, precision)
         if optimizer is not None:
-            optimizer.precision = result.wrap("optimizer", exact[0])
-            optimizer.own = {i: result.wrap(f"optimizer, parameter {i}", own) for i, own in exact[1].items()}
+            optimizer.precision = result.wrap("optimizer", exact)
+            optimizer.own = {i: result.wrap(f"optimizer, parameter {i}", own) for i, own in own_exact.items()}
         yield result
     finally:
         for _, module, precision in marked:
             module.precision = precision
         if optimizer is not None:
-            optimizer.precision, optimizer.own = exact
+            optimizer.precision, optimizer.own = exact, own_exact

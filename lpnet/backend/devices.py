@@ -73,8 +73,6 @@ def enough_memory(what: str, advice: str = "make room on it, or use smaller arra
     try:
         yield
     except MemoryError as error:
-        if type(error).__module__.split(".")[0] in ("builtins", "numpy") or hasattr(error, "explained"):
+        if type(error).__module__.split(".")[0] in ("builtins", "numpy"):
             raise  # the host's, or said already
-        new = MemoryError(f"the GPU has no room for {what}: {str(error).rstrip('.')}; {advice}")
-        new.explained = True
-        raise new from error
+        raise MemoryError(f"the GPU has no room for {what}: {str(error).rstrip('.')}; {advice}") from error

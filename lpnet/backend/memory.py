@@ -31,14 +31,14 @@ def empty(shape: tuple[int, ...], dtype: Any, xp: ModuleType = np) -> Any:
     blocks = _pool.get(size)
     if blocks is None:
         blocks = _pool.setdefault(size, deque(maxlen=_MOST_OF_A_SIZE))
-    memory = _free_block(blocks)
-    y = np.ndarray(shape, dtype, np.empty(size, np.uint8) if memory is None else memory)
-    blocks.append(y.base)
+    free = _free_block(blocks)
+    memory = np.empty(size, np.uint8) if free is None else free
+    blocks.append(memory)
     _pool.pop(size, None)  # to the end, also where another thread evicted it meanwhile
     _pool[size] = blocks
-    if memory is None:
+    if free is None:
         _evict()
-    return y
+    return np.ndarray(shape, dtype, memory)
 
 
 def _free_block(blocks: deque[np.ndarray]) -> np.ndarray | None:

@@ -12,7 +12,8 @@ from .blas import one_blas_thread
 from .memory import empty
 from .threads import Task, get_num_threads, tasks
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 _WORTH = 1 << 18  # numbers; for fewer a second thread costs more than it brings
 
 
@@ -36,7 +37,8 @@ def _on_all_threads(function: Callable[[Item], Result], items: Sequence[Item]) -
                 return
             results[i] = function(item)
 
-    shared, errors = [Task(work) for _ in range(1, min(get_num_threads(), len(items)))], []
+    shared = [Task(work) for _ in range(1, min(get_num_threads(), len(items)))]
+    errors: list[BaseException] = []
     unfinished = [task.finish for task in shared] + [waiting.clear]  # after an error nobody starts another item
     try:
         helpers = tasks()

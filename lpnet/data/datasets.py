@@ -11,20 +11,22 @@ import io
 import math
 import numbers
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 
 from . import files
 from .sources import DIGITS, SOURCES, File, Source
 
+Arrays: TypeAlias = tuple[np.ndarray, np.ndarray]  # images (N, C, H, W) and labels (N,)
 NAMES = ("digits", *SOURCES)
 _DIGITS_TRAIN = 1297  # the other 500 of the 1,797 are the test set
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, init=False, eq=False, repr=False)
 class Dataset:
     """Labelled images, and the numbers that normalise them.
 
@@ -40,32 +42,33 @@ class Dataset:
 
     images: np.ndarray  # (N, C, H, W), uint8 or float32
     labels: np.ndarray  # (N,), int64
-    name: str = "data"
-    classes: tuple[str, ...] | int = 10  # names; a number n stands for "0" .. "n-1"
-    mean: tuple[float, ...] = ()  # per channel, of images / scale over the training set; () = 0
-    std: tuple[float, ...] = ()  # likewise; () = 1
-    scale: float | None = None  # the value that counts as 1; None = 255 for uint8, 1 for float32
+    name: str
+    classes: tuple[str, ...]  # names; a number n given stands for "0" .. "n-1"
+    mean: tuple[float, ...]  # per channel, of images / scale over the training set; () = 0
+    std: tuple[float, ...]  # likewise; () = 1
+    scale: float  # the value that counts as 1; None given = 255 for uint8, 1 for float32
 
-    def __post_init__(self) -> None:
-        images, labels = np.asarray(self.images), np.asarray(self.labels)
-        classes = _names(self.classes, self.name)
-        _check_images(images, self.name)
-        _check_labels(labels, len(images), len(classes), self.name)
+    def __init__(
+        self, images: Any, labels: Any, name: str = "data", classes: tuple[str, ...] | int = 10,
+        mean: Sequence[float] = (), std: Sequence[float] = (), scale: float | None = None,
+    ) -> None:  # fmt: skip
+        images, labels, names = np.asarray(images), np.asarray(labels), _names(classes, name)
+        _check_images(images, name)
+        _check_labels(labels, len(images), len(names), name)
         channels = images.shape[1]
-        settled = {
-            "images": images,
-            "labels": labels.astype(np.int64),
-            "classes": classes,
-            "mean": _per_channel(self.mean, 0.0, channels, "mean"),
-            "std": _per_channel(self.std, 1.0, channels, "std"),
-            "scale": _scale(self.scale, images.dtype),
-        }
-        for field, value in settled.items():
-            object.__setattr__(self, field, value)  # the way to set a field of a frozen dataclass
+        vars(self).update(
+            images=images, labels=labels.astype(np.int64), name=name, classes=names,
+            mean=_per_channel(mean, 0.0, channels, "mean"), std=_per_channel(std, 1.0, channels, "std"),
+            scale=_scale(scale, images.dtype),
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @overload
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.int64]: ...
+    @overload
+    def __getitem__(self, index: slice | np.ndarray) -> Dataset: ...
     def __getitem__(self, index: slice | np.ndarray | int) -> Dataset | tuple[np.ndarray, np.int64]:
         if isinstance(index, int | np.integer):
             return self.images[index], self.labels[index]
@@ -126,8 +129,8 @@ def _check_labels(labels: np.ndarray, count: int, classes: int, where: object) -
         raise ValueError(f"Dataset {where}: label {labels[at]} of sample {at} is outside of 0..{classes - 1}")
 
 
-def _per_channel(values: tuple[float, ...], default: float, channels: int, what: str) -> tuple[float, ...]:
-    values = tuple(float(v) for v in values) or (default,) * channels
+def _per_channel(given: Sequence[float], default: float, channels: int, what: str) -> tuple[float, ...]:
+    values = tuple(float(v) for v in given) or (default,) * channels
     if len(values) != channels or not np.isfinite(values).all() or (what == "std" and min(values) <= 0):
         raise ValueError(f"Dataset: {what} must be {channels} numbers, one a channel (std above 0), got {values}")
     return values
@@ -184,7 +187,7 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> tuple[Dataset
     return _pair(train, test, name, SOURCES[name].classes, 255.0)
 
 
-def _pair(train: tuple, test: tuple, name: str, classes: tuple[str, ...], scale: float) -> tuple[Dataset, Dataset]:
+def _pair(train: Arrays, test: Arrays, name: str, classes: tuple[str, ...], scale: float) -> tuple[Dataset, Dataset]:
     """Make both data sets; both are normalised by the training set."""
     mean, std = statistics(train[0], scale)
     return Dataset(*train, name, classes, mean, std, scale), Dataset(*test, name, classes, mean, std, scale)
@@ -205,7 +208,7 @@ def _digits() -> tuple[Dataset, Dataset]:
 # Finding the files of a source: paths, then contents, then arrays.
 
 
-def _read(source: Source, root: str | os.PathLike[str] | None) -> tuple[tuple, tuple]:
+def _read(source: Source, root: str | os.PathLike[str] | None) -> tuple[Arrays, Arrays]:
     """Return (images, labels) of the training and of the test set, from wherever they are found."""
     for place, strict in _places(source, root):
         paths = _find(source, place)
@@ -243,25 +246,28 @@ def _exists(path: Path) -> Path | None:
     return next((p for p in (path, path.with_name(path.name + ".gz")) if p.is_file()), None)
 
 
-def _arrays(source: Source, paths: dict[str, Path], strict: bool) -> tuple[tuple, tuple]:
+def _arrays(source: Source, paths: dict[str, Path], strict: bool) -> tuple[Arrays, Arrays]:
     limits = {name: source.limit(name) for name in source.files}
     # An archive is no longer than what is in it, and is checked before it is unpacked.
     whole = sum(limits.values()) + files.TAR_ROOM
-    contents = {name: files.read(path, limits.get(name, whole)) for name, path in paths.items()}
+    read = {name: files.read(path, limits.get(name, whole)) for name, path in paths.items()}
     for file in source.downloads:
-        if file.name in contents and (strict or len(contents[file.name]) == file.size):
-            files.verify(contents[file.name], file, paths[file.name])
-    if len(contents) < len(source.files):  # an archive
-        [(name, archive)] = contents.items()
+        if file.name in read and (strict or len(read[file.name]) == file.size):
+            files.verify(read[file.name], file, paths[file.name])
+    contents: Mapping[str, bytes | memoryview] = read
+    if len(read) < len(source.files):  # an archive
+        [(name, archive)] = read.items()
         contents = files.members(archive, limits, paths[name])
         paths = {file: paths[name] / file for file in source.files}
     return _parse(source, source.train, contents, paths), _parse(source, source.test, contents, paths)
 
 
-def _parse(source: Source, names: tuple[str, ...], contents: dict[str, Any], paths: dict[str, Path]) -> tuple:
+def _parse(source: Source, names: tuple[str, ...], contents: Mapping[str, bytes | memoryview], paths: dict[str, Path]
+           ) -> Arrays:  # fmt: skip
     """Return images (N, C, H, W) uint8 and labels (N,) uint8 of the files `names`."""
     if not source.label_bytes:
-        images, labels = files.parse_idx_pair(*(contents[n] for n in names), tuple(paths[n] for n in names))
+        first, second = names
+        images, labels = files.parse_idx_pair(contents[first], contents[second], (paths[first], paths[second]))
     else:
         parts = [files.parse_cifar(contents[n], source.label_bytes, paths[n]) for n in names]
         images, labels = (np.concatenate(part) for part in zip(*parts, strict=True))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..backend import get_array_module
+from ..backend import Array, get_array_module
 from ..random import Stream
 from ..rounding import Stochastic
-from .base import Array, bound, integer, tiny
+from .base import bound, integer, tiny
 from .fixed import FixedPoint
 from .tiles import Blocked, Exponent
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import get_array_module
-from .base import Array, Format, bound, integer, pow2floor, quiet, tiny
+from ..backend import Array, get_array_module
+from .base import Format, bound, integer, pow2floor, quiet, tiny
 
 
 @dataclass(frozen=True)

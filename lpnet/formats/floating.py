@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..backend import get_array_module
+from ..backend import Array, get_array_module
 from ..random import Stream
 from ..rounding import Stochastic
-from .base import Array, Format, bound, check, exact_pow2floor, integer, pow2floor, quiet, tiny
+from .base import Format, bound, check, exact_pow2floor, integer, pow2floor, quiet, tiny
 
 SPECIALS = ("ieee", "nan", "none")
 
@@ -65,12 +65,13 @@ class FloatingPoint(Format):
     @property
     def emin(self) -> int:
         """Exponent of the smallest normal number, and of all the numbers below it."""
+        assert self.bias is not None  # __post_init__ has found it
         return 1 - self.bias
 
     @property
     def emax(self) -> int:
         """Exponent of the largest number."""
-        return max(self._top >> self.man, 1) - self.bias
+        return self.emin + max(self._top >> self.man, 1) - 1
 
     @property
     def max(self) -> float:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..backend import get_array_module
+from ..backend import Array, get_array_module
 from ..random import Stream
 from ..rounding import Stochastic
-from .base import Array, Format, check, divide, integer, quiet, ruled, tiny
+from .base import Format, check, divide, integer, quiet, ruled, tiny
 from .fixed import FixedPoint
 from .floating import PRESETS
 from .tiles import Blocked, Exponent

@@ -33,4 +33,4 @@ __all__ = [
     "var", "where",
 ]  # fmt: skip
 
-Operators._F = sys.modules[__name__]
+Operators._F = sys.modules[__name__]  # which Tensor's operators call

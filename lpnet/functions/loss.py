@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import beside, get_array_module
-from ..tensor import Array, Function, Tensor
+from ..backend import Array, beside, get_array_module
+from ..tensor import Function, Tensor
 from .activation import log_softmax_array
 
 

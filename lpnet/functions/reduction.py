@@ -12,6 +12,7 @@ from ..operators import Axis
 from ..tensor import Function, Tensor
 from .arithmetic import Sqrt, power, sub
 
+
 def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     axes = range(ndim) if axis is None else (axis,) if isinstance(axis, int | np.integer) else axis
     if wrong := [a for a in axes if not -ndim <= a < ndim]:

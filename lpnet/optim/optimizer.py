@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..backend import beside, copy_like, elementwise, get_array_module, to_device
+from ..backend import Array, beside, copy_like, elementwise, get_array_module, to_device
 from ..kernels import quantize
 from ..precision import ByName, Precision, PrecisionLike, Quantizer, as_precision, most_specific, use
-from ..tensor import Array, Parameter
+from ..tensor import Parameter
 from ..validate import Number, integer, number
 from . import sgd_cuda
 
@@ -48,8 +48,7 @@ class Optimizer:
             raise ValueError(f"{type(self).__name__}: params holds a Parameter more than once")
         self.lr = lr
         self.own: dict[int, Precision] = {}  # by the number of the parameter
-        by_name = isinstance(precision, Mapping)
-        self.precision = self._by_name(precision, names) if by_name else as_precision(precision)
+        self.precision = self._by_name(precision, names) if isinstance(precision, Mapping) else as_precision(precision)
         self.state: list[State] = [{} for _ in self.params]
         self._known: list[Array | None] = [None for _ in self.params]  # the weights last rounded; None: as was loaded
         for i, p in enumerate(self.params):
@@ -63,7 +62,8 @@ class Optimizer:
         if wrong := [key for key in table if not isinstance(key, str)]:
             raise TypeError(f"{owner}: precision goes by names of parameters and patterns, got the key {wrong[0]!r}")
         keys = most_specific(owner, "parameter", table, names)
-        self.own = {i: as_precision(table[keys[name]]) for i, name in enumerate(names) if keys[name] not in (None, "*")}
+        own = [keys[name] for name in names]
+        self.own = {i: as_precision(table[key]) for i, key in enumerate(own) if key is not None and key != "*"}
         return as_precision(table.get("*"))
 
     def precision_of(self, i: int) -> Precision:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import beside, copy_like, to_device
+from ..backend import Array, beside, copy_like, to_device
 from ..formats import Format
 from ..nn import Dropout, Module, lower
 from ..nn.layers import _BatchNorm
@@ -208,7 +208,9 @@ class _Moments:
     """
 
     def __init__(self) -> None:
-        self.count, self.mean, self.square = 0, 0.0, 0.0  # square: sum of squared distances from the mean
+        self.count = 0
+        self.mean: Array = 0.0
+        self.square: Array = 0.0  # sum of squared distances from the mean
 
     def __call__(self, mean: Any, var: Any, count: int) -> None:
         mean, square = mean.astype(np.float64), var.astype(np.float64) * count
@@ -234,7 +236,7 @@ def update_bn(model: Module, loader: Iterable[Any]) -> None:
     modes = [(module, module.training) for module in model.modules()]
     try:
         for norm, collect in zip(norms, moments, strict=True):
-            norm.observe = collect  # in place of moving the running statistics
+            norm.observe = collect  # type: ignore[method-assign]  # in place of moving the running statistics
         for module in model.modules():
             module.training = not isinstance(module, Dropout)
         with no_grad(), aside(), use(None):
