@@ -235,9 +235,7 @@ class Adam(Optimizer):
     def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, weight_decay: float = 0.0, precision: PrecisionLike | ByName = None
                  ) -> None:  # fmt: skip
-        b1, b2 = (number(type(self).__name__, "betas", beta, high=1) for beta in betas)
-        if 1 in (b1, b2):
-            raise ValueError(f"{type(self).__name__}: betas must be in [0, 1), got {betas}")
+        b1, b2 = (number(type(self).__name__, "betas", beta, 0, 1, "[)") for beta in betas)
         self.betas, self.eps, self.weight_decay = (b1, b2), eps, weight_decay
         super().__init__(params, lr, precision)
 
@@ -285,10 +283,8 @@ class LossScaler:
     def __init__(self, scale: float = 2.0**16, growth_interval: int | None = None) -> None:
         if growth_interval is not None:
             growth_interval = integer("LossScaler", "growth_interval", growth_interval, 1)
-        self.factor, self.growth_interval, self.good_steps = number("LossScaler", "scale", scale), growth_interval, 0
-        if not self.factor:
-            raise ValueError("LossScaler: scale must be above 0, got 0")
-        self.skipped = 0
+        self.factor = number("LossScaler", "scale", scale, ends="(]")
+        self.growth_interval, self.good_steps, self.skipped = growth_interval, 0, 0
 
     def scale(self, loss: Any) -> Any:
         """Return the loss times the scale, exactly where the scale is a power of two."""
@@ -326,9 +322,7 @@ class LossScaler:
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Go on from what `state_dict` returned; raises ValueError for a scale or a count that cannot be."""
-        factor = number("LossScaler", "factor", state["factor"])
-        if not factor:
-            raise ValueError("LossScaler: factor must be above 0, got 0")
+        factor = number("LossScaler", "factor", state["factor"], ends="(]")
         good_steps = integer("LossScaler", "good_steps", state["good_steps"])
         self.skipped = integer("LossScaler", "skipped", state.get("skipped", 0))
         self.factor, self.good_steps = factor, good_steps

@@ -48,5 +48,5 @@ def test_manual_seed_repeats_and_aside_takes_nothing():
 @pytest.mark.parametrize("p", [-0.1, 1.0, float("nan")])
 def test_probabilities_out_of_range_are_refused(p):
     """p must leave something."""
-    with pytest.raises(ValueError, match=r"dropout: p must be in \[0, 1\)"):
+    with pytest.raises(ValueError, match=r"dropout: p must be a finite number in \[0, 1\)"):
         F.dropout(lp.Tensor([1.0]), p)

@@ -357,7 +357,8 @@ def test_the_accumulator_of_single_parameters_is_saved_and_another_table_refused
 
 @pytest.mark.parametrize("named, table, error, words", [
     (True, {"*": "bfp8", "1.wieght": None}, ValueError, r"SGD: unknown parameter '1\.wieght', .*1\.weight"),
-    (True, {"3.*": None}, ValueError, r"unknown parameter '3\.\*'"), (True, {lp.nn.Linear: None}, TypeError, "names of par"),
+    (True, {"3.*": None}, ValueError, r"unknown parameter '3\.\*'"),
+    (True, {lp.nn.Linear: None}, TypeError, "names of par"),
     (False, {"*": "bfp8"}, ValueError, r"SGD: a precision by name needs names: give model\.named_parameters\(\)"),
 ])  # fmt: skip
 def test_a_table_that_does_not_fit_is_refused(named, table, error, words):
