@@ -37,7 +37,7 @@ class Dataset:
         _check_images(images, self.name)
         check_labels(labels, len(images), len(classes), self.name)
         channels = images.shape[1]
-        settled = {
+        fields = {
             "images": images,
             "labels": labels.astype(np.int64),
             "classes": classes,
@@ -45,7 +45,7 @@ class Dataset:
             "std": _per_channel(self.std, 1.0, channels, "std"),
             "scale": _scale(self.scale, images.dtype),
         }
-        for field, value in settled.items():
+        for field, value in fields.items():
             object.__setattr__(self, field, value)  # the way to set a field of a frozen dataclass
 
     def __len__(self) -> int:

@@ -61,7 +61,7 @@ class Format:
 
     def rule(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
         """Return what `quantize` does, in the few lines that define it."""
-        xp, x = get_array_module(x), check(x, self)
+        xp, x = get_array_module(x), float_array(x, self)
         with quiet():
             s = self.spacing(x)
             y = xp.asarray(round(divide(x, s, rounding), rounding, stream))  # 0-d arrays come back as scalars
@@ -94,7 +94,7 @@ class Format:
         Codes live in host memory. Raises NotImplementedError for a format without codes, ValueError for a number
         without a code (NaN where the format has none, what lies beyond the ends where it does not saturate).
         """
-        y = self.quantize(to_device(check(x, self), "cpu"))
+        y = self.quantize(to_device(float_array(x, self), "cpu"))
         codes = self.to_codes(y)
         if self.bits is None:
             raise NotImplementedError(f"{self} cannot be encoded: {type(self).__name__} defines no bits")
@@ -161,7 +161,7 @@ DEFAULTS: dict[str, Callable[[Format], Any]] = {
 }
 
 
-def check(x: Array, owner: Any) -> Array:
+def float_array(x: Array, owner: Any) -> Array:
     """Return `x` as an array of float32 or float64 (a Python number as float32); TypeError for other arrays."""
     xp = get_array_module(x)
     if isinstance(x, int | float) and not isinstance(x, bool | np.generic):

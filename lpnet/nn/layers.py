@@ -109,10 +109,10 @@ class _BatchNorm(Module):
             return F.batch_norm(x, self.weight, self.bias, self.running_mean.data, self.running_var.data, self.eps)
         norm = BatchNorm(self.eps)
         y = norm(x, self.weight, self.bias)
-        self.observe(norm.mean, norm.var, norm.count)
+        self.update_running_stats(norm.mean, norm.var, norm.count)
         return y
 
-    def observe(self, mean: Any, var: Any, count: int) -> None:
+    def update_running_stats(self, mean: Any, var: Any, count: int) -> None:
         """Move the running statistics towards those of a batch of `count` values a channel.
 
         Without a momentum they are the mean over all batches.

@@ -343,7 +343,7 @@ def test_pairs_of_name_and_parameter_are_taken_as_parameters():
     model = layers()
     optimizer = SGD(model.named_parameters(), lr=0.1)
     assert all(a is b for a, b in zip(optimizer.params, model.parameters(), strict=True))
-    assert optimizer.precision == lp.Precision() and not optimizer.own
+    assert optimizer.precision == lp.Precision() and not optimizer.overrides
 
 
 def test_the_accumulator_of_single_parameters_is_saved_and_another_table_refused():
