@@ -364,7 +364,7 @@ def test_a_lock_is_held_by_one_and_free_again(tmp_path):
 
 @pytest.fixture
 def _registry(monkeypatch):
-    names = importlib.import_module("lpnet.formats.names")
+    names = importlib.import_module("lpnet.formats._names")
     monkeypatch.setattr(names, "_CLASSES", dict(names._CLASSES))
     before = dict(names.REGISTERED)
     yield names.REGISTERED

@@ -2,7 +2,9 @@
 
 import ast
 import graphlib
+import importlib
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,9 @@ from lpnet import models
 
 # Each may import from those before it only. `lpnet` itself gathers the public names from all.
 ORDER = [
-    "version", "validate", "backend", "workers", "random", "rounding", "formats", "explain", "kernels", "precision",
-    "operators", "tensor", "functions", "gradcheck", "checkpoint", "picture", "nn", "optim", "data", "trace",
-    "training", "models", "demo", "reproduce", "cli", "__main__",
+    "version", "registry", "validate", "backend", "workers", "random", "rounding", "formats", "_explain", "kernels",
+    "precision", "operators", "tensor", "functions", "_gradcheck", "checkpoint", "picture", "nn", "optim", "data",
+    "_trace", "training", "models", "demo", "reproduce", "cli", "__main__",
 ]  # fmt: skip
 NEEDED = {"numpy", "threadpoolctl"}  # all else is imported where it is used, and may be missing
 FOLDERS = {"lpnet": Path(lpnet.__file__).parent, "lpnet.models": Path(models.__file__).parent}
@@ -109,3 +111,13 @@ def test_all_lists_what_there_is():
     for package in (lpnet, lpnet.functions, lpnet.nn, lpnet.optim, lpnet.data, lpnet.formats, lpnet.models):
         assert len(set(package.__all__)) == len(package.__all__)
         assert all(hasattr(package, name) for name in package.__all__)
+
+
+@pytest.mark.parametrize("name", [name for name in TREES if TREES[name].is_package])
+def test_no_name_hides_a_module(name):
+    """What `lpnet.x` gives is the module x wherever there is one: a function of that name would hide it."""
+    package = importlib.import_module(name)
+    for inner in TREES:
+        parent, _, short = inner.rpartition(".")
+        if parent == name and hasattr(package, short):
+            assert isinstance(getattr(package, short), types.ModuleType), f"{inner} is hidden"

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..backend import Array, get_array_module, to_device
 from ..random import Stream
+from ..registry import Registry
 from ..rounding import Stochastic, round
 from .codes import Encoded, pack, unpack
 
@@ -53,7 +54,7 @@ class Format:
 
     def rule(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
         """Return what `quantize` does, in the few lines that define it."""
-        xp, x = get_array_module(x), check(x, self)
+        xp, x = get_array_module(x), float_array(x, self)
         with quiet():
             s = self.spacing(x)
             y = xp.asarray(round(divide(x, s, rounding), rounding, stream))  # 0-d arrays come back as scalars
@@ -86,7 +87,7 @@ class Format:
         Codes live in host memory. Raises NotImplementedError for a format without codes, ValueError for a number
         without a code (NaN where the format has none, what lies beyond the ends where it does not saturate).
         """
-        y = self.quantize(to_device(check(x, self), "cpu"))
+        y = self.quantize(to_device(float_array(x, self), "cpu"))
         codes = self.to_codes(y)
         if self.bits is None:
             raise NotImplementedError(f"{self} cannot be encoded: {type(self).__name__} defines no bits")
@@ -126,7 +127,7 @@ def ruled(fmt: Format) -> Callable[..., Array]:
     return fmt.rule if type(fmt).quantize is Format.quantize else fmt.quantize
 
 
-REGISTERED: dict[str, Format] = {}  # users' formats by name
+REGISTERED: Registry[Format] = Registry("format")  # users' formats by name
 
 
 def _end(fmt: Format, x: float, rounding: str, otherwise: float) -> float:
@@ -157,7 +158,7 @@ DEFAULTS: dict[str, Callable[[Format], Any]] = {
 }
 
 
-def check(x: Array, owner: Any) -> Array:
+def float_array(x: Array, owner: Any) -> Array:
     """Return `x` as an array of float32 or float64 (a Python number as float32); TypeError for other arrays."""
     xp = get_array_module(x)
     if isinstance(x, int | float) and not isinstance(x, bool | np.generic):
@@ -205,9 +206,3 @@ def bound(value: float, dtype: np.dtype) -> float:
     with quiet():
         near = dtype.type(value)
         return float(near if abs(float(near)) <= abs(value) else np.nextafter(near, dtype.type(0)))
-
-
-def integer(owner: str, name: str, value: Any, low: int, high: int) -> None:
-    """Raise ValueError unless `value` is an integer from `low` to `high`."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
-        raise ValueError(f"{owner}: {name} must be an integer in {low}..{high}, got {value!r}")

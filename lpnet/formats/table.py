@@ -10,7 +10,7 @@ import numpy as np
 from ..backend import Array, get_array_module
 from ..random import Stream
 from ..rounding import Stochastic, mode, round
-from .base import REGISTERED, Format, check, quiet
+from .base import REGISTERED, Format, float_array, quiet
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Table(Format):
 
     def rule(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
         """Return one of the two neighbours of each element of `x`."""
-        xp, x = get_array_module(x), check(x, self)
+        xp, x = get_array_module(x), float_array(x, self)
         mode(rounding)  # an unknown one is refused
         place, low, high = self.neighbours(x)
         with quiet():

@@ -3,11 +3,11 @@
 import sys
 
 from ..operators import Operators
+from ._dropout import dropout
+from ._linear import linear, matmul
 from .activation import gelu, log_softmax, relu, sigmoid, softmax, tanh
 from .arithmetic import absolute, add, div, exp, log, maximum, minimum, mul, neg, power, sqrt, sub, where
 from .conv import conv2d
-from .dropout import dropout
-from .linear import linear, matmul
 from .loss import cross_entropy, mse_loss
 from .norm import batch_norm, layer_norm
 from .pool import avg_pool2d, max_pool2d

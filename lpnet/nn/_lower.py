@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..precision import PrecisionLike, as_precision, most_specific
-from ..validate import unknown
+from ..registry import unknown
 from .layers import Activation, Conv2d, Sequential
 from .module import Module
 
@@ -33,7 +33,7 @@ def lower(model: Module, precision: PrecisionLike | Mapping[str | type[Module], 
     table = {key: None if value is None else as_precision(value) for key, value in given.items()}
     modules, (types, names) = dict(model.named_modules()), _types_and_names("layers", layers)
     if wrong := sorted(names - set(modules)):
-        raise unknown("lower", "layer", wrong[0], modules)
+        raise unknown("layer", wrong[0], modules, "lower")
     _types_and_names("keys", table)
     keys = [key for key in table if isinstance(key, str)]
     types = (*types, *(key for key in table if isinstance(key, type) and table[key] is not None))
