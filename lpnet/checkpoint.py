@@ -22,7 +22,7 @@ from typing import IO, Any
 import numpy as np
 
 from . import formats
-from .backend import beside, device_of, to_device
+from .backend import device_of, to_device, to_device_of
 from .formats import Encoded, Format
 from .precision import Quantizer
 from .tensor import Tensor
@@ -170,7 +170,7 @@ def _restored(own: Any, state: Any) -> Any:
         return own
     if isinstance(own, Tensor | tuple | np.generic) and state is not None:
         return getattr(type(own), "_make", type(own))(state)
-    return beside(state, own) if hasattr(own, "dtype") and hasattr(state, "dtype") else state
+    return to_device_of(state, own) if hasattr(own, "dtype") and hasattr(state, "dtype") else state
 
 
 class Lock:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .arrays import Array
 from .blas import one_blas_thread
 from .memory import empty
 from .threads import Task, get_num_threads, tasks
@@ -68,7 +69,7 @@ def slices(n: int, size: int, most: int = 1 << 18) -> list[slice]:
     return [slice(i, i + step) for i in range(0, n, step)]
 
 
-def elementwise(function: Callable[..., Any], *arrays: Any) -> Any:
+def elementwise(function: Callable[..., Array], *arrays: Array) -> Array:
     """Return function(*arrays, out=...) of arrays of one shape and dtype, large ones in pieces on all threads."""
     x = arrays[0]
     plain = all(isinstance(a, np.ndarray) and a.flags.c_contiguous for a in arrays)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..backend import Array, beside, copy_like, elementwise, get_array_module, to_device
+from ..backend import Array, copy_like, elementwise, get_array_module, to_device, to_device_of
 from ..kernels import quantize
 from ..precision import ByName, Precision, PrecisionLike, Quantizer, as_precision, most_specific, use
 from ..tensor import Parameter
@@ -104,13 +104,13 @@ class Optimizer:
         self.params[i].data = self._written[i] = _to_nearest(precision.weight, w)
         if "accumulator" in state:
             # A state that was loaded is of the weights that are there, unless these were never rounded.
-            same = (self._written[i] == w).all() if known is None else w == beside(known, w)
+            same = (self._written[i] == w).all() if known is None else w == to_device_of(known, w)
             state["accumulator"] = xp.where(same, state["accumulator"], _to_nearest(precision.accumulator, w))
 
     def _sync_by_function(self, i: int, w: Array) -> None:
         """Do so where rounding twice may move the weights: those that are the same are left alone."""
         known, held = self._written[i], self.state[i].get("accumulator")
-        same = np.bool_(True) if known is None else w == beside(known, w)
+        same = np.bool_(True) if known is None else w == to_device_of(known, w)
         if same.all():
             self._written[i] = w
         else:
@@ -120,7 +120,7 @@ class Optimizer:
     def _move_state(p: Parameter, state: State) -> None:
         """Move the state to where the parameter is: `model.to` knows nothing of optimizers."""
         for name, array in _arrays(state):
-            state[name] = beside(array, p.data)
+            state[name] = to_device_of(array, p.data)
 
     def _store(self, i: int, w: Array) -> None:
         """Round new weights into parameter number `i`, by way of the accumulator if there is one."""

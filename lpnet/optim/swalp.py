@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, beside, copy_like, to_device
+from ..backend import Array, copy_like, to_device, to_device_of
 from ..formats import Format
 from ..nn import Dropout, Module, lower
 from ..nn.layers import _BatchNorm
@@ -46,7 +46,7 @@ class Average:
     def _average(self) -> None:
         # mean <- (mean n + w) / (n + 1), in the form that cannot overflow
         for name, p in self.model.named_parameters():
-            mean = beside(self.mean.get(name, p.data), p.data)  # the model may have moved
+            mean = to_device_of(self.mean.get(name, p.data), p.data)  # the model may have moved
             mean = mean + (p.data - mean) / (self.n_averaged + 1)
             self.mean[name] = self.overrides.get(id(p), self.precision).round("average", mean)
         self.n_averaged += 1
@@ -68,7 +68,7 @@ class Average:
         for name, p in model.named_parameters():
             p.grad = None
             if name in self.mean:
-                p.data = beside(self.mean[name].copy(), p.data)
+                p.data = to_device_of(self.mean[name].copy(), p.data)
         return model
 
     def state_dict(self) -> dict[str, Any]:
