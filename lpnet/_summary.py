@@ -94,7 +94,7 @@ def summary(model: Module, input_shape: Sequence[int], optimizer: Optimizer | No
             shown.update(map(id, own))
             rows.append(_row(names[id(module)], module, y.shape[1:], [(p, stored.get(id(p))) for p in own]))
 
-    with _evaluating(model), no_grad(), random.aside():
+    with _evaluating(model), no_grad(), random.isolated():
         observers.append(observe)
         try:
             model(np.zeros((1, *shape), np.float32) if model.device == "cpu" else

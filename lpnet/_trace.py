@@ -19,7 +19,7 @@ from .tensor import Tensor
 
 
 @dataclasses.dataclass
-class Site:
+class RoundingStats:
     """Totals over everything rounded at one place in one role."""
 
     count: int = 0
@@ -71,7 +71,7 @@ class Trace:
     """Sites by (place, role); `print` it for a table."""
 
     def __init__(self) -> None:
-        self.sites: dict[tuple[str, str], Site] = {}
+        self.stats: dict[tuple[str, str], RoundingStats] = {}
 
     def wrap(self, place: str, precision: Precision) -> Precision:
         """Return `precision` with quantizers that record what they do under `place`."""
@@ -84,8 +84,8 @@ class Trace:
     def _recorder(self, place: str, role: str, quantizer: Any) -> Any:
         def record(x: Any) -> Any:
             y = quantizer(x)
-            site = self.sites.setdefault((place, role), Site())
-            site.add(Tensor(x).numpy(), Tensor(y).numpy(), getattr(quantizer, "format", None))
+            stats = self.stats.setdefault((place, role), RoundingStats())
+            stats.add(Tensor(x).numpy(), Tensor(y).numpy(), getattr(quantizer, "format", None))
             return y
 
         return record
@@ -93,15 +93,15 @@ class Trace:
     def rows(self) -> list[list[str]]:
         """Return the cells of the table below its `HEAD`."""
         return [
-            [place or "(whole model)", role, f"{site.count:,}", *site.cells()]
-            for (place, role), site in self.sites.items()
+            [place or "(whole model)", role, f"{stats.count:,}", *stats.cells()]
+            for (place, role), stats in self.stats.items()
         ]
 
     def __str__(self) -> str:
-        return tables.text(HEAD, self.rows()) if self.sites else EMPTY
+        return tables.text(HEAD, self.rows()) if self.stats else EMPTY
 
     def _repr_html_(self) -> str:
-        return tables.html(HEAD, self.rows()) if self.sites else tables.preformatted(EMPTY)
+        return tables.html(HEAD, self.rows()) if self.stats else tables.preformatted(EMPTY)
 
 
 HEAD = ["place", "role", "numbers", "exact", "SQNR", "saturated", "to zero"]
@@ -118,16 +118,17 @@ def trace(model: Module, optimizer: Optimizer | None = None) -> Iterator[Trace]:
     """
     result = Trace()
     marked = [(name, m, m.precision) for name, m in model.named_modules() if m.precision is not None]
-    exact = (optimizer.precision, optimizer.own) if optimizer is not None else None
+    if optimizer is not None:
+        exact, overrides = optimizer.precision, optimizer.overrides
     try:
         for name, module, precision in marked:
             module.precision = result.wrap(name, precision)
         if optimizer is not None:
-            optimizer.precision = result.wrap("optimizer", exact[0])
-            optimizer.own = {i: result.wrap(f"optimizer, parameter {i}", own) for i, own in exact[1].items()}
+            optimizer.precision = result.wrap("optimizer", exact)
+            optimizer.overrides = {i: result.wrap(f"optimizer, parameter {i}", p) for i, p in overrides.items()}
         yield result
     finally:
         for _, module, precision in marked:
             module.precision = precision
         if optimizer is not None:
-            optimizer.precision, optimizer.own = exact
+            optimizer.precision, optimizer.overrides = exact, overrides

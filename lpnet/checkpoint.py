@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from . import formats
-from .backend import beside, device_of, to_device
+from .backend import device_of, to_device, to_device_of
 from .files import atomic_write
 from .formats import Encoded, Format
 from .precision import Quantizer
@@ -126,7 +126,7 @@ def _restored(own: Any, state: Any) -> Any:
         return own
     if isinstance(own, Tensor | tuple | np.generic) and state is not None:
         return getattr(type(own), "_make", type(own))(state)
-    return beside(state, own) if hasattr(own, "dtype") and hasattr(state, "dtype") else state
+    return to_device_of(state, own) if hasattr(own, "dtype") and hasattr(state, "dtype") else state
 
 
 def _readable(packed: Format | str) -> Format:
@@ -199,7 +199,7 @@ def _known(name: str) -> Format:
 
 
 def _crc(array: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).view(np.uint8))
+    return zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data)
 
 
 def _unflatten(value: Any, read: Callable[[str], np.ndarray]) -> Any:

@@ -56,7 +56,7 @@ def evaluate(model: Module, loader: Iterable[tuple[Any, Any]], loss: Loss = F.cr
     tally, device = _Tally(), model.device
     try:
         model.eval()
-        with no_grad(), random.aside(), one_blas_thread():
+        with no_grad(), random.fork_rng(), one_blas_thread():
             for x, y in loader:
                 with enough_memory("a batch of the evaluation", f"use smaller batches than {len(x)} samples"):
                     x, y = _on(device, x, y)
@@ -371,7 +371,7 @@ class _Run:
                 f"the first numbers that are not finite: {place}; {ADVICE}")  # fmt: skip
 
     def _streams(self) -> list[random.Stream]:
-        return [random.of_thread(), *self._held_streams().values()]
+        return [random.thread_stream(), *self._held_streams().values()]
 
     def _held_streams(self) -> dict[str, random.Stream]:
         """Return the streams that quantizers hold themselves, by where they are held."""
@@ -386,7 +386,7 @@ class _Run:
 
     def _precisions(self) -> dict[str, Precision]:
         lowered = {name: m.precision for name, m in self.model.named_modules() if m.precision is not None}
-        own = {f"optimizer.{i}": precision for i, precision in self.optimizer.own.items()}
+        own = {f"optimizer.{i}": precision for i, precision in self.optimizer.overrides.items()}
         return {"fit": self.precision, "optimizer": self.optimizer.precision, **own, **lowered}
 
     def _held_functions(self) -> dict[str, Any]:
@@ -411,7 +411,7 @@ class _Run:
     def _parts(self) -> dict[str, Any]:
         """Return what has a state of its own."""
         return {"tally": self.tally, "model": self.model, "optimizer": self.optimizer, "swalp": self.swalp,
-                "scaler": self.scaler, "loader": self.train, "stream": random.of_thread()}  # fmt: skip
+                "scaler": self.scaler, "loader": self.train, "stream": random.thread_stream()}  # fmt: skip
 
     def _settings(self) -> dict[str, Any]:
         """Return what shapes the next step and is no state, as it is read from a checkpoint."""
@@ -420,7 +420,7 @@ class _Run:
         settings = {
             "train": _chosen(self.train, "batch_size", "shuffle", "drop_last", samples="_samples"),
             "optimizer": {"kind": type(optimizer).__name__, "precision": _named(optimizer.precision),
-                          "own": {str(i): _named(own) for i, own in optimizer.own.items()},
+                          "own": {str(i): _named(own) for i, own in optimizer.overrides.items()},
                           **_chosen(optimizer, "momentum", "nesterov", "betas", "eps", "weight_decay")},
             "swalp": {**_chosen(swalp, "start", "cycle", "lr"), "average": _named(getattr(swalp, "round", None)),
                       "averages": {name: [one.cycle, _named(one.precision.average)]
@@ -596,12 +596,12 @@ def first_nonfinite(model: Module, x: Any = None, precision: Precision | None = 
             name = names.get(id(m))
             places.append(f"in the output of {f'layer {name!r}' if name else 'the model'} ({type(m).__name__})")
 
-    module.observers.append(look)
+    module.forward_hooks.append(look)
     try:
         with no_grad(), use(precision):
             model(Tensor(to_device(x, model.device)))
     finally:
-        module.observers.remove(look)
+        module.forward_hooks.remove(look)
     return places[0] if places else None
 
 

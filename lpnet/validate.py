@@ -10,6 +10,8 @@ import sys
 from collections.abc import Collection
 from typing import Any
 
+Pair = int | tuple[int, int]  # (height, width), or one number for both
+
 
 def number(owner: str, name: str, value: Any, low: float = 0, high: float = math.inf, ends: str = "[]") -> float:
     """Return `value`, a number of Python or NumPy or a 0-d array, as a float from `low` to `high`.

@@ -5,7 +5,16 @@ from __future__ import annotations
 from .arrays import Array, get_array_module, select
 from .blas import one_blas_thread
 from .cuda import cublas, cuda_available, cuda_problem, forget_cuda, kernel_options, kernel_source, launch
-from .devices import DEVICES, beside, check_one_device, choose_device, copy_like, device_of, enough_memory, to_device
+from .devices import (
+    DEVICES,
+    check_one_device,
+    choose_device,
+    copy_like,
+    device_of,
+    enough_memory,
+    to_device,
+    to_device_of,
+)
 from .digits import carry_digits, keeps_digits, known_digits, note_digits
 from .memory import empty, empty_cache
 from .pieces import elementwise, parallel, slices
@@ -15,7 +24,6 @@ __all__ = [
     "DEVICES",
     "MOST_PROCESSES",
     "Array",
-    "beside",
     "carry_digits",
     "check_one_device",
     "choose_device",
@@ -44,4 +52,5 @@ __all__ = [
     "set_num_threads",
     "slices",
     "to_device",
+    "to_device_of",
 ]

@@ -44,7 +44,7 @@ def carry_digits(y: Any, *arrays: Any) -> None:
     """Remember of y, whose numbers are all among those of the arrays, or 0, what is known of them."""
     digits = [known_digits(x) for x in arrays] if _known else []
     if digits and None not in digits:
-        note_digits(y, max(digits))
+        note_digits(y, max(d for d in digits if d is not None))
 
 
 def keeps_digits(compute: Compute) -> Compute:

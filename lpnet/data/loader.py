@@ -66,7 +66,7 @@ class DataLoader:
         self.drop_last = flag("DataLoader", "drop_last", drop_last)
         self.device = choose_device(device)
         self.transform = _one_transform(transform)
-        self._go_to(0, 0)
+        self._seek(0, 0)
         if not len(self):
             wanted = f"batch_size {batch_size} with drop_last={drop_last}"
             raise ValueError(f"DataLoader: {self._samples} samples give no batch, {wanted}")
@@ -80,29 +80,29 @@ class DataLoader:
         full, rest = divmod(self._samples, self.batch_size)
         return full + bool(rest and not self.drop_last)
 
-    def _go_to(self, epoch: int, batch: int, resume: bool = False) -> None:
+    def _seek(self, epoch: int, batch: int, resume: bool = False) -> None:
         """Set the position; with `resume` the next loop goes on at `batch`."""
-        self._epoch, self._batch, self._resume, self._seedings = epoch, batch, resume, random.seedings
+        self._epoch, self._batch, self._resume, self._seed_calls = epoch, batch, resume, random.seed_calls
 
-    def _follow(self) -> None:
+    def _check_reseeded(self) -> None:
         """Go back to the beginning if this thread called `manual_seed` since the position was set."""
-        if self._seedings < random.of_thread().seeding:
-            self._go_to(0, 0)
+        if self._seed_calls < random.thread_stream().seed_call:
+            self._seek(0, 0)
 
     @property
     def epoch(self) -> int:
         """How many epochs are finished; set it to go to the beginning of another one."""
-        self._follow()
+        self._check_reseeded()
         return self._epoch
 
     @epoch.setter
     def epoch(self, value: int) -> None:
-        self._go_to(integer("DataLoader", "epoch", value, 0, _LAST), 0)
+        self._seek(integer("DataLoader", "epoch", value, 0, _LAST), 0)
 
     @property
     def batch(self) -> int:
         """How many batches of the current epoch were handed out."""
-        self._follow()
+        self._check_reseeded()
         return self._batch
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -113,9 +113,9 @@ class DataLoader:
             index = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             x, y = self._take(index, epoch, batch)
             xy = to_device(x, self.device), to_device(y, self.device)
-            self._go_to(epoch, batch + 1)
+            self._seek(epoch, batch + 1)
             yield xy
-        self._go_to(epoch + 1, 0)
+        self._seek(epoch + 1, 0)
 
     def order(self, epoch: int) -> np.ndarray:
         """Return the indices of the samples in the order of that epoch, (N,) int64."""
@@ -170,7 +170,7 @@ class DataLoader:
         epoch = integer("DataLoader", "epoch", state["epoch"], 0, _LAST)
         batch = integer("DataLoader", "batch", state["batch"], 0, len(self))
         self.seed = seed
-        self._go_to(epoch, batch, resume=True)
+        self._seek(epoch, batch, resume=True)
 
 
 def _philox(seed: int, purpose: int, epoch: int, batch: int = 0) -> np.random.Philox:

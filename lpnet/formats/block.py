@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..backend import get_array_module
+from ..backend import Array, get_array_module
 from ..random import Stream
 from ..rounding import Stochastic
 from ..validate import check_fields
-from .base import Array, bound, tiny
+from .base import bound, tiny
 from .fixed import FixedPoint
 from .tiles import Blocked, Exponent
 
@@ -64,7 +64,7 @@ class BlockFloatingPoint(Blocked):
     def spacing(self, x: Array) -> Array:
         """Return 2^(E - (wl - 2)), E = floor(log2) of the largest magnitude in each block."""
         gap = self.scales(x) * x.dtype.type(2.0 ** (2 - self.wl))
-        return self.spread(get_array_module(x).maximum(gap, x.dtype.type(tiny(x.dtype))), x.shape)
+        return self.expand(get_array_module(x).maximum(gap, x.dtype.type(tiny(x.dtype))), x.shape)
 
     def clip(self, y: Array, s: Array) -> Array:
         """Saturate to the integers of `wl` bits."""
@@ -78,7 +78,7 @@ class BlockFloatingPoint(Blocked):
 
     def elements(self, x: Array, scales: Array, rounding: str | Stochastic, stream: Stream | None) -> Array:
         """Return the numbers of x rounded, in units of 2^E: multiples of 2^-(wl-2)."""
-        return self.quantize(x, rounding, stream) / self.spread(scales, x.shape)
+        return self.quantize(x, rounding, stream) / self.expand(scales, x.shape)
 
     def __str__(self) -> str:
         plain = BlockFloatingPoint(self.wl)

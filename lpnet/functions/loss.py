@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import beside, get_array_module
-from ..tensor import Array, Function, Tensor
+from ..backend import Array, get_array_module, to_device_of
+from ..tensor import Function, Tensor
 from ..validate import choice, number
 from .activation import log_softmax_array
 
@@ -37,7 +37,7 @@ class CrossEntropy(Function):
     def _targets(self, x: Array) -> tuple[Array, Array | None]:
         """Return t, (N, K, ...), and the sum of the labels' weights if it is not how many labels there are."""
         xp, k = get_array_module(x), x.shape[1]
-        labels = beside(self.labels, x)[:, None]  # (N, ...) -> (N, 1, ...)
+        labels = to_device_of(self.labels, x)[:, None]  # (N, ...) -> (N, 1, ...)
         along = (1, k) + (1,) * (x.ndim - 2)
         onehot = (labels == xp.arange(k).reshape(along)).astype(x.dtype)  # (N, K, ...)
         ignored = labels == self.ignore_index
@@ -53,7 +53,7 @@ class CrossEntropy(Function):
         return xp.where(ignored, 0, t).astype(x.dtype), xp.where(ignored, 0, onehot * weights).sum()
 
     def _weights(self, x: Array, k: int) -> Array:
-        weight = beside(get_array_module(self.weight).asarray(self.weight, dtype=x.dtype), x)
+        weight = to_device_of(get_array_module(self.weight).asarray(self.weight, dtype=x.dtype), x)
         if weight.shape != (k,):
             raise ValueError(f"cross_entropy: weight has shape {weight.shape}, {k} classes need ({k},)")
         return weight

@@ -11,16 +11,17 @@ import numpy as np
 
 from ..backend import carry_digits, empty, get_array_module, keeps_digits, parallel, select, slices
 from ..tensor import Array, Function, Tensor
-from .conv import Pair, out_size, padded, pair, taps
+from ..validate import Pair, pair
+from .conv import out_size, padded, taps
 
 
 class _Pool(Function):
     name = "pool"
 
     def __init__(self, size: Pair, stride: Pair | None, padding: Pair) -> None:
-        self.size = pair(size, f"{self.name}: size")
-        self.stride = self.size if stride is None else pair(stride, f"{self.name}: stride")
-        self.padding = pair(padding, f"{self.name}: padding", least=0)
+        self.size = pair(self.name, "size", size)
+        self.stride = self.size if stride is None else pair(self.name, "stride", stride)
+        self.padding = pair(self.name, "padding", padding, 0)
         if any(2 * p > k for p, k in zip(self.padding, self.size, strict=True)):
             raise ValueError(f"{self.name}: padding {padding} is more than half the window {size}")
 

@@ -74,10 +74,7 @@ class Transpose(Function):
         return x.transpose(self.axes)
 
     def backward(self, gy: Array) -> Array:
-        return gy.transpose(None if self.axes is None else [int(i) for i in np.argsort(self._positive(gy.ndim))])
-
-    def _positive(self, ndim: int) -> list[int]:
-        return [axis % ndim for axis in self.axes]
+        return gy.transpose(None if self.axes is None else np.argsort([i % gy.ndim for i in self.axes]).tolist())
 
 
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:

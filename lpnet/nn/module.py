@@ -15,7 +15,7 @@ from ..registry import nearest
 from ..tensor import Parameter, Tensor
 
 T = TypeVar("T")
-observers: list[Callable[[Module, Tensor], None]] = []  # called with every module and what it returned
+forward_hooks: list[Callable[[Module, Tensor], None]] = []  # called with every module and what it returned
 
 
 class Buffer(Tensor):
@@ -44,7 +44,7 @@ class Module:
                 y = self.forward(*inputs)
             with use(self.precision):
                 y = F.identity(y)
-        for observe in observers:
+        for observe in forward_hooks:
             observe(self, y)
         return y
 

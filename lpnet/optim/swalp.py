@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import beside, copy_like, to_device
+from ..backend import Array, copy_like, to_device, to_device_of
 from ..formats import Format
 from ..nn import Dropout, Module, lower
 from ..nn.layers import _BatchNorm
 from ..precision import Precision, use
-from ..random import aside
+from ..random import fork_rng
 from ..tensor import Tensor, no_grad
 from ..validate import integer, number
 from .optimizer import Optimizer, check_saved
@@ -25,13 +25,13 @@ from .optimizer import Optimizer, check_saved
 class Average:
     """The mean of a model's weights over the steps it was told to take in, rounded after each.
 
-    Parameters: model; cycle, steps from one to the next; precision, whose role average rounds; own, the precisions of
+    Parameters: model; cycle, steps from one to the next; precision, whose role average rounds; overrides, those of
     single parameters where they differ, by the parameters' ids.
     """
 
-    def __init__(self, model: Module, cycle: int, precision: Precision, own: Mapping[int, Precision]) -> None:
+    def __init__(self, model: Module, cycle: int, precision: Precision, overrides: Mapping[int, Precision]) -> None:
         self.model, self.cycle = model, integer("SWALP", "cycle", cycle, 1)
-        self.precision, self.own = precision, own
+        self.precision, self.overrides = precision, overrides
         self.n_averaged = 0
         self.mean: dict[str, Any] = {}  # of each parameter, by name
         self._copy: Module | None = None  # what `averaged` gave, until the next average
@@ -46,9 +46,9 @@ class Average:
     def _average(self) -> None:
         # mean <- (mean n + w) / (n + 1), in the form that cannot overflow
         for name, p in self.model.named_parameters():
-            mean = beside(self.mean.get(name, p.data), p.data)  # the model may have moved
+            mean = to_device_of(self.mean.get(name, p.data), p.data)  # the model may have moved
             mean = mean + (p.data - mean) / (self.n_averaged + 1)
-            self.mean[name] = self.own.get(id(p), self.precision).round("average", mean)
+            self.mean[name] = self.overrides.get(id(p), self.precision).round("average", mean)
         self.n_averaged += 1
         self._copy = None
 
@@ -68,7 +68,7 @@ class Average:
         for name, p in model.named_parameters():
             p.grad = None
             if name in self.mean:
-                p.data = beside(self.mean[name].copy(), p.data)
+                p.data = to_device_of(self.mean[name].copy(), p.data)
         return model
 
     def state_dict(self) -> dict[str, Any]:
@@ -128,7 +128,7 @@ class SWALP:
     def _new(self, cycle: int, average: Any) -> Average:
         if average is not None:
             return Average(self.model, cycle, Precision(average=average), {})
-        own = {id(self.optimizer.params[i]): precision for i, precision in self.optimizer.own.items()}
+        own = {id(self.optimizer.params[i]): precision for i, precision in self.optimizer.overrides.items()}
         return Average(self.model, cycle, self.optimizer.precision, own)
 
     @property
@@ -208,7 +208,9 @@ class _Moments:
     """
 
     def __init__(self) -> None:
-        self.count, self.mean, self.square = 0, 0.0, 0.0  # square: sum of squared distances from the mean
+        self.count = 0
+        self.mean: Array = 0.0
+        self.square: Array = 0.0  # sum of squared distances from the mean
 
     def __call__(self, mean: Any, var: Any, count: int) -> None:
         mean, square = mean.astype(np.float64), var.astype(np.float64) * count
@@ -234,16 +236,16 @@ def update_bn(model: Module, loader: Iterable[Any]) -> None:
     modes = [(module, module.training) for module in model.modules()]
     try:
         for norm, collect in zip(norms, moments, strict=True):
-            norm.observe = collect  # in place of moving the running statistics
+            norm.update_running_stats = collect  # type: ignore[method-assign]  # in place of moving the running statistics
         for module in model.modules():
             module.training = not isinstance(module, Dropout)
-        with no_grad(), aside(), use(None):
+        with no_grad(), fork_rng(), use(None):
             for batch in loader:
                 x, empty = _input(batch), False
                 model(x.to(device) if isinstance(x, Tensor) else Tensor(to_device(x, device)))
     finally:
         for norm in norms:
-            del norm.observe
+            del norm.update_running_stats
         for module, mode in modes:
             module.training = mode
     if empty:

@@ -145,11 +145,11 @@ def _first_step(train: lp.data.Dataset, device: str) -> list[tuple[str, np.ndarr
         if id(module) in names:
             seen.append((names[id(module)], y.numpy()))
 
-    lp.nn.module.observers.append(note)
+    lp.nn.module.forward_hooks.append(note)
     try:
         model(lp.quantize(lp.to_device(x, device), "bfp8"))
     finally:
-        lp.nn.module.observers.remove(note)
+        lp.nn.module.forward_hooks.remove(note)
     return seen
 
 

@@ -168,14 +168,14 @@ def test_the_numbers_that_are_rounded_are_those_of_the_table(build):
                 for i, (a, b) in enumerate(itertools.pairwise(m)) if isinstance(b, nn.ReLU)}  # fmt: skip
     assert set(marked) == chosen - followed
     names = {id(m): name for name, m in modules.items()}
-    nn.module.observers.append(lambda m, y: outputs.append((names[id(m)], m, y)))
+    nn.module.forward_hooks.append(lambda m, y: outputs.append((names[id(m)], m, y)))
     try:
         x = np.random.default_rng(0).standard_normal((4, 3, size, size)).astype(np.float32)
         logits = model(x)
         loss = lp.functions.cross_entropy(logits, np.arange(4))
         loss.backward()
     finally:
-        nn.module.observers.pop()
+        nn.module.forward_hooks.pop()
     rounded = sum(y.size for name, _, y in outputs if name in marked)
     assert sum(a.size for a in activation.seen) == sum(e.size for e in error.seen) == rounded
     assert len(activation.seen) == sum(name in marked for name, _, _ in outputs)
