@@ -201,7 +201,7 @@ class SGD(Optimizer):
 
     momentum, weight_decay = Number(), Number()
 
-    def __init__(self, params: Params, lr: float, momentum: float = 0.0, weight_decay: float = 0.0,
+    def __init__(self, params: Params, lr: float = 1e-3, momentum: float = 0.0, weight_decay: float = 0.0,
                  nesterov: bool = False, precision: PrecisionLike | ByName = None) -> None:  # fmt: skip
         self.momentum, self.weight_decay, self.nesterov = momentum, weight_decay, bool(nesterov)
         if self.nesterov and not self.momentum:
@@ -268,6 +268,11 @@ class AdamW(Adam):
     """Adam whose weight decay shrinks the weights directly. Source: Loshchilov and Hutter, ICLR 2019."""
 
     decoupled = True
+
+    def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8, weight_decay: float = 1e-2, precision: PrecisionLike | ByName = None
+                 ) -> None:  # fmt: skip
+        super().__init__(params, lr, betas, eps, weight_decay, precision)
 
 
 class LossScaler:
