@@ -14,7 +14,7 @@ from . import random, tables
 from .backend import to_device
 from .formats import Format
 from .nn import Conv2d, Linear, Module
-from .nn.module import observers
+from .nn.module import forward_hooks
 from .optim import Optimizer
 from .tensor import Parameter, Tensor, no_grad
 from .validate import integer
@@ -94,13 +94,13 @@ def summary(model: Module, input_shape: Sequence[int], optimizer: Optimizer | No
             shown.update(map(id, own))
             rows.append(_row(names[id(module)], module, y.shape[1:], [(p, stored.get(id(p))) for p in own]))
 
-    with _evaluating(model), no_grad(), random.isolated():
-        observers.append(observe)
+    with _evaluating(model), no_grad(), random.fork_rng():
+        forward_hooks.append(observe)
         try:
             model(np.zeros((1, *shape), np.float32) if model.device == "cpu" else
                   Tensor(to_device(np.zeros((1, *shape), np.float32), model.device)))  # fmt: skip
         finally:
-            observers.remove(observe)
+            forward_hooks.remove(observe)
     return Summary(rows)
 
 

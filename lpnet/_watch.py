@@ -17,7 +17,7 @@ from .backend import to_device
 from .formats import Blocked, Format
 from .nn import Module
 from .optim import Optimizer
-from .optim.optimizer import observers
+from .optim.optimizer import step_hooks
 from .rounding import Stochastic
 
 if TYPE_CHECKING:
@@ -251,8 +251,8 @@ def watch(model: Module, optimizer: Optimizer) -> Iterator[Watch]:
             arrays = (to_device(a, "cpu") for a in (before, gradient, wanted, p.data if held is None else held))
             seen.updates[name] = Update(name, *arrays, quantizer)
 
-        observers.append(observe)
+        step_hooks.append(observe)
         try:
             yield seen
         finally:
-            observers.remove(observe)
+            step_hooks.remove(observe)

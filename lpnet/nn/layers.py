@@ -11,7 +11,7 @@ import numpy as np
 from .. import functions as F
 from ..functions.norm import BatchNorm
 from ..tensor import Tensor
-from ..validate import Pair, integer, number, pair
+from ..validate import Pair, choice, integer, number, pair
 from . import init
 from .module import Buffer, Module
 
@@ -203,9 +203,18 @@ class Tanh(Activation):
 
 
 class GELU(Activation):
-    """The Gaussian error linear unit, tanh form."""
+    """The Gaussian error linear unit; approximate="tanh" takes the formula with tanh."""
 
-    function = F.gelu
+    def __init__(self, approximate: str = "none") -> None:
+        self.approximate = choice("GELU", "approximate", approximate, ("none", "tanh"))
+
+    def forward(self, x: Any) -> Tensor:
+        """Return the function of every element of x."""
+        return F.gelu(x, self.approximate)
+
+    def extra_repr(self) -> str:
+        """Return the formula."""
+        return f"approximate={self.approximate!r}"
 
 
 class _Pool2d(Module):

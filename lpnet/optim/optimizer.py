@@ -14,8 +14,8 @@ from ..tensor import Parameter
 from ..validate import Number, integer, number
 from . import sgd_cuda
 
-Observer = Callable[["Optimizer", int, Array, Array, Array], None]
-observers: list[Observer] = []  # called after every update with the optimizer, the parameter's number, and the arrays
+StepHook = Callable[["Optimizer", int, Array, Array, Array], None]
+step_hooks: list[StepHook] = []  # called after every update with the optimizer, the parameter's number, and the arrays
 # (what collects updates before, the rounded gradient, the new weights before rounding)
 State = dict[str, Any]  # arrays of the parameter's shape, by name, and "t", a count
 Params = Iterable[Parameter] | Iterable[tuple[str, Parameter]]
@@ -92,8 +92,8 @@ class Optimizer:
                 if name != "accumulator":
                     state[name] = precision.round(self.roles.get(name, "momentum"), array)
             self._store(i, w)
-            for observe in observers:
-                observe(self, i, before, g, w)
+            for hook in step_hooks:
+                hook(self, i, before, g, w)
 
     def _sync(self, i: int) -> None:
         """Round the weights of parameter number `i`, and go on from them, if others were put there since the last step.
@@ -206,7 +206,7 @@ class SGD(Optimizer):
 
     momentum, weight_decay = Number(), Number()
 
-    def __init__(self, params: Params, lr: float, momentum: float = 0.0, weight_decay: float = 0.0,
+    def __init__(self, params: Params, lr: float = 1e-3, momentum: float = 0.0, weight_decay: float = 0.0,
                  nesterov: bool = False, precision: PrecisionLike | ByName = None) -> None:  # fmt: skip
         self.momentum, self.weight_decay, self.nesterov = momentum, weight_decay, bool(nesterov)
         if self.nesterov and not self.momentum:
@@ -273,6 +273,11 @@ class AdamW(Adam):
     """Adam whose weight decay shrinks the weights directly. Source: Loshchilov and Hutter, ICLR 2019."""
 
     decoupled = True
+
+    def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8, weight_decay: float = 1e-2, precision: PrecisionLike | ByName = None
+                 ) -> None:  # fmt: skip
+        super().__init__(params, lr, betas, eps, weight_decay, precision)
 
 
 class LossScaler:

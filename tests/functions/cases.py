@@ -82,7 +82,8 @@ def _elementwise() -> list[Case]:
     binary = [Case(name, f, (draw(*a), draw(*b, seed=7))) for name, (f, draw) in BINARY.items() for a, b in BROADCASTS]
     powers = [Case("power", lambda x, n=n: F.power(x, n), (positive(2, 3),)) for n in (2, 3, -1, 0.5, 1, 0)]
     powers.append(Case("power", lambda x: F.power(x, 2), (np.array([0.0, -1.5]),)))
-    return unary + binary + powers
+    tanh = [Case("gelu", lambda x: F.gelu(x, "tanh"), (normal(2, 3),))]
+    return unary + binary + powers + tanh
 
 
 def _pair(a: Shape, b: Shape) -> tuple[np.ndarray, np.ndarray]:
