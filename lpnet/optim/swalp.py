@@ -17,7 +17,7 @@ from ..nn import Dropout, Module, lower
 from ..nn.layers import _BatchNorm
 from ..precision import Precision, use
 from ..random import aside
-from ..tensor import Tensor, no_grad
+from ..tensor import Array, Tensor, no_grad
 from ..validate import integer, number
 from .optimizer import Optimizer, check_saved
 
@@ -59,17 +59,8 @@ class Average:
         The same object until the next average. Before the first one its weights are the model's own.
         """
         if self._copy is None or self._copy.device != self.model.device:
-            self._copy = self._averaged()
+            self._copy = with_weights(self.model, self.mean)
         return self._copy
-
-    def _averaged(self) -> Module:
-        model = _copied(self.model)
-        lower(model, None)
-        for name, p in model.named_parameters():
-            p.grad = None
-            if name in self.mean:
-                p.data = beside(self.mean[name].copy(), p.data)
-        return model
 
     def state_dict(self) -> dict[str, Any]:
         """Return how many were averaged, and copies of the averaged weights, by name."""
@@ -174,6 +165,17 @@ class SWALP:
         self.t = integer("SWALP", "t", state["t"])
         for name, average in self.averages.items():
             average.load_state_dict(states[name])
+
+
+def with_weights(model: Module, weights: Mapping[str, Array]) -> Module:
+    """Return a copy of the model with other weights, by name, exact activations and no gradients."""
+    model = _copied(model)
+    lower(model, None)
+    for name, p in model.named_parameters():
+        p.grad = None
+        if name in weights:
+            p.data = beside(weights[name].copy(), p.data)
+    return model
 
 
 def _kinds(averages: Mapping[str, Mapping[str, Any]], known: Collection[str]) -> Mapping[str, Mapping[str, Any]]:
