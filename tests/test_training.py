@@ -740,7 +740,7 @@ def test_parts_of_another_model_are_refused():
     run, other = plain(nn.Linear(4, 3)), plain(nn.Linear(4, 3))
     with pytest.raises(ValueError, match="optimizer holds none of the model's parameters"):
         lp.fit(**{**run, "optimizer": other["optimizer"]})
-    with pytest.raises(ValueError, match="swalp averages another model"):
+    with pytest.raises(ValueError, match="SWALP averages another model"):
         lp.fit(**run, swalp=optim.SWALP(other["model"], other["optimizer"], 1, 1))
 
 

@@ -39,18 +39,20 @@ class Average:
     def step(self, t: int) -> None:
         """Take in the weights if `t`, counted from the start of the averaging, is a step of the cycle."""
         if t > 0 and t % self.cycle == 0:
-            self._average()
+            self.take_in()
         if not self.n_averaged:
             self._copy = None  # it is of weights that have moved
 
-    def _average(self) -> None:
-        # mean <- (mean n + w) / (n + 1), in the form that cannot overflow
+    def take_in(self) -> None:
+        """Average the weights as they are now."""
         for name, p in self.model.named_parameters():
-            mean = beside(self.mean.get(name, p.data), p.data)  # the model may have moved
-            mean = mean + (p.data - mean) / (self.n_averaged + 1)
+            mean = self._mix(beside(self.mean.get(name, p.data), p.data), p.data)  # the model may have moved
             self.mean[name] = self.own.get(id(p), self.precision).round("average", mean)
         self.n_averaged += 1
         self._copy = None
+
+    def _mix(self, mean: Array, w: Array) -> Array:
+        return mean + (w - mean) / (self.n_averaged + 1)  # (mean n + w) / (n + 1), in the form that cannot overflow
 
     @property
     def averaged(self) -> Module:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..backend import beside, get_array_module
+from ..backend import get_array_module
 from ..nn import Module
-from ..optim.swalp import with_weights
+from ..optim.swalp import Average
+from ..precision import EXACT
 from ..progress import Bar
 from ..validate import integer, number
 from .log import Row, format_row
@@ -66,35 +67,36 @@ class ClipGradients(Callback):
         return {"max_norm": self.max_norm}
 
 
-class EMA(Callback):
+class EMA(Average, Callback):
     """Keeps an exponential moving average of the weights: mean <- decay * mean + (1 - decay) * w after each step.
 
-    The average is exact, begins with the first step's weights, and is measured where the test set is: the rows have
-    "ema_loss" and "ema_error". `averaged(model)` is the model with these weights. Source: Kingma and Ba,
-    "Adam", ICLR 2015, section 7.2.
+    It is exact, begins with the first step's weights, and is measured where the test set is: as "ema_loss" and
+    "ema_error". `averaged` is a copy of the model with these weights; run `update_bn` on it if it has BatchNorm.
+    Source: Kingma and Ba, "Adam", ICLR 2015, section 7.2.
     """
 
-    def __init__(self, decay: float = 0.999) -> None:
+    def __init__(self, model: Module, decay: float = 0.999) -> None:
+        super().__init__(model, 1, EXACT, {})
         self.decay = number("EMA", "decay", decay, 0, 1)
-        self.mean: dict[str, Any] = {}  # of each parameter, by name
+
+    def _mix(self, mean: Any, w: Any) -> Any:
+        return mean + (1 - self.decay) * (w - mean)
 
     def on_step(self, run: Run) -> None:
-        """Take in the weights."""
-        if run.skipped:
-            return
-        for name, p in run.model.named_parameters():
-            mean = beside(self.mean.get(name, p.data), p.data)  # the model may have moved
-            self.mean[name] = mean + (1 - self.decay) * (p.data - mean)
+        """Take in the weights, if they were moved."""
+        if not run.skipped:
+            self.take_in()
 
     def on_epoch(self, run: Run, row: Row) -> None:
         """Measure the average."""
-        if run.tested() and self.mean:
-            measured = run.measure(run.update_bn(self.averaged(run.model)))
+        if run.tested() and self.n_averaged:
+            measured = run.measure(run.update_bn(self.averaged))
             row |= {f"ema_{name}": value for name, value in measured.items()}
 
-    def averaged(self, model: Module) -> Module:
-        """Return a copy of the model with the averaged weights; run `update_bn` on it if it has BatchNorm."""
-        return with_weights(model, self.mean)
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned; raises ValueError if it is of another model."""
+        self.check(state)
+        super().load_state_dict(state)
 
     def settings(self) -> dict[str, Any]:
         """Return the decay."""
@@ -105,24 +107,40 @@ class EarlyStopping(Callback):
     """Stops the run when `measure`, a name in the rows of the log, has not fallen for `patience` of its epochs.
 
     Parameters: patience, at least 1; measure, such as "test_error"; least, by how much it has to fall to count. Epochs
-    without the measure do not count. Source: Prechelt, "Early stopping - but when?", 1998.
+    in which the test set is not measured do not count. Source: Prechelt, "Early stopping - but when?", 1998.
     """
 
     def __init__(self, patience: int, measure: str = "test_loss", least: float = 0.0) -> None:
         self.patience, self.measure = integer("EarlyStopping", "patience", patience, 1), measure
         self.least = number("EarlyStopping", "least", least)
-        self.best, self.waited = math.inf, 0
+        self.best: float | None = None
+        self.waited = 0
 
     def on_epoch(self, run: Run, row: Row) -> None:
-        """Compare the measure with the best so far."""
+        """Compare the measure with the best so far; raises ValueError where the rows do not have it."""
         if self.measure not in row:
-            return
-        if row[self.measure] < self.best - self.least:
-            self.best, self.waited = row[self.measure], 0
+            self._check_missing(run, row)
+        elif self.best is None or row[self.measure] < self.best - self.least:
+            self.best, self.waited = float(row[self.measure]), 0
         else:
             self.waited += 1
         if self.waited >= self.patience:
             run.stop()
+
+    def _check_missing(self, run: Run, row: Row) -> None:
+        comes_later = self.measure.startswith("swalp_") and run.swalp is not None
+        if not comes_later and (run.test is None or run.tested()):
+            raise ValueError(f"EarlyStopping: the log has no {self.measure!r}, it has {', '.join(row)}")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best value so far, and for how many epochs it has been waited for a better one."""
+        return {"best": self.best, "waited": self.waited}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned; raises ValueError for numbers that cannot be."""
+        best = state["best"]
+        self.best = None if best is None else number("EarlyStopping", "best", best, -math.inf)
+        self.waited = integer("EarlyStopping", "waited", state["waited"])
 
     def settings(self) -> dict[str, Any]:
         """Return the patience, and what is measured."""

@@ -58,7 +58,8 @@ class Run:
                              f"{self.evaluate_every}")  # fmt: skip
         if other := [callback for callback in self.callbacks if not isinstance(callback, Callback)]:
             raise TypeError(f"fit: callbacks must be lpnet.training.Callback objects, got {other[0]!r}")
-        _check_parts(self.model, self.train, self.optimizer, self.swalp)
+        averages = [average for average in (self.swalp, *self.callbacks) if isinstance(average, SWALP | Average)]
+        _check_parts(self.model, self.train, self.optimizer, averages)
         if isinstance(self.train, DataLoader) and not self.train._resume:
             self.train.epoch = self.train.epoch  # where a loop was left, the next one starts the epoch anew
         if not hasattr(self.train, "load_state_dict"):
@@ -115,12 +116,14 @@ class Run:
         return model
 
 
-def _check_parts(model: Module, train: Any, optimizer: Optimizer, swalp: SWALP | None) -> None:
+def _check_parts(model: Module, train: Any, optimizer: Optimizer, averages: list[SWALP | Average]) -> None:
     """Raise ValueError for parts that do not belong together, TypeError for what cannot be gone through twice."""
     if not hasattr(train, "__iter__") or iter(train) is train:
         raise TypeError(f"fit: train must be a loader that starts anew each epoch, got a {type(train).__name__}")
     own = {id(p) for p in model.parameters()}
     if own.isdisjoint(map(id, optimizer.params)):
         raise ValueError("fit: the optimizer holds none of the model's parameters; make it from model.parameters()")
-    if swalp is not None and own.isdisjoint(map(id, swalp.model.parameters())):
-        raise ValueError("fit: swalp averages another model; make it from the one that is trained")
+    for average in averages:
+        if own.isdisjoint(map(id, average.model.parameters())):
+            kind = type(average).__name__
+            raise ValueError(f"fit: {kind} averages another model; make it from the one that is trained")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..optim import SWALP
 from ..optim.swalp import Average
+from .attributes import stateful
 from .quantizers import held_functions, streams
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ class Snapshot:
         owners = [run.tally, *_holders(run.optimizer), *_holders(run.swalp), *_holders(run.scaler)]
         self.owners = [(owner, _copied(vars(owner))) for owner in owners]
         self.positions = [(s, s.state_dict()) for s in (*streams(run), run.train)]
-        users = [*held_functions(run).values(), *run.callback_states().values()]  # may change arrays in place
+        averages = [callback for callback in run.callbacks if isinstance(callback, Average)]
+        self.owners += [(average, _copied(vars(average))) for average in averages]
+        # What users bring may change arrays in place.
+        users = [*held_functions(run).values(), *(stateful(c) for c in run.callbacks if c not in averages)]
         self.positions += [(user, copy.deepcopy(user.state_dict())) for user in users]
         self.numbers = {name: getattr(run, name) for name in _NUMBERS}
         self.log, self.rates = list(run.log), list(run.rates)

@@ -38,7 +38,7 @@ def load_state_dict(run: Run, state: dict[str, Any]) -> None:
     run.first_loss = None if first is None else number("fit", "first_loss", first, -math.inf)
     run.epoch, run.step = (integer("fit", key, state[key]) for key in ("epoch", "step"))
     run.lr, run.log, run.rates = number("fit", "lr", state["lr"]), state["log"], state.get("rates", [])
-    run.stopped = bool(state.get("stopped", False))
+    run.stopped = state.get("stopped", False)
     groups = [({name: part for name, part in _parts(run).items() if part is not None}, state),
               (held_streams(run), state["streams"]), (held_functions(run), state.get("functions", {})),
               (run.callback_states(), state.get("callbacks", {}))]  # fmt: skip
@@ -54,6 +54,8 @@ def _check(run: Run, state: dict[str, Any]) -> None:
     """Raise ValueError unless the state is of a run with the same parts and settings."""
     if not isinstance(state.get("rates", []), list):
         raise ValueError(f"the rates are a {type(state['rates']).__name__}, not a list")
+    if not isinstance(state.get("stopped", False), bool):
+        raise ValueError(f"stopped must be True or False, got {state['stopped']!r}")
     functions, callbacks = state.get("functions", {}), state.get("callbacks", {})
     for what, held in (("functions that round", functions), ("callbacks", callbacks)):
         if not isinstance(held, dict):
