@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import precision as _precision
-from .backend import carry_digits, check_one_device, device_of, elementwise, get_array_module, to_device
+from .backend import check_one_device, device_of, elementwise, get_array_module, to_device
 
 Array = Any  # numpy.ndarray or cupy.ndarray
 _grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
@@ -161,7 +161,6 @@ class Function:
     """One operation. A subclass gives `forward` and `backward` on arrays and keeps on itself what backward needs."""
 
     rounds = True  # False where values only move or are selected: what was representable still is
-    moves = False  # True where every number of the result, and of what `backward` returns, came in, or is 0
     sums = False  # True where backward nevertheless adds or divides gradients, and so has to round
 
     def forward(self, *arrays: Array) -> Array:
@@ -181,8 +180,6 @@ class Function:
         check_one_device(type(self).__name__, *arrays)
         with np.errstate(under="ignore"):  # what is too small is 0, whoever wants to hear of other faults
             y = as_array(self.forward(*arrays))  # NumPy's 0-d results are scalars, not arrays
-        if self.moves and not self.rounds:
-            carry_digits(y, *arrays)
         out = Tensor(precision.round("activation", y) if self.rounds else y)
         if _grad_enabled.get() and any(self.needs):
             self.inputs, self.precision = tensors, precision
@@ -230,8 +227,6 @@ def _step(function: Function, gy: Array, grads: dict[int, Array]) -> None:
         rounds = x.role == "error"
         if rounds and (function.rounds or function.sums or summed):
             gx = function.precision.round("error", gx)
-        elif function.moves and not (function.rounds or function.sums or summed):
-            carry_digits(gx, gy)
         if id(x) in grads:  # a value used more than once: the sum is an operation too
             gx = as_array(elementwise(get_array_module(gx).add, grads[id(x)], gx))
             gx = function.precision.round("error", gx) if rounds else gx

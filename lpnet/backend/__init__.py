@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from .arrays import get_array_module, select
 from .blas import one_blas_thread
-from .cuda import cublas, cuda_available, cuda_problem, forget_cuda, kernel_options, kernel_source, launch
-from .devices import DEVICES, beside, check_one_device, choose_device, copy_like, device_of, enough_memory, to_device
-from .digits import carry_digits, known_digits, note_digits
+from .cuda import cublas, cuda_available, cuda_problem, forget_cuda, on_forget, raw_module
+from .devices import (
+    DEVICES,
+    at_hand,
+    beside,
+    check_one_device,
+    choose_device,
+    copy_like,
+    device_of,
+    enough_memory,
+    to_device,
+)
 from .memory import empty, empty_cache
 from .pieces import elementwise, parallel, slices
 from .threads import MOST_PROCESSES, get_num_threads, processors, set_num_threads
@@ -14,8 +23,8 @@ from .threads import MOST_PROCESSES, get_num_threads, processors, set_num_thread
 __all__ = [
     "DEVICES",
     "MOST_PROCESSES",
+    "at_hand",
     "beside",
-    "carry_digits",
     "check_one_device",
     "choose_device",
     "copy_like",
@@ -30,14 +39,11 @@ __all__ = [
     "forget_cuda",
     "get_array_module",
     "get_num_threads",
-    "kernel_options",
-    "kernel_source",
-    "known_digits",
-    "launch",
-    "note_digits",
+    "on_forget",
     "one_blas_thread",
     "parallel",
     "processors",
+    "raw_module",
     "select",
     "set_num_threads",
     "slices",

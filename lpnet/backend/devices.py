@@ -34,6 +34,11 @@ def device_of(x: Any) -> str:
     return "cpu" if get_array_module(x) is np else "cuda"
 
 
+def at_hand(x: Any) -> bool:
+    """Return whether the numbers of an array can be looked at without waiting for a GPU."""
+    return get_array_module(x) is np
+
+
 def to_device(x: Any, device: str) -> Any:
     """Return the array `x` on `device`, "cpu" or "cuda"; no copy if it is there already.
 

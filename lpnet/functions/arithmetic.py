@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import check_one_device, elementwise, get_array_module
+from ..kernels import carried
 from ..tensor import Array, Function, Tensor
 
 
@@ -167,19 +168,19 @@ def absolute(x: Any) -> Tensor:
 
 class Where(Function):
     # y = a where condition else b
-    rounds, moves = False, True
+    rounds = False
 
     def __init__(self, condition: Array) -> None:
         self.condition = condition
 
     def forward(self, a: Array, b: Array) -> Array:
         check_one_device("where", self.condition, a, b)
-        return get_array_module(a).where(self.condition, a, b)
+        return carried(get_array_module(a).where(self.condition, a, b), a, b)
 
     def backward(self, gy: Array) -> tuple[Array, Array]:
         xp = get_array_module(gy)
         zero = xp.zeros_like(gy)
-        return xp.where(self.condition, gy, zero), xp.where(self.condition, zero, gy)
+        return carried(xp.where(self.condition, gy, zero), gy), carried(xp.where(self.condition, zero, gy), gy)
 
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
@@ -194,7 +195,7 @@ class Maximum(Where):
 
     def forward(self, a: Array, b: Array) -> Array:
         self.condition = (a >= b) | (a != a)  # NaN is the larger, wherever it is
-        return get_array_module(a).maximum(a, b)
+        return carried(get_array_module(a).maximum(a, b), a, b)
 
 
 def maximum(a: Any, b: Any) -> Tensor:
@@ -206,7 +207,7 @@ class Minimum(Maximum):
     # y = min(a, b)
     def forward(self, a: Array, b: Array) -> Array:
         self.condition = (a <= b) | (a != a)
-        return get_array_module(a).minimum(a, b)
+        return carried(get_array_module(a).minimum(a, b), a, b)
 
 
 def minimum(a: Any, b: Any) -> Tensor:

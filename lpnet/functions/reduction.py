@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import get_array_module, select
+from ..kernels import carried
 from ..tensor import Array, Function, Tensor
 from .arithmetic import Sqrt, power, sub
 
@@ -78,13 +79,13 @@ def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 class Max(Sum):
     # y = max of x along the axes; the gradient is shared evenly by the elements that reach it
-    rounds, moves, sums = False, True, True
+    rounds, sums = False, True
 
     def forward(self, x: Array) -> Array:
         y = self.extreme(x)
         self.shape = x.shape
         self.chosen = (x == self._with_axes(y)) | (x != x)  # NaN is the extreme wherever there is one
-        return y
+        return carried(y, x)
 
     def backward(self, gy: Array) -> Array:
         share = (1 / self.chosen.sum(axis=self.axis, keepdims=True)).astype(gy.dtype)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import choose_device, device_of, get_array_module, to_device
+from ..kernels import carried
 from ..tensor import Array, Function, Tensor
 
 
@@ -27,7 +28,7 @@ def identity(x: Any) -> Tensor:
 
 class Move(Function):
     # y = x, on another device
-    rounds, moves = False, True
+    rounds = False
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -46,17 +47,17 @@ def move(x: Any, device: str) -> Tensor:
 
 
 class Reshape(Function):
-    rounds, moves = False, True
+    rounds = False
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
 
     def forward(self, x: Array) -> Array:
         self.x_shape = x.shape
-        return x.reshape(self.shape)
+        return carried(x.reshape(self.shape), x)
 
     def backward(self, gy: Array) -> Array:
-        return gy.reshape(self.x_shape)
+        return carried(gy.reshape(self.x_shape), gy)
 
 
 def reshape(x: Any, shape: int | Sequence[int]) -> Tensor:
@@ -65,7 +66,7 @@ def reshape(x: Any, shape: int | Sequence[int]) -> Tensor:
 
 
 class Transpose(Function):
-    rounds, moves = False, True
+    rounds = False
 
     def __init__(self, axes: tuple[int, ...] | None) -> None:
         self.axes = axes
@@ -86,14 +87,14 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
 
 
 class GetItem(Function):
-    rounds, moves = False, True
+    rounds = False
 
     def __init__(self, key: Any) -> None:
         self.key, self.sums = key, not _is_basic(key)  # an element picked twice gets both gradients
 
     def forward(self, x: Array) -> Array:
         self.like = x
-        return x[self.key]
+        return carried(x[self.key], x)
 
     def backward(self, gy: Array) -> Array:
         xp = get_array_module(gy)
@@ -102,7 +103,7 @@ class GetItem(Function):
             gx[self.key] = gy
         else:
             xp.add.at(gx, self.key, gy)
-        return gx
+        return gx if self.sums else carried(gx, gy)
 
 
 def _is_basic(key: Any) -> bool:
@@ -138,14 +139,14 @@ def _some(xs: Sequence[Any], name: str) -> Sequence[Any]:
 
 
 class Concatenate(Function):
-    rounds, moves = False, True
+    rounds = False
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
 
     def forward(self, *xs: Array) -> Array:
         self.cuts = [int(i) for i in np.cumsum([x.shape[self.axis] for x in xs])[:-1]]
-        return get_array_module(xs[0]).concatenate(xs, axis=self.axis)
+        return carried(get_array_module(xs[0]).concatenate(xs, axis=self.axis), *xs)
 
     def backward(self, gy: Array) -> tuple[Array, ...]:
         return tuple(get_array_module(gy).split(gy, self.cuts, axis=self.axis))
@@ -157,13 +158,13 @@ def concatenate(xs: Sequence[Any], axis: int = 0) -> Tensor:
 
 
 class Stack(Function):
-    rounds, moves = False, True
+    rounds = False
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
 
     def forward(self, *xs: Array) -> Array:
-        return get_array_module(xs[0]).stack(xs, axis=self.axis)
+        return carried(get_array_module(xs[0]).stack(xs, axis=self.axis), *xs)
 
     def backward(self, gy: Array) -> tuple[Array, ...]:
         return tuple(get_array_module(gy).moveaxis(gy, self.axis, 0))
@@ -178,12 +179,13 @@ class Pad(Function):
     rounds = False
 
     def __init__(self, width: Any, value: float) -> None:
-        self.width, self.value, self.moves = width, value, value == 0
+        self.width, self.value = width, value
 
     def forward(self, x: Array) -> Array:
         width = np.broadcast_to(self.width, (x.ndim, 2)).tolist()
         self.inside = tuple(slice(before, before + n) for (before, _), n in zip(width, x.shape, strict=True))
-        return get_array_module(x).pad(x, width, constant_values=self.value)
+        y = get_array_module(x).pad(x, width, constant_values=self.value)
+        return y if self.value else carried(y, x)
 
     def backward(self, gy: Array) -> Array:
         return gy[self.inside]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from .. import functions as F
-from ..functions.conv import Pair, pair
 from ..functions.norm import BatchNorm
+from ..kernels.geometry import Pair, pair
 from ..tensor import Tensor
 from . import init
 from .module import Buffer, Module
