@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .arrays import Array, get_array_module, select
 from .blas import one_blas_thread
-from .cuda import cublas, cuda_available, cuda_problem, forget_cuda, kernel_options, kernel_source, launch
+from .cuda import cublas, cuda_available, cuda_problem, forget_cuda, on_forget, raw_module
 from .devices import (
     DEVICES,
     check_one_device,
@@ -12,10 +12,10 @@ from .devices import (
     copy_like,
     device_of,
     enough_memory,
+    on_host,
     to_device,
     to_device_of,
 )
-from .digits import carry_digits, keeps_digits, known_digits, note_digits
 from .memory import empty, empty_cache
 from .pieces import elementwise, parallel, slices
 from .threads import MOST_PROCESSES, get_num_threads, processors, set_num_threads
@@ -24,7 +24,6 @@ __all__ = [
     "DEVICES",
     "MOST_PROCESSES",
     "Array",
-    "carry_digits",
     "check_one_device",
     "choose_device",
     "copy_like",
@@ -39,15 +38,12 @@ __all__ = [
     "forget_cuda",
     "get_array_module",
     "get_num_threads",
-    "keeps_digits",
-    "kernel_options",
-    "kernel_source",
-    "known_digits",
-    "launch",
-    "note_digits",
+    "on_forget",
+    "on_host",
     "one_blas_thread",
     "parallel",
     "processors",
+    "raw_module",
     "select",
     "set_num_threads",
     "slices",

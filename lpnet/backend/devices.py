@@ -34,6 +34,11 @@ def device_of(x: Array) -> str:
     return "cpu" if get_array_module(x) is np else "cuda"
 
 
+def on_host(x: Array) -> bool:
+    """Return whether the numbers of an array can be read without waiting for a GPU."""
+    return get_array_module(x) is np
+
+
 def to_device(x: Array, device: str) -> Array:
     """Return the array `x` on `device`, "cpu" or "cuda"; no copy if it is there already.
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..backend import Array, get_array_module
+from ..backend import Array, get_array_module, on_host
 from ..random import Stream
 from ..rounding import Stochastic
 from ..validate import check_fields, choice
@@ -114,7 +114,7 @@ class FloatingPoint(Format):
     def rule(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
         """Return `x` rounded to the format, as `Format.rule`; what lies beyond its ends as IEEE 754 has it."""
         xp, x = get_array_module(x), float_array(x, self)
-        if not self.has_nan and xp is np and np.isnan(x).any():  # on a GPU it would have to be waited for
+        if not self.has_nan and on_host(x) and np.isnan(x).any():
             raise ValueError(f"{self}: x holds NaN, which this format does not have")
         y = super().rule(x, rounding, stream)
         if self.saturate or rounding not in ("toward_zero", "floor", "ceil"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..backend import Array, elementwise, get_array_module, keeps_digits, select
+from ..backend import Array, elementwise, get_array_module, select
+from ..kernels import keeps_digits
 from ..tensor import Function, Tensor
 from ..validate import choice
 from .erf import erf

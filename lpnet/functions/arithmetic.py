@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, check_one_device, elementwise, get_array_module, keeps_digits
+from ..backend import Array, check_one_device, elementwise, get_array_module
+from ..kernels import keeps_digits
 from ..tensor import Function, Tensor, as_tensors
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, get_array_module, to_device_of
+from ..backend import Array, get_array_module, on_host, to_device_of
 from ..tensor import Function, Tensor
 from ..validate import choice, number
 from .activation import log_softmax_array
@@ -46,9 +46,9 @@ class CrossEntropy(Function):
             t = (1 - self.label_smoothing) * onehot + self.label_smoothing / k
         weights = xp.ones(along, x.dtype) if self.weight is None else self._weights(x, k).reshape(along)
         t = t if self.weight is None else t * weights
-        if xp is not np:  # the check would have waited for the GPU
+        if not on_host(x):  # the check would have waited
             t = xp.where(((labels < 0) | (labels >= k)) & ~ignored, math.nan, t)
-        if self.weight is None and (xp is np and not ignored.any()):
+        if self.weight is None and on_host(x) and not ignored.any():
             return t, None
         return xp.where(ignored, 0, t).astype(x.dtype), xp.where(ignored, 0, onehot * weights).sum()
 
@@ -74,7 +74,7 @@ def _check_labels(x: Array, labels: Array, ignore_index: int) -> None:
         raise ValueError(f"cross_entropy: labels of shape {labels.shape} do not fit logits of shape {x.shape}")
     if labels.size == 0:
         raise ValueError("cross_entropy: the batch is empty")
-    if not isinstance(labels, np.ndarray):
+    if not on_host(labels):
         return
     counted = labels[labels != ignore_index]
     if counted.size and not 0 <= counted.min() <= counted.max() < x.shape[1]:

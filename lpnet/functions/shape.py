@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, choose_device, device_of, get_array_module, keeps_digits, to_device
+from ..backend import Array, choose_device, device_of, get_array_module, to_device
+from ..kernels import keeps_digits, kernel
 from ..tensor import Function, Tensor
 
 
@@ -97,8 +98,8 @@ class GetItem(Function):
         gx = xp.zeros_like(self.like)
         if _is_basic(self.key):
             gx[self.key] = gy
-        else:
-            xp.add.at(gx, self.key, gy)
+            return kernel("carry_digits", xp)(gx, gy)
+        xp.add.at(gx, self.key, gy)
         return gx
 
 

@@ -7,12 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..backend import Array, copy_like, elementwise, get_array_module, to_device, to_device_of
-from ..kernels import quantize
+from ..backend import Array, copy_like, get_array_module, to_device, to_device_of
+from ..kernels import kernel, quantize
 from ..precision import ByName, Precision, PrecisionLike, Quantizer, as_precision, most_specific, use
 from ..tensor import Parameter
 from ..validate import Number, integer, number
-from . import sgd_cuda
 
 StepHook = Callable[["Optimizer", int, Array, Array, Array], None]
 step_hooks: list[StepHook] = []  # called after every update with the optimizer, the parameter's number, and the arrays
@@ -191,12 +190,6 @@ def check_saved(array: Array, what: str) -> None:
         raise ValueError(f"{what} holds a NaN")
 
 
-def scaled_plus(x: Array, factor: float, y: Array) -> Array:
-    """Return factor * x + y in one piece of memory, large arrays on all threads."""
-    xp = get_array_module(x)
-    return elementwise(lambda x, y, out=None: xp.add(xp.multiply(x, factor, out=out), y, out=out), x, y)
-
-
 class SGD(Optimizer):
     """v <- momentum * v + g,  w <- w - lr * v, where g is the rounded gradient plus weight_decay * w.
 
@@ -215,15 +208,11 @@ class SGD(Optimizer):
 
     def update(self, w: Array, g: Array, state: State) -> Array:
         """Return the weights after one step."""
-        if get_array_module(w) is not np:
-            return sgd_cuda.update(self, w, g, state)
-        if self.weight_decay:
-            g = scaled_plus(w, self.weight_decay, g)
-        v = g
+        sgd, v = kernel("sgd", get_array_module(w)), state.get("momentum")
+        w, v = sgd(w, g, v, self.lr, self.weight_decay, self.momentum, self.nesterov)
         if self.momentum:
-            v = scaled_plus(state["momentum"], self.momentum, g) if "momentum" in state else g
             state["momentum"] = v
-        return scaled_plus(scaled_plus(v, self.momentum, g) if self.nesterov else v, -self.lr, w)
+        return w
 
 
 class Adam(Optimizer):

@@ -84,7 +84,7 @@ def test_convolution_of_integers_is_exact(cupy, monkeypatch, x_shape, w_shape, g
     b = rng.integers(-9, 10, w_shape[0]).astype(np.float32)
     results = []
     for at_a_time in (1 << 28, 1):
-        monkeypatch.setattr("lpnet.functions.conv_cuda.AT_A_TIME", at_a_time)
+        monkeypatch.setattr("lpnet.kernels.cuda.conv.AT_A_TIME", at_a_time)
         for xp in (np, cupy):
             tensors = [lp.Tensor(xp.asarray(a), requires_grad=True) for a in (x, w, b)]
             y = F.conv2d(*tensors, **geometry)
