@@ -104,6 +104,7 @@ def end_epoch(run: Run) -> None:
     for callback in run.callbacks:
         callback.on_epoch(run, row)
     diagnosis.check_row(row)
+    diagnosis.warn_of_guessing(run, row)
     run.tally = Tally()
     run.log.append(row)
     run.keep()
