@@ -39,7 +39,8 @@ def first_nonfinite(model: Module, x: Any = None, precision: Precision | None = 
 
 def _first_output(model: Module, x: Any, precision: Precision | None) -> str | None:
     """Return which layer's output is the first that is not finite."""
-    names, places, here = {id(m): name for name, m in model.named_modules()}, [], threading.get_ident()
+    names, here = {id(m): name for name, m in model.named_modules()}, threading.get_ident()
+    places: list[str] = []
 
     def observe(m: Module, y: Tensor) -> None:
         if threading.get_ident() == here and not places and not np.isfinite(y.numpy()).all():

@@ -49,11 +49,8 @@ def _step(run: Run, x: Any, y: Any) -> None:
         diagnosis.check_weights(run)
     if run.swalp is not None and not run.skipped:  # a step that the scaler skipped changed no weight
         run.swalp.step()
-    run.tally.add(logits, loss, y)
-    run.step += 1
+    _count(run, logits, loss, y)
     run.unread = None if on_host else (loss.data, x)
-    if run.first_loss is None:
-        run.first_loss = float(loss.data)
     for callback in run.callbacks:
         callback.on_step(run)
     if run.step % diagnosis.INTERVAL == 0:
@@ -86,6 +83,13 @@ def _update(run: Run) -> None:
         run.optimizer.step()
     else:
         run.skipped = run.scaler.step(run.optimizer) is False
+
+
+def _count(run: Run, logits: Tensor, loss: Tensor, y: Any) -> None:
+    run.tally.add(logits, loss, y)
+    run.step += 1
+    if run.first_loss is None:
+        run.first_loss = float(loss.data)
 
 
 def end_epoch(run: Run) -> None:
