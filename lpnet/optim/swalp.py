@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import beside, copy_like, to_device
+from ..backend import Array, copy_like, to_device, to_device_of
 from ..formats import Format
 from ..nn import Dropout, Module, lower
 from ..nn.layers import _BatchNorm
 from ..precision import Precision, use
-from ..random import aside
-from ..tensor import Array, Tensor, no_grad
+from ..random import fork_rng
+from ..tensor import Tensor, no_grad
 from ..validate import integer, number
 from .optimizer import Optimizer, check_saved
 
@@ -25,13 +25,13 @@ from .optimizer import Optimizer, check_saved
 class Average:
     """The mean of a model's weights over the steps it was told to take in, rounded after each.
 
-    Parameters: model; cycle, steps from one to the next; precision, whose role average rounds; own, the precisions of
+    Parameters: model; cycle, steps from one to the next; precision, whose role average rounds; overrides, those of
     single parameters where they differ, by the parameters' ids.
     """
 
-    def __init__(self, model: Module, cycle: int, precision: Precision, own: Mapping[int, Precision]) -> None:
+    def __init__(self, model: Module, cycle: int, precision: Precision, overrides: Mapping[int, Precision]) -> None:
         self.model, self.cycle = model, integer("SWALP", "cycle", cycle, 1)
-        self.precision, self.own = precision, own
+        self.precision, self.overrides = precision, overrides
         self.n_averaged = 0
         self.mean: dict[str, Any] = {}  # of each parameter, by name
         self._copy: Module | None = None  # what `averaged` gave, until the next average
@@ -39,15 +39,15 @@ class Average:
     def step(self, t: int) -> None:
         """Take in the weights if `t`, counted from the start of the averaging, is a step of the cycle."""
         if t > 0 and t % self.cycle == 0:
-            self.take_in()
+            self.update()
         if not self.n_averaged:
             self._copy = None  # it is of weights that have moved
 
-    def take_in(self) -> None:
+    def update(self) -> None:
         """Average the weights as they are now."""
         for name, p in self.model.named_parameters():
-            mean = self._mix(beside(self.mean.get(name, p.data), p.data), p.data)  # the model may have moved
-            self.mean[name] = self.own.get(id(p), self.precision).round("average", mean)
+            mean = self._mix(to_device_of(self.mean.get(name, p.data), p.data), p.data)  # the model may have moved
+            self.mean[name] = self.overrides.get(id(p), self.precision).round("average", mean)
         self.n_averaged += 1
         self._copy = None
 
@@ -121,7 +121,7 @@ class SWALP:
     def _new(self, cycle: int, average: Any) -> Average:
         if average is not None:
             return Average(self.model, cycle, Precision(average=average), {})
-        own = {id(self.optimizer.params[i]): precision for i, precision in self.optimizer.own.items()}
+        own = {id(self.optimizer.params[i]): precision for i, precision in self.optimizer.overrides.items()}
         return Average(self.model, cycle, self.optimizer.precision, own)
 
     @property
@@ -176,7 +176,7 @@ def with_weights(model: Module, weights: Mapping[str, Array]) -> Module:
     for name, p in model.named_parameters():
         p.grad = None
         if name in weights:
-            p.data = beside(weights[name].copy(), p.data)
+            p.data = to_device_of(weights[name].copy(), p.data)
     return model
 
 
@@ -212,7 +212,9 @@ class _Moments:
     """
 
     def __init__(self) -> None:
-        self.count, self.mean, self.square = 0, 0.0, 0.0  # square: sum of squared distances from the mean
+        self.count = 0
+        self.mean: Array = 0.0
+        self.square: Array = 0.0  # sum of squared distances from the mean
 
     def __call__(self, mean: Any, var: Any, count: int) -> None:
         mean, square = mean.astype(np.float64), var.astype(np.float64) * count
@@ -238,16 +240,16 @@ def update_bn(model: Module, loader: Iterable[Any]) -> None:
     modes = [(module, module.training) for module in model.modules()]
     try:
         for norm, collect in zip(norms, moments, strict=True):
-            norm.observe = collect  # in place of moving the running statistics
+            norm.update_running_stats = collect  # type: ignore[method-assign]  # in place of moving the running statistics
         for module in model.modules():
             module.training = not isinstance(module, Dropout)
-        with no_grad(), aside(), use(None):
+        with no_grad(), fork_rng(), use(None):
             for batch in loader:
                 x, empty = _input(batch), False
                 model(x.to(device) if isinstance(x, Tensor) else Tensor(to_device(x, device)))
     finally:
         for norm in norms:
-            del norm.observe
+            del norm.update_running_stats
         for module, mode in modes:
             module.training = mode
     if empty:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import beside
+from ..backend import to_device_of
 from ..precision import Quantizer
 from ..tensor import Tensor
 
@@ -75,4 +75,4 @@ def _restored(own: Any, state: Any) -> Any:
         return own
     if isinstance(own, Tensor | tuple | np.generic) and state is not None:
         return getattr(type(own), "_make", type(own))(state)
-    return beside(state, own) if hasattr(own, "dtype") and hasattr(state, "dtype") else state
+    return to_device_of(state, own) if hasattr(own, "dtype") and hasattr(state, "dtype") else state

@@ -47,12 +47,12 @@ def _first_output(model: Module, x: Any, precision: Precision | None) -> str | N
             name = names.get(id(m))
             places.append(f"in the output of {f'layer {name!r}' if name else 'the model'} ({type(m).__name__})")
 
-    module.observers.append(observe)
+    module.forward_hooks.append(observe)
     try:
         with no_grad(), use(precision):
             model(Tensor(to_device(x, model.device)))
     finally:
-        module.observers.remove(observe)
+        module.forward_hooks.remove(observe)
     return places[0] if places else None
 
 

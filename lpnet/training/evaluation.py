@@ -30,7 +30,7 @@ def evaluate(model: Module, loader: Batches, loss: Loss = F.cross_entropy) -> di
     tally, device = Tally(), model.device
     try:
         model.eval()
-        with no_grad(), random.aside(), one_blas_thread():
+        with no_grad(), random.fork_rng(), one_blas_thread():
             for x, y in loader:
                 with enough_memory("a batch of the evaluation", f"use smaller batches than {len(x)} samples"):
                     x, y = on_device(device, x, y)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def streams(run: Run) -> list[random.Stream]:
     """Return all streams that a step draws from."""
-    return [random.of_thread(), *held_streams(run).values()]
+    return [random.thread_stream(), *held_streams(run).values()]
 
 
 def held_streams(run: Run) -> dict[str, random.Stream]:
@@ -46,5 +46,5 @@ def held_functions(run: Run) -> dict[str, Any]:
 
 def _precisions(run: Run) -> dict[str, Precision]:
     lowered = {name: m.precision for name, m in run.model.named_modules() if m.precision is not None}
-    own = {f"optimizer.{i}": precision for i, precision in run.optimizer.own.items()}
+    own = {f"optimizer.{i}": precision for i, precision in run.optimizer.overrides.items()}
     return {"fit": run.precision, "optimizer": run.optimizer.precision, **own, **lowered}

@@ -45,7 +45,7 @@ def check_settings(run: Run, state: dict[str, Any]) -> None:
 
 
 def _of_optimizer(optimizer: Any) -> dict[str, Any]:
-    own = {str(i): text(precision) for i, precision in optimizer.own.items()}
+    own = {str(i): text(precision) for i, precision in optimizer.overrides.items()}
     chosen = _chosen(optimizer, "momentum", "nesterov", "betas", "eps", "weight_decay")
     return {"kind": type(optimizer).__name__, "precision": text(optimizer.precision), "own": own, **chosen}
 

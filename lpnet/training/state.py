@@ -25,7 +25,7 @@ def state_dict(run: Run) -> dict[str, Any]:
 
 def _parts(run: Run) -> dict[str, Any]:
     return {"tally": run.tally, "model": run.model, "optimizer": run.optimizer, "swalp": run.swalp,
-            "scaler": run.scaler, "loader": run.train, "stream": random.of_thread()}  # fmt: skip
+            "scaler": run.scaler, "loader": run.train, "stream": random.thread_stream()}  # fmt: skip
 
 
 def load_state_dict(run: Run, state: dict[str, Any]) -> None:
