@@ -96,19 +96,24 @@ def _flatten(value: Any, name: str, arrays: dict[str, np.ndarray], fmt: Format |
     if isinstance(value, list | tuple):
         return [_flatten(v, f"{name}/{i}", arrays, fmt) for i, v in enumerate(value)]
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        while {name, f"{name}.codes", f"{name}.scales"} & arrays.keys():  # {"a/b": x, "a": {"b": y}}
-            name += "'"
-        if (encoded := _encode(value, fmt)) is not None:
-            arrays[f"{name}.codes"], arrays[f"{name}.scales"] = encoded.codes, encoded.scales
-            shape, dtype = list(value.shape), str(value.dtype)
-            return {"codes": name, "format": str(fmt), "shape": shape, "dtype": dtype, "crc": _crc(value)}
-        arrays[name] = value
-        return {"array": name}
+        return _move(value, name, arrays, fmt)
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"save: {name} is a {type(value).__name__}, which cannot be saved")
+
+
+def _move(value: np.ndarray, name: str, arrays: dict[str, np.ndarray], fmt: Format | None) -> dict[str, Any]:
+    """Move an array to `arrays`, in codes where it can be; return what stands in its place."""
+    while {name, f"{name}.codes", f"{name}.scales"} & arrays.keys():  # {"a/b": x, "a": {"b": y}}
+        name += "'"
+    if (encoded := _encode(value, fmt)) is not None:
+        arrays[f"{name}.codes"], arrays[f"{name}.scales"] = encoded.codes, encoded.scales
+        shape, dtype = list(value.shape), str(value.dtype)
+        return {"codes": name, "format": str(fmt), "shape": shape, "dtype": dtype, "crc": _crc(value)}
+    arrays[name] = value
+    return {"array": name}
 
 
 def _encode(array: np.ndarray, fmt: Format | None) -> Encoded | None:

@@ -39,11 +39,11 @@ class Average:
     def step(self, t: int) -> None:
         """Take in the weights if `t`, counted from the start of the averaging, is a step of the cycle."""
         if t > 0 and t % self.cycle == 0:
-            self.take_in()
+            self.update()
         if not self.n_averaged:
             self._copy = None  # it is of weights that have moved
 
-    def take_in(self) -> None:
+    def update(self) -> None:
         """Average the weights as they are now."""
         for name, p in self.model.named_parameters():
             mean = self._mix(to_device_of(self.mean.get(name, p.data), p.data), p.data)  # the model may have moved

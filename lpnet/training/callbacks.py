@@ -85,7 +85,7 @@ class EMA(Average, Callback):
     def on_step(self, run: Run) -> None:
         """Take in the weights, if they were moved."""
         if not run.skipped:
-            self.take_in()
+            self.update()
 
     def on_epoch(self, run: Run, row: Row) -> None:
         """Measure the average."""

@@ -1,4 +1,4 @@
-"""What goes wrong in a training: numbers that are not finite, losses that diverge, averages that never come."""
+"""What goes wrong in a training: numbers that are not finite, losses that diverge or stay, averages that never come."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import functions as F
 from ..backend import get_array_module, to_device
 from ..nn import Module, module
 from ..precision import Precision, use
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 INTERVAL = 50  # steps from one look at what a GPU has computed to the next
 ABSURD = 1e3  # a mean loss of that many times the first step's, or 1, is a run that diverges
+GUESSING = 0.01  # a loss that near to that of guessing, as a share of it, has learned nothing
 ADVICE = "try a lower learning rate, or a LossScaler where a format has a short range"
 
 
@@ -37,7 +39,8 @@ def first_nonfinite(model: Module, x: Any = None, precision: Precision | None = 
 
 def _first_output(model: Module, x: Any, precision: Precision | None) -> str | None:
     """Return which layer's output is the first that is not finite."""
-    names, places, here = {id(m): name for name, m in model.named_modules()}, [], threading.get_ident()
+    names, here = {id(m): name for name, m in model.named_modules()}, threading.get_ident()
+    places: list[str] = []
 
     def observe(m: Module, y: Tensor) -> None:
         if threading.get_ident() == here and not places and not np.isfinite(y.numpy()).all():
@@ -96,6 +99,16 @@ def check_row(row: Row) -> None:
             raise FloatingPointError(f"training stopped after epoch {row['epoch']}: {key} is {value}; {ADVICE}")
         plain = number("fit", f"the log's {key}", value, -math.inf)
         row[key] = value if isinstance(value, int) else plain
+
+
+def warn_of_guessing(run: Run, row: Row) -> None:
+    """Say so, once early and once at the end, where the loss is that of equal probabilities for all classes."""
+    classes = run.tally.classes
+    if run.epoch not in (2, run.epochs) or run.loss is not F.cross_entropy or classes < 2:
+        return
+    if abs(row["train_loss"] - math.log(classes)) < GUESSING * math.log(classes):
+        say(f"fit: after epoch {run.epoch} the loss {row['train_loss']:.3f} is that of guessing, ln({classes}): try "
+            "another learning rate, or wider formats; lp.trace shows what is rounded to zero")  # fmt: skip
 
 
 def where(run: Run, problem: str, x: Any, step: int | None = None) -> str:

@@ -56,6 +56,7 @@ class Tally:
         self.loss: Any = 0.0
         self.wrong: Any = 0
         self.seen, self.classified = 0, True
+        self.classes = 0  # of the last batch, where there are any
 
     def add(self, logits: Tensor, loss: Tensor, labels: Any) -> None:
         """Take in a batch: its outputs, its mean loss, its labels."""
@@ -64,6 +65,7 @@ class Tally:
         one_label_each = labels.dtype.kind in "iu" and labels.ndim == 1 and logits.shape[:1] == labels.shape
         self.classified = self.classified and one_label_each and logits.ndim == 2 and logits.shape[1] > 1
         if self.classified:
+            self.classes = logits.shape[1]
             self.wrong = self.wrong + (logits.data.argmax(axis=1) != labels).sum()
 
     def result(self) -> dict[str, float]:
@@ -92,4 +94,4 @@ class Tally:
         self.wrong, self.seen = integer("fit", "tally's wrong", state["wrong"], 0, seen), seen
         if not isinstance(state["classified"], bool):
             raise ValueError(f"fit: tally's classified must be True or False, got {state['classified']!r}")
-        self.classified = state["classified"]
+        self.classified, self.classes = state["classified"], integer("fit", "tally's classes", state.get("classes", 0))

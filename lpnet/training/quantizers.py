@@ -25,8 +25,9 @@ def held_streams(run: Run) -> dict[str, random.Stream]:
         for role, stream in precision.streams().items():
             found.setdefault(id(stream), (f"{where}.{role}", stream))
     for name, average in run.averages().items():
-        if isinstance(stream := getattr(average.precision.average, "stream", None), random.Stream):
-            found.setdefault(id(stream), (f"swalp.{name}" if name else "swalp", stream))
+        held = getattr(average.precision.average, "stream", None)
+        if isinstance(held, random.Stream):
+            found.setdefault(id(held), (f"swalp.{name}" if name else "swalp", held))
     return dict(found.values())
 
 

@@ -116,7 +116,7 @@ class Run:
         return model
 
 
-def _check_parts(model: Module, train: Any, optimizer: Optimizer, averages: list[SWALP | Average]) -> None:
+def _check_parts(model: Module, train: Any, optimizer: Optimizer, averages: Sequence[SWALP | Average]) -> None:
     """Raise ValueError for parts that do not belong together, TypeError for what cannot be gone through twice."""
     if not hasattr(train, "__iter__") or iter(train) is train:
         raise TypeError(f"fit: train must be a loader that starts anew each epoch, got a {type(train).__name__}")

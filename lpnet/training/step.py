@@ -49,11 +49,8 @@ def _step(run: Run, x: Any, y: Any) -> None:
         diagnosis.check_weights(run)
     if run.swalp is not None and not run.skipped:  # a step that the scaler skipped changed no weight
         run.swalp.step()
-    run.tally.add(logits, loss, y)
-    run.step += 1
+    _count(run, logits, loss, y)
     run.unread = None if on_host else (loss.data, x)
-    if run.first_loss is None:
-        run.first_loss = float(loss.data)
     for callback in run.callbacks:
         callback.on_step(run)
     if run.step % diagnosis.INTERVAL == 0:
@@ -88,6 +85,13 @@ def _update(run: Run) -> None:
         run.skipped = run.scaler.step(run.optimizer) is False
 
 
+def _count(run: Run, logits: Tensor, loss: Tensor, y: Any) -> None:
+    run.tally.add(logits, loss, y)
+    run.step += 1
+    if run.first_loss is None:
+        run.first_loss = float(loss.data)
+
+
 def end_epoch(run: Run) -> None:
     """Add a row to the log: the means over the epoch, and what the model and its averages are worth on the test set.
 
@@ -104,6 +108,7 @@ def end_epoch(run: Run) -> None:
     for callback in run.callbacks:
         callback.on_epoch(run, row)
     diagnosis.check_row(row)
+    diagnosis.warn_of_guessing(run, row)
     run.tally = Tally()
     run.log.append(row)
     run.keep()
