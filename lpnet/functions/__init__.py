@@ -3,7 +3,7 @@
 from . import operators  # noqa: F401  gives Tensor its operators and methods
 from .activation import gelu, log_softmax, relu, sigmoid, softmax, tanh
 from .arithmetic import absolute, add, div, exp, log, maximum, minimum, mul, neg, power, sqrt, sub, where
-from .conv import conv2d
+from .conv import conv2d, conv_transpose2d
 from .dropout import dropout
 from .linear import linear, matmul
 from .loss import cross_entropy, mse_loss
@@ -24,8 +24,9 @@ from .shape import (
 )
 
 __all__ = [
-    "absolute", "add", "avg_pool2d", "batch_norm", "broadcast_to", "concatenate", "conv2d", "cross_entropy", "div",
-    "dropout", "exp", "expand_dims", "gelu", "getitem", "identity", "layer_norm", "linear", "log", "log_softmax",
+    "absolute", "add", "avg_pool2d", "batch_norm", "broadcast_to", "concatenate", "conv2d", "conv_transpose2d",
+    "cross_entropy", "div", "dropout", "exp", "expand_dims", "gelu", "getitem", "identity", "layer_norm", "linear",
+    "log", "log_softmax",
     "matmul", "max", "max_pool2d", "maximum", "mean", "min", "minimum", "mse_loss", "mul", "neg", "pad", "power",
     "relu", "reshape", "sigmoid", "softmax", "sqrt", "squeeze", "stack", "std", "sub", "sum", "tanh", "transpose",
     "var", "where",
