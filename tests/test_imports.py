@@ -107,6 +107,20 @@ def test_only_one_file_imports_cupy(name):
     assert "cupy" not in {*absolute(ast.walk(TREES[name])), *by_name}
 
 
+OUTSIDE = [name for name in TREES if not name.startswith(("lpnet.backend", "lpnet.kernels", "lpnet.tensor"))]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_the_device_is_asked_for_in_one_place(name):
+    """Which module an array is of, NumPy or CuPy, is asked by `kernels.kernel` and backend alone.
+
+    Besides them by tensor, where data of any kind become arrays.
+    """
+    compared = [ast.unparse(node) for node in ast.walk(TREES[name]) if isinstance(node, ast.Compare)]
+    assert not [test for test in compared if test.endswith((" is np", " is not np", " == np", " != np"))]
+    assert not name.endswith("_cuda")
+
+
 def test_all_lists_what_there_is():
     """Every public name exists, and is listed once."""
     for package in (lpnet, lpnet.functions, lpnet.nn, lpnet.optim, lpnet.data, lpnet.formats, lpnet.models):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..backend import Array, get_array_module
+from ..backend import Array, get_array_module, on_host
 from ..random import Stream
 from ..rounding import Stochastic
 from ..validate import check_fields
@@ -74,7 +74,7 @@ class BlockScaled(Blocked):
     def elements(self, x: Array, scales: Array, rounding: str | Stochastic, stream: Stream | None) -> Array:
         """Return the numbers of x rounded to elements; zeros where the scale is 0 or NaN."""
         xp, usable = get_array_module(x), scales > 0
-        if xp is not np or not usable.all():  # on a GPU, asking costs more than doing it
+        if not on_host(x) or not usable.all():  # on a GPU, asking costs more than doing it
             x = xp.where(self.expand(usable, x.shape), x, xp.copysign(x.dtype.type(0), x))
             scales = xp.where(usable, scales, x.dtype.type(1))
         return ruled(self.element)(divide(x, self.expand(scales, x.shape), rounding), rounding, stream)

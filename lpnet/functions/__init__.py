@@ -7,7 +7,7 @@ from ._dropout import dropout
 from ._linear import linear, matmul
 from .activation import gelu, log_softmax, relu, sigmoid, softmax, tanh
 from .arithmetic import absolute, add, div, exp, log, maximum, minimum, mul, neg, power, sqrt, sub, where
-from .conv import conv2d
+from .conv import conv2d, conv_transpose2d
 from .loss import cross_entropy, l1_loss, mse_loss
 from .norm import batch_norm, layer_norm
 from .pool import avg_pool2d, max_pool2d
@@ -26,10 +26,10 @@ from .shape import (
 )
 
 __all__ = [
-    "absolute", "add", "avg_pool2d", "batch_norm", "broadcast_to", "concatenate", "conv2d", "cross_entropy", "div",
-    "dropout", "exp", "expand_dims", "gelu", "getitem", "identity", "l1_loss", "layer_norm", "linear", "log",
-    "log_softmax", "matmul", "max", "max_pool2d", "maximum", "mean", "min", "minimum", "mse_loss", "mul", "neg", "pad",
-    "power", "relu", "reshape", "sigmoid", "softmax", "sqrt", "squeeze", "stack", "std", "sub", "sum", "tanh",
+    "absolute", "add", "avg_pool2d", "batch_norm", "broadcast_to", "concatenate", "conv2d", "conv_transpose2d",
+    "cross_entropy", "div", "dropout", "exp", "expand_dims", "gelu", "getitem", "identity", "l1_loss", "layer_norm", "linear",
+    "log", "log_softmax", "matmul", "max", "max_pool2d", "maximum", "mean", "min", "minimum", "mse_loss", "mul", "neg",
+    "pad", "power", "relu", "reshape", "sigmoid", "softmax", "sqrt", "squeeze", "stack", "std", "sub", "sum", "tanh",
     "transpose", "var", "where",
 ]  # fmt: skip
 

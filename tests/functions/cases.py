@@ -152,6 +152,13 @@ def _windows() -> list[Case]:
     cases = [Case("conv2d", lambda x, W, b, k=k: F.conv2d(x, W, b, **k), (normal(*x), normal(*w, seed=2), normal(w[0])))
              for x, w, k in geometries]  # fmt: skip
     cases.append(Case("conv2d", F.conv2d, (normal(1, 1, 3, 3), normal(1, 1, 2, 2))))
+    mirrored = [((2, 2, 3, 2), (2, 2, 3, 2), {}), ((1, 4, 3, 3), (4, 1, 2, 3), {"padding": 1, "groups": 2}),
+                ((2, 3, 2, 3), (3, 2, 3, 3), {"stride": (2, 3), "padding": (1, 2), "output_padding": 1, "groups": 3}),
+                ((1, 1, 3, 3), (1, 2, 2, 2), {"dilation": (3, 2)})]  # fmt: skip
+    cases += [Case("conv_transpose2d", lambda x, W, b, k=k: F.conv_transpose2d(x, W, b, **k),
+                   (normal(*x), normal(*w, seed=2), normal(w[1] * k.get("groups", 1))))
+              for x, w, k in mirrored]  # fmt: skip
+    cases.append(Case("conv_transpose2d", F.conv_transpose2d, (normal(1, 1, 2, 2), normal(1, 1, 2, 2))))
     pools = [((2, 2, 4, 4), 2, None, 0), ((1, 2, 5, 4), (3, 2), (2, 1), (1, 0)), ((1, 1, 3, 3), 3, 1, 1),
              ((2, 1, 1, 1), 1, 1, 0)]  # fmt: skip
     for f, draw in ((F.max_pool2d, distinct), (F.avg_pool2d, normal)):
