@@ -1,0 +1,116 @@
+"""
+The noise ball, and the way out
+===============================
+
+SGD with rounded weights never comes to rest: it stays in a ball around the best weights, and the coarser the grid, the
+larger the ball. The average of the weights that it visits walks to the centre of the ball all the same, as fast as if
+nothing had been rounded. That average is SWALP, and these are its two theorems.
+
+Question: can the average come nearer to the best weights than any number of the format is?
+"""
+
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import lpnet as lp
+
+plt.style.use("lpnet.slides")
+
+# %%
+# The loss is a bowl over two weights, steep along one direction and flat along the other, and its lowest point lies
+# between the numbers of all three formats below. A gradient comes with noise, as from a batch of samples.
+
+steep, turn = np.array([1, 0.5]), np.array([[0.8, -0.6], [0.6, 0.8]])
+A = turn * steep @ turn.T  # loss(w) = (w - best) A (w - best) / 2
+best, noise, lr = np.array([0.075, -0.05]), 0.2, 0.02
+
+
+def gradient(w, rng):
+    return (w - best) @ A + noise * rng.standard_normal(w.shape)
+
+
+def squared_distance(w):
+    return ((w - best) ** 2).sum(-1)
+
+
+# %%
+# Both methods are one line each. SGD-LP rounds the new weights stochastically. SWALP keeps their mean in full precision
+# and never feeds it back. We run 400 copies side by side, so that we see expectations, and draw one of them: the one
+# that is farthest out when the averaging starts.
+
+T = np.unique(np.geomspace(1, 30_000, 80).astype(int))  # where we measure
+
+
+def train(fmt, copies=400, warm_up=500):
+    lp.manual_seed(0)
+    rng, w, mean, distances, path = np.random.default_rng(0), np.zeros((copies, 2)), 0, [], []
+    for t in range(1 - warm_up, T[-1] + 1):
+        w = fmt.quantize(w - lr * gradient(w, rng), "stochastic")  # SGD-LP
+        if t > 0:
+            mean = mean + (w - mean) / t  # SWALP
+            drawn = squared_distance(w).argmax() if t == 1 else drawn
+            path.append((w[drawn], mean[drawn]))
+        if t in T:
+            distances.append((squared_distance(w).mean(), squared_distance(mean).mean()))
+    return np.array(distances).T, np.array(path).swapaxes(0, 1)  # (2, len(T)) and (2, steps, 2)
+
+
+# %%
+# The theory knows nothing of the run. A step adds the variance c to each weight: that of the gradient, which is s^2,
+# and that of rounding, gap^2 G. The bowl pulls back, and SGD-LP's spread settles at S, which in turn adds to s. From
+# one step to the next a weight keeps the share rho of its distance, and so we know how fast the mean settles.
+
+
+def theory(gap):
+    S, rho, k, n = 0, 1 - lr * steep, np.arange(1, 400), T[:, None]
+    for _ in range(9):
+        s = np.sqrt(noise**2 + (steep**2 * S).mean())
+        G = 1 / 6 - (np.exp(-2 * (np.pi * k * lr * s / gap) ** 2) / (np.pi * k) ** 2).sum()
+        c = (lr * noise) ** 2 + gap**2 * G
+        S = c / (1 - rho**2)
+    mean = S / n * ((1 + rho) / (1 - rho) - 2 * rho * (1 - rho**n) / (n * (1 - rho) ** 2))
+    return S.sum(), mean.sum(1)  # for large T the mean's is the sum of c / (lr steep)^2 / T
+
+
+# %%
+# Each dot is a pair of numbers of the format, the larger the more often SGD-LP was there.
+
+print("squared distance to the best weights, in thousandths")
+print("bits | SGD-LP  theory |  SWALP  theory | nearest numbers")
+fig, panels = plt.subplots(2, 3, figsize=(9.6, 6.8), sharex="row", sharey="row")
+edge = np.linspace(-0.5, 0.5, 100)
+around = np.stack(np.meshgrid(edge, edge), -1)
+depth = np.sqrt((around @ A * around).sum(-1))
+for bits, bowl, curve in zip((4, 6, 8), *panels):
+    fmt = lp.format(f"fixed{bits}.{bits - 1}")
+    distances, (w, mean) = train(fmt)
+    floor, line = theory(fmt.smallest)
+    nearest = squared_distance(fmt.quantize(best))
+    table = distances[0].mean(), floor, distances[1, -1], line[-1], nearest
+    print("{:4} | {:6.2f}  {:6.2f} | {:6.3f}  {:6.3f} | {:.3f}".format(bits, *(1000 * x for x in table)))
+
+    bowl.contour(*(best[:, None] + edge), depth, np.arange(1, 7) / 8, colors="0.8", linewidths=1.5)
+    points, visits = np.unique(w, axis=0, return_counts=True)
+    bowl.scatter(*points.T, 1 + (150 * fmt.smallest) ** 2 * (visits / visits.max()) ** 0.5, "C1", linewidths=0)
+    bowl.plot(*mean.T, "w", lw=6)
+    bowl.plot(*mean.T, "C2", lw=3)
+    bowl.plot(*best, "k+", ms=16, mew=2)
+    bowl.set(title=f"{bits} bits", aspect=1, xlim=best[0] + edge[[0, -1]], ylim=best[1] + edge[[0, -1]])
+    bowl.axis("off")
+    curve.axhline(nearest, color="C7", ls=":")
+    curve.axhline(floor, color="C0", ls="--", lw=1.5)
+    curve.loglog(T, distances[0], "C1")
+    curve.loglog(T[::5], distances[1, ::5], "C2o")
+    curve.loglog(T, line, "C0--", lw=1.5)
+    curve.set_xticks([1, 100, 10_000])
+left, middle, right = panels[1]
+left.set_ylabel("squared distance\nto the best")
+middle.set_xlabel("steps of averaging, T")
+left.text(1, 0.045, "SGD-LP", color="C1")
+left.text(900, 0.008, "SWALP", color="C2")
+left.text(1, 8e-4, "nearest\nnumber", color="C7")
+middle.text(3, 1.5e-3, "theory", color="C0")
+left.set_ylim(top=0.12)
+plt.savefig(f"{sys.argv[1]}/07_the_noise_ball.png") if len(sys.argv) == 2 else plt.show()
