@@ -1,0 +1,89 @@
+"""
+Train a CNN in few bits
+=======================
+
+A network trains in 8, 4 and even 3 bits if its small updates survive rounding. To nearest most of them are swallowed,
+chapter 04's vanishing at work in every layer; with dice each of them has its chance.
+
+Question: what share of the weights does the first step of a training in 4 bits leave where they were?
+"""
+
+import statistics
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import lpnet as lp
+
+plt.style.use("lpnet.slides")
+train, test = lp.data.load("digits")  # 1,797 handwritten digits of 8 by 8 pixels, part of the package
+
+# %%
+# A `Precision` says how the numbers of each role are rounded: here all in block floating point. `lower` has the layers
+# round what they put out and the errors that come back, and the optimizer rounds gradients, momentum and weights.
+
+
+def start(fmt, rounding, seed):
+    lp.manual_seed(seed)
+    precision = lp.Precision.uniform(fmt, rounding)
+    model = lp.models.small_cnn()  # two convolutions with BatchNorm, and a linear classifier
+    lp.nn.lower(model, precision)
+    optimizer = lp.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, precision=precision)
+    return model, optimizer, lp.data.DataLoader(train, 64, shuffle=True)
+
+
+# %%
+# One step, parameter by parameter. The steps are a tenth of a gap or less. To nearest, more than nine of ten weights
+# stay where they were. With dice most stay, too, but those that move go a whole gap, and on average all is as it should
+# be.
+
+
+def first_step(rounding):
+    model, optimizer, loader = start("bfp4", rounding, seed=0)
+    before = {name: p.data.copy() for name, p in model.named_parameters()}
+    images, labels = next(iter(loader))
+    lp.functions.cross_entropy(model(images), labels).backward()
+    optimizer.step()
+    return {name: (before[name], p.grad, p.data) for name, p in model.named_parameters()}
+
+
+print("parameter | weights | step, in gaps | stay to nearest | stay with dice")
+steps = {rounding: first_step(rounding) for rounding in ("nearest", "stochastic")}
+for name, (w, grad, _) in steps["nearest"].items():
+    gaps = np.median(0.01 * abs(grad) / lp.format("bfp4").spacing(w))
+    stay = [(before == after).mean() for before, _, after in (steps[r][name] for r in steps)]
+    print(f"{name:9} | {w.size:7} | {gaps:13.4f} | {stay[0]:15.1%} | {stay[1]:14.1%}")
+
+# %%
+# The whole training, from three seeds. In 8 bits little is lost either way. In 4 and 3 bits nearest rounding stands
+# almost still, while stochastic rounding learns; it is worse than float all the same, as its weights are noisy, and that
+# noise is what chapter 07 is about.
+
+print("test error in %, mean of three seeds after three epochs")
+print("format | nearest | stochastic")
+before, after = {}, {}
+for fmt in ("fp32", "bfp8", "bfp4", "bfp3"):
+    errors = {"nearest": [], "stochastic": []}
+    for rounding, found in errors.items():
+        for seed in range(3):
+            model, optimizer, loader = start(fmt, rounding, seed)
+            before[fmt] = model[4].weight.data.copy()
+            log = lp.fit(model, loader, lp.data.DataLoader(test), 3, optimizer, progress=False)
+            after[fmt] = model[4].weight.data
+            found.append(log[-1]["test_error"])
+    print(f"{fmt:6} | {statistics.mean(errors['nearest']):7.1f} | {statistics.mean(errors['stochastic']):10.1f}")
+
+# %%
+# The weights of the second convolution on their grid, in units of the gap, before and after.
+
+fig, panels = plt.subplots(2, 3, sharex="col", sharey="col")
+for fmt, (top, bottom) in zip(("bfp8", "bfp4", "bfp3"), panels.T):
+    for ax, w, color in (top, before[fmt], "C7"), (bottom, after[fmt], "C1"):
+        numbers, counts = np.unique(w / lp.format(fmt).spacing(w), return_counts=True)
+        ax.bar(numbers, counts, color=color, width=0.8)
+        ax.set_yticks([])
+    top.set_title(f"{fmt[-1]} bits")
+panels[0, 0].set_ylabel("before")
+panels[1, 0].set_ylabel("after")
+plt.savefig(f"{sys.argv[1]}/06_train_a_cnn_in_few_bits.png") if len(sys.argv) == 2 else plt.show()
