@@ -13,6 +13,7 @@ import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.patches import Ellipse
 
 import lpnet as lp
 
@@ -80,9 +81,7 @@ def theory(gap):
 print("squared distance to the best weights, in thousandths")
 print("bits | SGD-LP  theory |  SWALP  theory | nearest numbers")
 fig, panels = plt.subplots(2, 3, figsize=(9.6, 6.8), sharex="row", sharey="row")
-edge = np.linspace(-0.5, 0.5, 100)
-around = np.stack(np.meshgrid(edge, edge), -1)
-depth = np.sqrt((around @ A * around).sum(-1))
+window = best[:, None] + [-0.5, 0.5]
 for bits, bowl, curve in zip((4, 6, 8), *panels):
     fmt = lp.format(f"fixed{bits}.{bits - 1}")
     distances, (w, mean) = train(fmt)
@@ -91,13 +90,14 @@ for bits, bowl, curve in zip((4, 6, 8), *panels):
     table = distances[0].mean(), floor, distances[1, -1], line[-1], nearest
     print("{:4} | {:6.2f}  {:6.2f} | {:6.3f}  {:6.3f} | {:.3f}".format(bits, *(1000 * x for x in table)))
 
-    bowl.contour(*(best[:, None] + edge), depth, np.arange(1, 7) / 8, colors="0.8", linewidths=1.5)
+    for depth in range(1, 7):
+        bowl.add_patch(Ellipse(best, *depth / 4 / np.sqrt(steep), angle=36.87, fill=False, ec="0.8", lw=1.5))
     points, visits = np.unique(w, axis=0, return_counts=True)
     bowl.scatter(*points.T, 1 + (150 * fmt.smallest) ** 2 * (visits / visits.max()) ** 0.5, "C1", linewidths=0)
-    bowl.plot(*mean.T, "w", lw=6)
-    bowl.plot(*mean.T, "C2", lw=3)
+    bowl.plot(*mean[T - 1].T, "w", lw=6)
+    bowl.plot(*mean[T - 1].T, "C2", lw=3)
     bowl.plot(*best, "k+", ms=16, mew=2)
-    bowl.set(title=f"{bits} bits", aspect=1, xlim=best[0] + edge[[0, -1]], ylim=best[1] + edge[[0, -1]])
+    bowl.set(title=f"{bits} bits", aspect=1, xlim=window[0], ylim=window[1])
     bowl.axis("off")
     curve.axhline(nearest, color="C7", ls=":")
     curve.axhline(floor, color="C0", ls="--", lw=1.5)
@@ -105,6 +105,7 @@ for bits, bowl, curve in zip((4, 6, 8), *panels):
     curve.loglog(T[::5], distances[1, ::5], "C2o")
     curve.loglog(T, line, "C0--", lw=1.5)
     curve.set_xticks([1, 100, 10_000])
+    curve.minorticks_off()
 left, middle, right = panels[1]
 left.set_ylabel("squared distance\nto the best")
 middle.set_xlabel("steps of averaging, T")
