@@ -98,3 +98,11 @@ for name, place in places.items():
 ax.set(xlim=(-0.3, 7.4), ylim=(-0.3, 2.5), aspect=1)
 ax.axis("off")
 plt.savefig(f"{sys.argv[1]}/01_autodiff_by_hand.png") if len(sys.argv) == 2 else plt.show()
+
+# %%
+# To change: start from w = 8. The prediction is all but 1, the sigmoid flat, and hardly a gradient is left.
+#
+# Two exercises, solved in `solutions/01_autodiff_by_hand.py`:
+#
+# 1. Use the weight twice, z = w x + w. What is the derivative by w now, and why is it a sum?
+# 2. Vary h from 0.1 to 1e-13. Which h gives the best difference quotient, and why is the smallest not it?

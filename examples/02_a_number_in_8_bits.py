@@ -69,3 +69,11 @@ for ax, (name, fmt) in zip(panels, formats.items()):
 for x, name in (0.001, "0.001"), (np.pi, "π"), (1000, "1000"):
     panels[0].text(x, 1.25, name, color="C2", ha="center")
 plt.savefig(f"{sys.argv[1]}/02_a_number_in_8_bits.png") if len(sys.argv) == 2 else plt.show()
+
+# %%
+# To change: draw `"e3m4"` beside the others, or 16 bits, `"bf16"` and `"fp16"`.
+#
+# Two exercises, solved in `solutions/02_a_number_in_8_bits.py`:
+#
+# 1. Which is the smallest whole number that e4m3 does not have?
+# 2. How many of its numbers does each format spend between -1 and 1?

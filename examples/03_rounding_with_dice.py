@@ -64,3 +64,12 @@ ax.text(thousand.mean(), -1.9, f"mean {thousand.mean():.3f}", ha="center", color
 ax.set(xlim=(0.18, 0.57), ylim=(-2.4, 9.5))
 ax.axis("off")
 plt.savefig(f"{sys.argv[1]}/03_rounding_with_dice.png") if len(sys.argv) == 2 else plt.show()
+
+# %%
+# To change: x. At which x is the noise largest, and where is there none?
+#
+# Two exercises, solved in `solutions/03_rounding_with_dice.py`:
+#
+# 1. Round numbers that lie evenly between 0.25 and 0.5, to nearest and with dice. Whose squared error is smaller, and how
+#    much?
+# 2. Add up 1000 times 0.3, rounding every summand. How far off is the sum, to nearest and with dice?

@@ -66,3 +66,11 @@ panels[0, 0].text(600, 1.08, "exact", ha="right")
 fig.supxlabel("steps")
 fig.supylabel("weight")
 plt.savefig(f"{sys.argv[1]}/04_the_update_that_vanished.png") if len(sys.argv) == 2 else plt.show()
+
+# %%
+# To change: the update, to 0.004. Nearest rounding now takes steps that are too long.
+#
+# Two exercises, solved in `solutions/04_the_update_that_vanished.py`:
+#
+# 1. A step vanishes beside a large weight only. Below which power of two does nearest rounding notice 0.0001?
+# 2. How does the spread of the stochastic copies grow with the number of steps?

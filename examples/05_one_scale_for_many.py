@@ -46,8 +46,9 @@ rounded = {
 }
 
 # %%
-# With one scale for all 4096 numbers, nearly all become 0: nothing is left but the outlier and part of the loud row.
-# Channels keep the damage to two rows, blocks of 16 and tiles to smaller pieces. The price is the scales: 8 bits each.
+# With one scale for all, 99% of the numbers become 0: nothing is left but the outlier and part of the loud row.
+# Channels keep the damage to two rows, blocks to the row and 16 numbers more; tiles have fewer scales and larger damage.
+# A scale takes 8 bits.
 
 print("a scale for each | scales | bits a number | lost | error of the others")
 for (name, y), scales in zip(rounded.items(), (1, 64, 256, 16)):
@@ -55,8 +56,8 @@ for (name, y), scales in zip(rounded.items(), (1, 64, 256, 16)):
     print(f"{name:16} | {scales:6} | {4 + 8 * scales / x.size:13.3f} | {(y == 0).mean():4.0%} | {error:.3f}")
 
 # %%
-# The scale itself is a number in some format. A power of two is simple, but up to twice too large or too small; a scale
-# with mantissa bits uses all numbers of the element. The same 4-bit element, e2m1, in blocks of 16, under three scales:
+# The scale itself is a number in some format. A power of two is simple, and misses the largest number by up to a factor of two;
+# a scale with digits of its own fits it. The same 4-bit element, e2m1, in blocks of 16, under three scales:
 
 exponent = lp.format("mxfp4").scale
 for name, scale in ("power of two", exponent), ("e4m3", lp.format("e4m3")), ("fp32", lp.format("fp32")):
@@ -66,8 +67,17 @@ for name, scale in ("power of two", exponent), ("e4m3", lp.format("e4m3")), ("fp
 # %%
 # The map of errors: the darker, the more a number lost.
 
-fig, panels = plt.subplots(1, 4, figsize=(9.6, 3.2))
+fig, panels = plt.subplots(1, 4, figsize=(9.6, 2.9))
 for ax, (name, y) in zip(panels, rounded.items()):
     ax.imshow(np.minimum(abs(y - x), 2), cmap="magma_r")
-    ax.set(title=name, xticks=[], yticks=[])
+    ax.set_title(name)
+    ax.axis("off")
 plt.savefig(f"{sys.argv[1]}/05_one_scale_for_many.png") if len(sys.argv) == 2 else plt.show()
+
+# %%
+# To change: the size of the outlier, `x[44, 40]`, to 1000. Which of the four maps stay as they are?
+#
+# Two exercises, solved in `solutions/05_one_scale_for_many.py`:
+#
+# 1. From which size of the outlier on does one scale for all lose more than half of the numbers?
+# 2. Scales cost bits. Among blocks of 4 to 1024, which has the smallest error if 4.25 bits a number are to be had?

@@ -91,3 +91,11 @@ for fmt, (top, bottom) in zip(("bfp8", "bfp4", "bfp3"), panels.T):
 panels[0, 0].set_ylabel("before")
 panels[1, 0].set_ylabel("after")
 plt.savefig(f"{sys.argv[1]}/06_train_a_cnn_in_few_bits.png") if len(sys.argv) == 2 else plt.show()
+
+# %%
+# To change: the format, to `"fixed8.6"` or `"e4m3"`: all names that `lpnet formats` lists will do.
+#
+# Two exercises, solved in `solutions/06_train_a_cnn_in_few_bits.py`:
+#
+# 1. Keep nearest rounding, but give the optimizer an accumulator in fp32, as in chapter 04. Does it learn now?
+# 2. Make the learning rate ten times larger. Is nearest rounding still worse, and why not?

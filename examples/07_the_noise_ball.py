@@ -115,3 +115,16 @@ left.text(1, 8e-4, "nearest\nnumber", color="C7")
 middle.text(3, 1.5e-3, "theory", color="C0")
 left.set_ylim(top=0.12)
 plt.savefig(f"{sys.argv[1]}/07_the_noise_ball.png") if len(sys.argv) == 2 else plt.show()
+
+# %%
+# The ball's squared radius goes with the gap: two bits more, about a quarter of it. The average's falls as 1/T, as without
+# rounding (Theorem 1), and crosses the dotted line: yes, it comes nearer to the best weights than any number of the format
+# is. Where the loss is no bowl, its third derivative leaves the average a rest of the order of gap^2, where SGD-LP's is of
+# the order of the gap: half the bits are enough for the same ball (Theorem 2).
+#
+# To change: the learning rate. The theory says what happens to both.
+#
+# Two exercises, solved in `solutions/07_the_noise_ball.py`:
+#
+# 1. Round to nearest. Why does the average not find the way out?
+# 2. Keep the average itself in 6 bits, rounded stochastically after each step. How near does it come?

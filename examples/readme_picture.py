@@ -23,16 +23,17 @@ def small(dots: re.Match) -> str:
         places.setdefault(f"{right - left:.1f}", []).append(f"M{(left + right) / 2:.1f} {(top + bottom) / 2:.1f}h0")
     color = re.search(r"fill: (#\w+)", dots[0])[1]
     paths = (f'<path d="{"".join(at)}" stroke-width="{size}"/>' for size, at in places.items())
-    return f'<g stroke="{color}" style="stroke-linecap: round">{chr(10).join(paths)}</g>'
+    return f'<g class="dots" stroke="{color}">{chr(10).join(paths)}</g>'
 
 
 def draw() -> str:
     """Run the chapter and return its picture as SVG: text as text, tenths of a point, dots as dots."""
     runpy.run_path(str(HERE / "07_the_noise_ball.py"))
-    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "lpnet", "path.simplify_threshold": 0.5})
+    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "lpnet", "font.sans-serif": "DejaVu Sans"})
     file = io.StringIO()
     plt.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Type": None, "Format": None})
     svg = DOTS.sub(small, file.getvalue())
+    svg = svg.replace("</style>", ".dots path {stroke-linecap: round}</style>")
     svg = re.sub(r"\d+\.\d{2,}", lambda number: f"{float(number[0]):.1f}", svg)
     return re.sub(r" +\n", "\n", svg)
 
