@@ -88,11 +88,12 @@ for start, end, value, derivative in edges:
     (x0, y0), (x1, y1) = places[start], places[end]
     room = {"shrinkA": 15 + 4 * len(start), "shrinkB": 15 + 4 * len(end)}
     ax.annotate("", (x1, y1), (x0, y0), arrowprops={"arrowstyle": "-|>", "lw": 2, "fc": "C0", **room})
-    middle = {"x": (x0 + x1) / 2, "y": (y0 + y1) / 2, "ha": "center", "rotation_mode": "anchor",
-              "rotation": np.degrees(np.arctan2(y1 - y0, x1 - x0))}  # fmt: skip
-    ax.text(s=f"{value:.2f}\n", va="center", linespacing=1.6, **middle)
+    middle, tilt = np.array([x0 + x1, y0 + y1]) / 2, np.arctan2(y1 - y0, x1 - x0)
+    above = 0.06 * np.array([-np.sin(tilt), np.cos(tilt)])
+    along = {"ha": "center", "rotation": np.degrees(tilt), "rotation_mode": "anchor"}
+    ax.text(*middle + above, f"{value:.2f}", va="bottom", **along)
     if derivative is not None:
-        ax.text(s=f"\n{derivative:.3f}", va="center", linespacing=1.6, color="C2", **middle)
+        ax.text(*middle - above, f"{derivative:.3f}", va="top", color="C2", **along)
 for name, place in places.items():
     ax.text(*place, name, ha="center", va="center", bbox={"boxstyle": "round", "fc": "w", "ec": "C0", "lw": 2})
 ax.set(xlim=(-0.3, 7.4), ylim=(-0.3, 2.5), aspect=1)

@@ -2,7 +2,7 @@
 A number in 8 bits
 ==================
 
-Eight bits name at most 256 numbers, and a format says which. What lies between them is rounded, what lies beyond them
+Eight bits name a few hundred numbers, and a format says which. What lies between them is rounded, what lies beyond them
 saturates, and all formats differ in where they spend their numbers.
 
 Question: which of the formats below holds pi best, and which hold 1000 at all?
@@ -18,7 +18,7 @@ import lpnet as lp
 plt.style.use("lpnet.slides")
 
 # %%
-# Four formats. Fixed point has equal gaps, here 1/16. Floating point has a few exponent bits (4 in e4m3, 5 in e5m2) and
+# Four formats. Fixed point has equal gaps. Floating point has a few exponent bits (4 in e4m3, 5 in e5m2) and
 # gaps that double from one power of two to the next. A posit spends its first bits on a run of equal digits that counts
 # the exponent in steps of 4: many digits near 1, few far away. lpnet has no posits, but any list of numbers is a format.
 

@@ -50,7 +50,7 @@ for k in (1, 2, 4, 8, 16):
     print(f"{k:4} | {odds:7.5f} | {odds - p:+.5f}")
 
 # %%
-# The picture is a balance: a thousand roundings of 0.3, each a ball of equal weight, on the two numbers that they fell
+# The picture is a balance: a thousand roundings of x, each a ball of equal weight, on the two numbers that they fell
 # on. It rests on their mean.
 
 fig, ax = plt.subplots()

@@ -25,7 +25,7 @@ x[20] *= 8
 x[44, 40] = 100
 
 # %%
-# Block floating point in 4 bits: an integer from -7 to 7 for each number, and a power of two for each block. A block is
+# Block floating point in 4 bits: an integer for each number, and a power of two for each block. A block is
 # the whole tensor, a channel (here a row), 16 neighbours of a row, or a tile of 16 by 16, which we lay out as a row.
 
 
@@ -67,7 +67,7 @@ for name, scale in ("power of two", exponent), ("e4m3", lp.format("e4m3")), ("fp
 # %%
 # The map of errors: the darker, the more a number lost.
 
-fig, panels = plt.subplots(1, 4, figsize=(9.6, 2.9))
+fig, panels = plt.subplots(1, 4, figsize=(9.6, 2.75))
 for ax, (name, y) in zip(panels, rounded.items()):
     ax.imshow(np.minimum(abs(y - x), 2), cmap="magma_r")
     ax.set_title(name)

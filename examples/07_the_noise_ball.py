@@ -28,16 +28,12 @@ A = turn * steep @ turn.T  # loss(w) = (w - best) A (w - best) / 2
 best, noise, lr = np.array([0.075, -0.05]), 0.2, 0.02
 
 
-def gradient(w, rng):
-    return (w - best) @ A + noise * rng.standard_normal(w.shape)
-
-
 def squared_distance(w):
     return ((w - best) ** 2).sum(-1)
 
 
 # %%
-# Both methods are one line each. SGD-LP rounds the new weights stochastically. SWALP keeps their mean in full precision
+# After the gradient, both methods are one line each. SGD-LP rounds the new weights stochastically. SWALP keeps their mean in full precision
 # and never feeds it back. We run 400 copies side by side, so that we see expectations, and draw one of them: the one
 # that is farthest out when the averaging starts.
 
@@ -48,7 +44,8 @@ def train(fmt, copies=400, warm_up=500):
     lp.manual_seed(0)
     rng, w, mean, distances, path = np.random.default_rng(0), np.zeros((copies, 2)), 0, [], []
     for t in range(1 - warm_up, T[-1] + 1):
-        w = fmt.quantize(w - lr * gradient(w, rng), "stochastic")  # SGD-LP
+        gradient = (w - best) @ A + noise * rng.standard_normal(w.shape)
+        w = fmt.quantize(w - lr * gradient, "stochastic")  # SGD-LP
         if t > 0:
             mean = mean + (w - mean) / t  # SWALP
             drawn = squared_distance(w).argmax() if t == 1 else drawn
@@ -59,8 +56,8 @@ def train(fmt, copies=400, warm_up=500):
 
 
 # %%
-# The theory knows nothing of the run. A step adds the variance c to each weight: that of the gradient, which is s^2,
-# and that of rounding, gap^2 G. The bowl pulls back, and SGD-LP's spread settles at S, which in turn adds to s. From
+# The theory knows nothing of the run. A step adds two variances to each weight: that of the noise, and gap^2 G, that of
+# rounding a step of deviation lr s. The bowl pulls back, and SGD-LP's spread settles at S, which in turn adds to s. From
 # one step to the next a weight keeps the share rho of its distance, and so we know how fast the mean settles.
 
 
@@ -69,26 +66,22 @@ def theory(gap):
     for _ in range(9):
         s = np.sqrt(noise**2 + (steep**2 * S).mean())
         G = 1 / 6 - (np.exp(-2 * (np.pi * k * lr * s / gap) ** 2) / (np.pi * k) ** 2).sum()
-        c = (lr * noise) ** 2 + gap**2 * G
-        S = c / (1 - rho**2)
-    mean = S / n * ((1 + rho) / (1 - rho) - 2 * rho * (1 - rho**n) / (n * (1 - rho) ** 2))
-    return S.sum(), mean.sum(1)  # for large T the mean's is the sum of c / (lr steep)^2 / T
+        S = ((lr * noise) ** 2 + gap**2 * G) / (1 - rho**2)
+    return S.sum(), (S / n * ((1 + rho) / (1 - rho) - 2 * rho * (1 - rho**n) / (n * (1 - rho) ** 2))).sum(1)
 
 
 # %%
 # Each dot is a pair of numbers of the format, the larger the more often SGD-LP was there.
 
-print("squared distance to the best weights, in thousandths")
-print("bits | SGD-LP  theory |  SWALP  theory | nearest numbers")
+print("squared distance to the best weights, in thousandths\n"
+      "bits | SGD-LP  theory |  SWALP  theory | nearest numbers")
 fig, panels = plt.subplots(2, 3, figsize=(9.6, 6.8), sharex="row", sharey="row")
-window = best[:, None] + [-0.5, 0.5]
 for bits, bowl, curve in zip((4, 6, 8), *panels):
     fmt = lp.format(f"fixed{bits}.{bits - 1}")
     distances, (w, mean) = train(fmt)
-    floor, line = theory(fmt.smallest)
-    nearest = squared_distance(fmt.quantize(best))
-    table = distances[0].mean(), floor, distances[1, -1], line[-1], nearest
-    print("{:4} | {:6.2f}  {:6.2f} | {:6.3f}  {:6.3f} | {:.3f}".format(bits, *(1000 * x for x in table)))
+    (floor, line), nearest = theory(fmt.smallest), squared_distance(fmt.quantize(best))
+    row = np.array([distances[0].mean(), floor, distances[1, -1], line[-1], nearest])
+    print("{:4} | {:6.2f}  {:6.2f} | {:6.3f}  {:6.3f} | {:.3f}".format(bits, *1000 * row))
 
     for depth in range(1, 7):
         bowl.add_patch(Ellipse(best, *depth / 4 / np.sqrt(steep), angle=36.87, fill=False, ec="0.8", lw=1.5))
@@ -97,23 +90,17 @@ for bits, bowl, curve in zip((4, 6, 8), *panels):
     bowl.plot(*mean[T - 1].T, "w", lw=6)
     bowl.plot(*mean[T - 1].T, "C2", lw=3)
     bowl.plot(*best, "k+", ms=16, mew=2)
-    bowl.set(title=f"{bits} bits", aspect=1, xlim=window[0], ylim=window[1])
+    bowl.set(title=f"{bits} bits", aspect=1, xlim=best[0] + [-0.5, 0.5], ylim=best[1] + [-0.5, 0.5])
     bowl.axis("off")
-    curve.axhline(nearest, color="C7", ls=":")
-    curve.axhline(floor, color="C0", ls="--", lw=1.5)
-    curve.loglog(T, distances[0], "C1")
-    curve.loglog(T[::5], distances[1, ::5], "C2o")
-    curve.loglog(T, line, "C0--", lw=1.5)
-    curve.set_xticks([1, 100, 10_000])
+    curve.loglog(T, distances[0], "C1", T[::5], distances[1, ::5], "C2o")
+    curve.loglog(T, line, "C0--", T, 0 * line + floor, "C0--", T, 0 * line + nearest, "C7:", lw=2)
+    curve.set(xticks=[1, 100, 10_000], ylim=(7e-6, 0.12))
     curve.minorticks_off()
-left, middle, right = panels[1]
-left.set_ylabel("squared distance\nto the best")
-middle.set_xlabel("steps of averaging, T")
-left.text(1, 0.045, "SGD-LP", color="C1")
-left.text(900, 0.008, "SWALP", color="C2")
-left.text(1, 8e-4, "nearest\nnumber", color="C7")
-middle.text(3, 1.5e-3, "theory", color="C0")
-left.set_ylim(top=0.12)
+panels[1, 0].set_ylabel("squared distance\nto the best")
+panels[1, 1].set_xlabel("steps of averaging, T")
+labels = (0, 1, 0.045, "SGD-LP", "C1"), (0, 900, 0.008, "SWALP", "C2"), (1, 3, 1.5e-3, "theory", "C0")
+for panel, x, y, word, color in (*labels, (0, 1, 8e-4, "nearest\nnumber", "C7")):
+    panels[1, panel].text(x, y, word, color=color)
 plt.savefig(f"{sys.argv[1]}/07_the_noise_ball.png") if len(sys.argv) == 2 else plt.show()
 
 # %%

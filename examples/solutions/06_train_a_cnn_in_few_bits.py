@@ -23,7 +23,7 @@ def errors(precision, lr):
 
 
 # %%
-# 1. It learns: the accumulator collects the steps that are too small for 4 bits, and the network sees its rounded view.
+# 1. It learns: the accumulator collects the steps that are too small for so few bits, and the network sees its rounded view.
 
 q = lp.Quantizer("bfp4", "nearest")
 plain = lp.Precision(weight=q, activation=q, error=q, gradient=q, momentum=q)

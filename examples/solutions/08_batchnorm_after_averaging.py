@@ -37,7 +37,7 @@ def variance(model):
 
 
 # %%
-# 1. Little: in 8 bits the noise is small, and the average sees nearly the variance that training saw.
+# 1. Little: in bfp8 the noise is small, and the average sees nearly the variance that training saw.
 
 for fmt in ("bfp3", "bfp8"):
     model, loader = average(fmt)
