@@ -27,10 +27,10 @@ from .shape import (
 
 __all__ = [
     "absolute", "add", "avg_pool2d", "batch_norm", "broadcast_to", "concatenate", "conv2d", "conv_transpose2d",
-    "cross_entropy", "div", "dropout", "exp", "expand_dims", "gelu", "getitem", "identity", "l1_loss", "layer_norm", "linear",
-    "log", "log_softmax", "matmul", "max", "max_pool2d", "maximum", "mean", "min", "minimum", "mse_loss", "mul", "neg",
-    "pad", "power", "relu", "reshape", "sigmoid", "softmax", "sqrt", "squeeze", "stack", "std", "sub", "sum", "tanh",
-    "transpose", "var", "where",
+    "cross_entropy", "div", "dropout", "exp", "expand_dims", "gelu", "getitem", "identity", "l1_loss", "layer_norm",
+    "linear", "log", "log_softmax", "matmul", "max", "max_pool2d", "maximum", "mean", "min", "minimum", "mse_loss",
+    "mul", "neg", "pad", "power", "relu", "reshape", "sigmoid", "softmax", "sqrt", "squeeze", "stack", "std", "sub",
+    "sum", "tanh", "transpose", "var", "where",
 ]  # fmt: skip
 
 Operators._F = sys.modules[__name__]  # which Tensor's operators call
