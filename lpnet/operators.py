@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from .backend import Array, device_of, get_array_module, to_device
+from .backend import Array, device_of, on_host, to_device
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -56,7 +56,7 @@ class Operators:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Return the data as a NumPy array for np.asarray and what calls it; raises TypeError if it is on the GPU."""
-        if get_array_module(self.data) is not np:
+        if not on_host(self.data):
             raise TypeError("a tensor on the GPU does not become a NumPy array by itself; call numpy()")
         if copy is False and dtype is not None and self.dtype != dtype:
             raise ValueError(f"a tensor of dtype {self.dtype} does not become {np.dtype(dtype)} without a copy")

@@ -13,7 +13,7 @@ FOLDER = pathlib.Path(__file__).parent.parent / "examples"
 CHAPTERS = sorted(FOLDER.glob("[0-9]*.py"))
 SOLUTIONS = sorted(FOLDER.glob("solutions/[0-9]*.py"))
 MARK = "\x1e"  # between the outputs of cells
-NAMES = re.compile(r"chapter \d\d|\^-?\d+|(?<![\d.])[A-Za-z_][\w.]*")  # their digits, and those of exponents, are no figures
+NAMES = re.compile(r"chapter \d\d|\^-?\d+|(?<![\d.])[A-Za-z_][\w.]*")  # none of their digits is a figure
 LOOK = """
 import itertools, json
 texts, draw = [], plt.Text.draw
@@ -54,7 +54,7 @@ def figures(text):
 
 
 def check_figures(path, outputs):
-    """Every figure of a text is printed, or written, by the code beside it: in the cell before, its own, or the next."""
+    """Every figure of a text is printed or written by the code beside it: in the cell before, its own, the next."""
     told = cells(path)
     seen = [figures(code + output) for (_, code), output in zip(told, outputs, strict=True)]
     for i, (text, _) in enumerate(told):
