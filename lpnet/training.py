@@ -15,7 +15,6 @@ import math
 import os
 import re
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -25,15 +24,17 @@ from typing import Any
 import numpy as np
 
 from . import functions as F
-from . import random
+from . import picture, random
 from .backend import device_of, enough_memory, get_array_module, one_blas_thread, to_device
-from .checkpoint import Attributes, Lock, atomic, has_state, load, save
+from .checkpoint import Attributes, has_state, load, save
 from .data import DataLoader
+from .files import Lock, atomic_write, remove_leftovers
 from .nn import Module, module
 from .optim import SWALP, LossScaler, Optimizer, update_bn
 from .optim.schedules import Schedule
 from .optim.swalp import Average
 from .precision import ROLES, Precision, PrecisionLike, Quantizer, as_precision, use
+from .progress import Bar, say
 from .tensor import Tensor, no_grad
 from .validate import integer, number
 
@@ -349,7 +350,7 @@ class _Run:
             first, last = self.swalp.start + average.cycle, self.swalp.t + steps - self.step
             if last < first and not average.n_averaged:
                 which = f"SWALP's {name!r}" if name else "SWALP"
-                _say(f"fit: {which} averages after step {first} for the first time, but the run ends at step {last}")
+                say(f"fit: {which} averages after step {first} for the first time, but the run ends at step {last}")
 
     def averaged(self) -> Module:
         """Return the averaged model with its BatchNorm statistics estimated anew, without augmentation."""
@@ -631,10 +632,8 @@ class _Folder:
     def _begin(self, config: dict[str, Any], resume: bool) -> None:
         if self._holds_a_run():
             self._check_config(config, resume)
-        for left in self.path.glob(".*.[0-9]*.tmp"):  # by a process that was killed while it wrote
-            if f".{os.getpid()}." not in left.name:
-                left.unlink(missing_ok=True)
-        with atomic(self.path / "config.json", "w") as file:
+        remove_leftovers(self.path)
+        with atomic_write(self.path / "config.json", "w") as file:
             json.dump(config, file, indent=2)
 
     @contextlib.contextmanager
@@ -677,7 +676,7 @@ class _Folder:
         self.write_log(run)  # lines from after the checkpoint will be written again
 
     def write_log(self, run: _Run) -> None:
-        with atomic(self.path / "log.jsonl", "w") as file:
+        with atomic_write(self.path / "log.jsonl", "w") as file:
             file.writelines(json.dumps(_as_json(row), allow_nan=False) + "\n" for row in run.log)
 
     def checkpoint(self, run: _Run) -> None:
@@ -691,8 +690,7 @@ class _Folder:
         save(self.path / "model.npz", packed=fmt, model=run.model)
         if run.swalp is not None and run.swalp.n_averaged:
             save(self.path / "averaged.npz", model=run.averaged())
-        with _decoration("curves.png"):
-            plot_curves(run.log, self.path / "curves.png")
+        plot_curves(run.log, self.path / "curves.png")
 
 
 @contextlib.contextmanager
@@ -718,22 +716,6 @@ def _as_json(row: Row) -> Row:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
 
 
-@contextlib.contextmanager
-def _decoration(what: str) -> Iterator[None]:
-    """Have an exception in what only decorates the work said in a line, and the work go on."""
-    try:
-        yield
-    except Exception as error:
-        _say(f"fit: no {what}: {' '.join(str(error).split()) or type(error).__name__}")
-
-
-def _say(line: str) -> None:
-    """Print a line to stderr, if there is one."""
-    if sys.stderr is not None:
-        with contextlib.suppress(OSError, ValueError):
-            print(line, file=sys.stderr)
-
-
 def read_config(folder: Path) -> dict[str, Any]:
     """Return the configuration of the run in `folder`.
 
@@ -751,59 +733,46 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def plot_curves(log: list[Row], path: str | os.PathLike[str]) -> None:
-    """Draw the loss and the error of every epoch to a picture; does nothing where matplotlib is missing."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return
-    units = {"loss": "nats", "error": "%"}
-    measures = [m for m in units if f"train_{m}" in log[0]]
-    figure = Figure(figsize=(4.5 * len(measures), 3.5), layout="constrained")
+def plot_curves(log: list[Row], path: Path) -> None:
+    """Draw the loss and the error of every epoch to a picture, where matplotlib is installed."""
+    measures = [m for m in _UNITS if f"train_{m}" in log[0]]
+    picture.try_save(path, (4.5 * len(measures), 3.5), lambda figure: _draw(figure, measures, log))
+
+
+_UNITS = {"loss": "nats", "error": "%"}
+
+
+def _draw(figure: Any, measures: list[str], log: list[Row]) -> None:
     for axes, measure in zip(figure.subplots(1, len(measures), squeeze=False)[0], measures, strict=True):
         for kind, label in (("train", "training"), ("test", "test"), ("swalp", "test, SWALP average")):
             points = [(r["epoch"], r[f"{kind}_{measure}"]) for r in log if f"{kind}_{measure}" in r]
             if points:
                 axes.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 30 else None)
         scale = "log" if measure == "loss" else "linear"
-        axes.set(xlabel="epoch", ylabel=f"{measure} ({units[measure]})", yscale=scale)
+        axes.set(xlabel="epoch", ylabel=f"{measure} ({_UNITS[measure]})", yscale=scale)
         axes.grid(alpha=0.3)
         axes.legend()
-    with atomic(path) as file:
-        figure.savefig(file, format="png", dpi=120)
 
 
 class _Progress:
-    """A bar over all steps and a line an epoch, with tqdm where it is installed."""
+    """A bar over all steps and a line an epoch, or what the user calls with each epoch's row."""
 
     def __init__(self, total: int | None, done: int, progress: bool | Callable[[Row], None]) -> None:
-        self.report, self.bar = progress if callable(progress) else None, None
-        if progress is True:
-            self.report = self._print
-            with contextlib.suppress(ImportError), _decoration("progress bar"):
-                if sys.stderr is not None and sys.stderr.isatty():
-                    from tqdm import tqdm
-
-                    self.bar = tqdm(total=total, initial=done, unit="step", ncols=79, leave=False)
+        self.bar = Bar(total, done, wanted=progress is True)
+        self.report = progress if callable(progress) else self._print if progress else None
 
     def _print(self, row: Row) -> None:
-        if self.bar is not None:
-            self.bar.write(format_row(row))
-        elif sys.stdout is not None:
-            print(format_row(row), flush=True)
+        self.bar.print(format_row(row))
 
     def __enter__(self) -> _Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        self.bar.__exit__()
 
     def step(self, text: str, loss: float) -> None:
-        if self.bar is not None:
-            shown = "" if math.isnan(loss) else f" loss {loss:.3f}"  # a GPU's first has not been read
-            self.bar.set_description(text + shown, refresh=False)
-            self.bar.update()
+        shown = "" if math.isnan(loss) else f" loss {loss:.3f}"  # a GPU's first has not been read
+        self.bar.advance(title=text + shown)
 
     def line(self, row: Row) -> None:
         if self.report is not None:

@@ -12,9 +12,9 @@ from lpnet import models
 
 # Each may import from those before it only. `lpnet` itself gathers the public names from all.
 ORDER = [
-    "version", "registry", "validate", "backend", "workers", "random", "rounding", "formats", "explain", "kernels",
-    "precision", "tensor", "functions", "gradcheck", "checkpoint", "picture", "nn", "optim", "data", "trace", "training", "models",
-    "demo", "reproduce", "cli", "__main__",
+    "version", "registry", "validate", "files", "progress", "picture", "backend", "workers", "random", "rounding",
+    "formats", "explain", "kernels", "precision", "tensor", "functions", "gradcheck", "checkpoint", "nn", "optim",
+    "data", "trace", "training", "models", "demo", "reproduce", "cli", "__main__",
 ]  # fmt: skip
 NEEDED = {"numpy", "threadpoolctl"}  # all else is imported where it is used, and may be missing
 FOLDERS = {"lpnet": Path(lpnet.__file__).parent, "lpnet.models": Path(models.__file__).parent}

@@ -159,7 +159,7 @@ def test_fit_reads_the_loss_once_an_epoch(fake):
 @pytest.mark.parametrize("first, second", [("cpu", "cuda"), ("cuda", "cpu")])
 def test_fit_resumes_on_the_other_device(cupy, tmp_path, monkeypatch, first, second):
     """A run begun on one device goes on on the other, at the very next step."""
-    monkeypatch.setattr("lpnet.training.plot_curves", lambda log, path: None)
+    monkeypatch.setattr("lpnet.picture.try_save", lambda *_: True)
     whole, _ = trained("cpu")
     begun, _ = trained(first, tmp_path / "run", epochs=1)
     log, _ = trained(second, tmp_path / "run", epochs=2, resume=True)
@@ -169,7 +169,7 @@ def test_fit_resumes_on_the_other_device(cupy, tmp_path, monkeypatch, first, sec
 
 def test_the_command_line_resumes_on_the_other_device(cupy, tmp_path, monkeypatch, capsys):
     """--device may change when a run goes on; eval takes it, too, and without it the GPU is used where it works."""
-    monkeypatch.setattr("lpnet.training.plot_curves", lambda log, path: None)
+    monkeypatch.setattr("lpnet.picture.try_save", lambda *_: True)
     monkeypatch.setattr("lpnet.training.evaluate", lambda *_: {"loss": 1.0, "error": 2.0})
     command = ["train", "--model", "logistic_regression", "--precision", "bfp8", "--epochs", "1", "--quiet",
                "--out", str(tmp_path / "run")]  # fmt: skip
