@@ -23,6 +23,7 @@ from .kernels import quantize
 from .precision import Precision, Quantizer, use
 from .random import manual_seed
 from .rounding import Stochastic
+from .sweeps import sweep
 from .tensor import Function, Parameter, Tensor, no_grad
 from .trace import trace
 from .training import evaluate, fit
@@ -33,5 +34,6 @@ __all__ = [
     "Precision", "Quantizer", "Stochastic", "Table", "Tensor", "__version__", "cuda_available", "cuda_problem", "data",
     "empty_cache", "evaluate", "explain", "fit", "format", "formats", "functions", "get_array_module",
     "get_num_threads", "gradcheck", "load", "manual_seed", "models", "nn", "no_grad", "optim", "precision", "quantize",
-    "random", "rounding", "save", "set_num_threads", "to_device", "trace", "use",
+    "random", "rounding", "save", "set_num_threads", "sweep", "to_device", "trace",
+    "use",
 ]  # fmt: skip

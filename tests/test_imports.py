@@ -12,8 +12,8 @@ from lpnet import models
 
 # Each may import from those before it only. `lpnet` itself gathers the public names from all.
 ORDER = [
-    "version", "registry", "validate", "files", "progress", "picture", "backend", "workers", "random", "rounding",
-    "formats", "explain", "kernels", "precision", "tensor", "functions", "gradcheck", "checkpoint", "nn", "optim",
+    "version", "registry", "validate", "files", "progress", "picture", "backend", "workers", "random", "tables",
+    "sweeps", "rounding", "formats", "explain", "kernels", "precision", "tensor", "functions", "gradcheck", "checkpoint", "nn", "optim",
     "data", "trace", "training", "models", "demo", "reproduce", "cli", "__main__",
 ]  # fmt: skip
 NEEDED = {"numpy", "threadpoolctl"}  # all else is imported where it is used, and may be missing
