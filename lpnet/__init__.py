@@ -5,7 +5,7 @@
 Start with `lp.quantize(x, "bfp8")`, go on with `lp.nn`, `lp.optim.SWALP` and `lp.fit`; examples/ has walkthroughs.
 """
 
-from . import data, formats, functions, models, nn, optim, precision, random, rounding
+from . import data, formats, functions, models, nn, optim, precision, random, recipes, rounding
 from .backend import (
     cuda_available,
     cuda_problem,
@@ -34,6 +34,6 @@ __all__ = [
     "Precision", "Quantizer", "Stochastic", "Table", "Tensor", "__version__", "cuda_available", "cuda_problem", "data",
     "empty_cache", "evaluate", "explain", "fit", "format", "formats", "functions", "get_array_module",
     "get_num_threads", "gradcheck", "load", "manual_seed", "models", "nn", "no_grad", "optim", "precision", "quantize",
-    "random", "rounding", "save", "set_num_threads", "sweep", "to_device", "trace",
+    "random", "recipes", "rounding", "save", "set_num_threads", "sweep", "to_device", "trace",
     "use",
 ]  # fmt: skip

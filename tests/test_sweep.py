@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import lpnet as lp
+from tests.processes import gone
 
 GRID = {"lr": [0.5, 0.25], "fmt": ["bfp8", lp.FixedPoint(4, 2)], "count": 64}
 here = []  # seeds of the calls that were made in this process
@@ -248,18 +249,6 @@ def start(tmp_path, guard):
     return subprocess.Popen([sys.executable, "script.py"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE,
                             text=True, start_new_session=True,
                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))  # fmt: skip
-
-
-def gone(group, within):
-    """Return whether the last process of a group ends within so many seconds."""
-    until = time.monotonic() + within
-    while time.monotonic() < until:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def slow(x, seed):
