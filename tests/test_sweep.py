@@ -258,7 +258,7 @@ def slow(x, seed):
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize("whom, how", [(os.kill, signal.SIGINT), (os.killpg, signal.SIGINT),
-                                       (os.killpg, signal.SIGKILL)])  # fmt: skip
+                                       (os.kill, signal.SIGKILL), (os.killpg, signal.SIGKILL)])  # fmt: skip
 def test_a_signal_ends_all_processes_at_once_and_loses_nothing(tmp_path, whom, how):
     """From the terminal (all get the signal) or to the parent alone; what was there is not computed again."""
     process, out = start(tmp_path, "if __name__ == '__main__':"), tmp_path / "out.jsonl"
@@ -272,6 +272,15 @@ def test_a_signal_ends_all_processes_at_once_and_loses_nothing(tmp_path, whom, h
     assert error.count("KeyboardInterrupt") == (how == signal.SIGINT)
     assert gone(process.pid, within=5)  # the resource tracker of multiprocessing goes a little later
     assert [run.result for run in lp.sweep(slow, {"x": range(4)}, jobs=1, out=out).runs] == [0, 1, 2, 3]
+
+
+def test_a_function_typed_at_a_prompt_is_refused_before_processes_look_for_it():
+    """They would not find it; without other processes it runs."""
+    program = "import lpnet as lp\ndef f(seed): return 1\nprint(lp.sweep(f, {}, 1, 1))\nlp.sweep(f, {}, 2, 2)"
+    environment = {**os.environ, "PYTHONPATH": str(Path(lp.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1].split() == ["|", "1", "|", "1", "|"]  # one job needs no other process
+    assert done.stderr.splitlines()[-1].startswith("ValueError: sweep: f or the grid cannot be given to other proc")
 
 
 def test_a_script_without_a_guard_is_told_so(tmp_path):

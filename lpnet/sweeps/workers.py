@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
+import threading
 import time
 import traceback
 from collections import deque
@@ -54,32 +56,38 @@ def each(
 
     Raises RuntimeError if the processes do not start. Closing the generator ends those that still run.
     """
-    workers: dict[Any, _Worker] = {}  # by the connection to it
-
-    def start() -> None:
-        with hold_interrupts():  # a process that starts is in the dictionary, and inherits that none is for it
-            worker = _Worker(function)
-            workers[worker.connection] = worker
-
+    workers: Workers = {}
     todo = deque(enumerate(calls))
     try:
         for _ in range(min(jobs, len(calls), MOST_PROCESSES)):
-            start()
+            _start(workers, function)
         while workers:
             for connection in wait(list(workers)):
-                worker = workers[connection]
-                number, outcome = worker.number, worker.take()
-                if todo and worker.process.is_alive():
-                    worker.give(*todo.popleft())
-                else:
-                    workers.pop(connection).end()
-                    if todo:
-                        start()
+                number, outcome = workers[connection].number, workers[connection].take()
+                _go_on(workers, connection, todo, function)
                 if number is not None:
                     yield number, outcome
     finally:
         with hold_interrupts():
             _kill(list(workers.values()))
+
+
+def _start(workers: Workers, function: Callable[..., Any]) -> None:
+    with hold_interrupts():  # a process that has started is known here, and it inherits that no interrupt is for it
+        worker = _Worker(function)
+        workers[worker.connection] = worker
+
+
+def _go_on(
+    workers: Workers, connection: Any, todo: deque[tuple[int, tuple[Any, ...]]], function: Callable[..., Any]
+) -> None:
+    """Give a worker its next call; it ends where there is none, and is replaced where it has died."""
+    if todo and workers[connection].process.is_alive():
+        workers[connection].give(*todo.popleft())
+        return
+    workers.pop(connection).end()
+    if todo:
+        _start(workers, function)
 
 
 class _Worker:
@@ -120,6 +128,7 @@ class _Worker:
 
 def _serve(connection: Any, function: Callable[..., Any]) -> None:
     """Tell that the process has started, and make the calls that come."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt ends whoever started this process, and that one this
     set_num_threads(1)
     with contextlib.suppress(EOFError, ConnectionError):  # there is no one any more to work for
@@ -128,7 +137,16 @@ def _serve(connection: Any, function: Callable[..., Any]) -> None:
             connection.send(attempt(function, connection.recv()))
 
 
+def _end_with_parent() -> None:
+    """End this process when the one that started it has ended, if it was killed and could not do so itself."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
 def _kill(workers: list[_Worker]) -> None:
+    """End processes in the middle of their calls."""
     for worker in workers:
         worker.process.terminate()
     for worker in workers:
@@ -149,3 +167,6 @@ def hold_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+Workers = dict[Any, _Worker]  # by the connection to each
