@@ -6,6 +6,9 @@ Start with `lp.quantize(x, "bfp8")`, go on with `lp.nn`, `lp.optim.SWALP` and `l
 """
 
 from . import data, formats, functions, models, nn, optim, precision, random, recipes, rounding
+from ._explain import explain
+from ._gradcheck import gradcheck
+from ._trace import trace
 from .backend import (
     cuda_available,
     cuda_problem,
@@ -16,16 +19,13 @@ from .backend import (
     to_device,
 )
 from .checkpoint import load, save
-from .explain import explain
 from .formats import BlockFloatingPoint, BlockScaled, FixedPoint, FloatingPoint, Format, Table, format
-from .gradcheck import gradcheck
 from .kernels import quantize
 from .precision import Precision, Quantizer, use
 from .random import manual_seed
 from .rounding import Stochastic
 from .sweeps import sweep
 from .tensor import Function, Parameter, Tensor, no_grad
-from .trace import trace
 from .training import evaluate, fit
 from .version import __version__
 

@@ -18,10 +18,9 @@ from typing import IO, Any
 import numpy as np
 
 from . import formats
-from .backend import beside, device_of, to_device
+from .backend import device_of, to_device
 from .files import atomic_write
 from .formats import Encoded, Format
-from .precision import Quantizer
 from .tensor import Tensor
 
 _INDEX, _VERSION = "lpnet.json", 1
@@ -67,68 +66,6 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     return objects
 
 
-def has_state(value: Any) -> bool:
-    """Return whether the object gives its state away and takes it back by itself."""
-    return hasattr(value, "state_dict") and hasattr(value, "load_state_dict")
-
-
-class Attributes:
-    """The state of an object that has no `state_dict`: those of its attributes that can be saved.
-
-    These are what `save` takes, a Quantizer's stream, and NumPy's generators.
-    """
-
-    def __init__(self, owner: Any) -> None:
-        self.values = vars(owner)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return values and states of the attributes, by name; not copied."""
-        return {name: _state(value) for name, value in self.values.items() if _is_state(value)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned: attributes that came into being later go."""
-        for name in self.state_dict().keys() - state.keys():
-            del self.values[name]
-        for name, value in state.items():
-            self.values[name] = _restored(self.values.get(name), value)
-
-
-def _inner(value: Any) -> Any:
-    return getattr(value, "stream", None) if isinstance(value, Quantizer) else value
-
-
-def _is_state(value: Any) -> bool:
-    return has_state(_inner(value)) or isinstance(value, np.random.Generator) or _is_plain(value)
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return all(_is_plain(item) for item in value)
-    array = hasattr(value, "dtype") and hasattr(value, "shape") and not value.dtype.hasobject
-    return array or value is None or isinstance(value, bool | int | float | str)
-
-
-def _state(value: Any) -> Any:
-    if isinstance(value, np.random.Generator):
-        return value.bit_generator.state
-    return _inner(value).state_dict() if has_state(_inner(value)) else value
-
-
-def _restored(own: Any, state: Any) -> Any:
-    """Return what is in `state`: the object itself where it has one, else a value of the same kind."""
-    if has_state(_inner(own)):
-        _inner(own).load_state_dict(state)
-        return own
-    if isinstance(own, np.random.Generator):
-        own.bit_generator.state = state
-        return own
-    if isinstance(own, Tensor | tuple | np.generic) and state is not None:
-        return getattr(type(own), "_make", type(own))(state)
-    return beside(state, own) if hasattr(own, "dtype") and hasattr(state, "dtype") else state
-
-
 def _readable(packed: Format | str) -> Format:
     """Return the format; raises TypeError if its name does not lead back to it."""
     fmt = formats.format(packed)
@@ -159,19 +96,24 @@ def _flatten(value: Any, name: str, arrays: dict[str, np.ndarray], fmt: Format |
     if isinstance(value, list | tuple):
         return [_flatten(v, f"{name}/{i}", arrays, fmt) for i, v in enumerate(value)]
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        while {name, f"{name}.codes", f"{name}.scales"} & arrays.keys():  # {"a/b": x, "a": {"b": y}}
-            name += "'"
-        if (encoded := _encode(value, fmt)) is not None:
-            arrays[f"{name}.codes"], arrays[f"{name}.scales"] = encoded.codes, encoded.scales
-            shape, dtype = list(value.shape), str(value.dtype)
-            return {"codes": name, "format": str(fmt), "shape": shape, "dtype": dtype, "crc": _crc(value)}
-        arrays[name] = value
-        return {"array": name}
+        return _move(value, name, arrays, fmt)
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"save: {name} is a {type(value).__name__}, which cannot be saved")
+
+
+def _move(value: np.ndarray, name: str, arrays: dict[str, np.ndarray], fmt: Format | None) -> dict[str, Any]:
+    """Move an array to `arrays`, in codes where it can be; return what stands in its place."""
+    while {name, f"{name}.codes", f"{name}.scales"} & arrays.keys():  # {"a/b": x, "a": {"b": y}}
+        name += "'"
+    if (encoded := _encode(value, fmt)) is not None:
+        arrays[f"{name}.codes"], arrays[f"{name}.scales"] = encoded.codes, encoded.scales
+        shape, dtype = list(value.shape), str(value.dtype)
+        return {"codes": name, "format": str(fmt), "shape": shape, "dtype": dtype, "crc": _crc(value)}
+    arrays[name] = value
+    return {"array": name}
 
 
 def _encode(array: np.ndarray, fmt: Format | None) -> Encoded | None:
@@ -199,7 +141,7 @@ def _known(name: str) -> Format:
 
 
 def _crc(array: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).view(np.uint8))
+    return zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data)
 
 
 def _unflatten(value: Any, read: Callable[[str], np.ndarray]) -> Any:

@@ -159,7 +159,7 @@ def _add_train(commands: Any) -> None:
                  "The run folder holds config.json, log.jsonl, checkpoint.npz, model.npz, averaged.npz and "
                  "curves.png; a run killed at any moment goes on with --resume, to the same bits.")  # fmt: skip
     p.add_argument("--model", default="small_cnn", help=f"one of {', '.join(models.names())}")
-    p.add_argument("--data", default="digits", help=f"one of {', '.join(data.NAMES)}")
+    p.add_argument("--data", default="digits", help=f"one of {', '.join(data.names())}")
     p.add_argument("--data-dir", type=_path, help="folder with the data files; without it LPNET_DATA, the user's "
                    "cache, or a download")  # fmt: skip
     p.add_argument("--precision", default="fp32", help="a format for everything, such as bfp8, fixed8.6 or e4m3 "

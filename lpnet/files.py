@@ -6,6 +6,7 @@ import contextlib
 import errno
 import itertools
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -96,7 +97,7 @@ class Lock:
 
 def _lock(descriptor: int) -> None:
     """Lock an open file, or raise OSError if it is locked."""
-    if os.name == "nt":
+    if sys.platform == "win32":
         import msvcrt
 
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Collection
 from typing import Any
 
-from .registry import unknown
+Pair = int | tuple[int, int]  # (height, width), or one number for both
 
 
 def number(owner: str, name: str, value: Any, low: float = 0, high: float = math.inf, ends: str = "[]") -> float:
@@ -52,14 +52,16 @@ def flag(owner: str, name: str, value: Any) -> bool:
 def choice(owner: str, name: str, value: Any, options: Collection[str]) -> str:
     """Return `value`, one of the texts in `options`."""
     if not isinstance(value, str) or value not in options:
-        raise unknown(name, value, options, owner)
+        raise ValueError(f"{owner}: {name} must be one of {', '.join(options)}, got {value!r}")
     return value
 
 
-def set_fields(instance: Any, **fields: Any) -> None:
-    """Set fields of a frozen dataclass to what the checks of its `__post_init__` returned."""
-    for name, value in fields.items():
-        object.__setattr__(instance, name, value)
+def check_fields(instance: Any, **kinds: tuple[int, int] | type[bool]) -> None:
+    """Make fields of a frozen dataclass integers, for a range (low, high), or flags, for bool."""
+    for name, kind in kinds.items():
+        owner, value = type(instance).__name__, getattr(instance, name)
+        checked = integer(owner, name, value, *kind) if isinstance(kind, tuple) else flag(owner, name, value)
+        object.__setattr__(instance, name, checked)  # the way to set a field of a frozen dataclass
 
 
 class Number:

@@ -314,7 +314,7 @@ def test_a_format_that_cannot_be_read_back_is_refused_before_writing(tmp_path):
 
 @pytest.fixture
 def _registry(monkeypatch):
-    names = importlib.import_module("lpnet.formats.names")
+    names = importlib.import_module("lpnet.formats._names")
     monkeypatch.setattr(names, "_CLASSES", dict(names._CLASSES))
     before = dict(names.REGISTERED)
     yield names.REGISTERED

@@ -2,7 +2,9 @@
 
 import ast
 import graphlib
+import importlib
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,8 @@ from lpnet import models, reproduce
 # Each may import from those before it only. `lpnet` itself gathers the public names from all.
 ORDER = [
     "version", "registry", "validate", "files", "progress", "picture", "backend", "random", "tables", "sweeps",
-    "rounding", "formats", "explain", "kernels", "precision", "tensor", "recipes", "functions", "gradcheck",
-    "checkpoint", "nn", "optim", "data", "trace", "training", "models", "reproduce", "cli", "__main__",
+    "rounding", "formats", "_explain", "kernels", "precision", "operators", "tensor", "recipes", "functions",
+    "_gradcheck", "checkpoint", "nn", "optim", "data", "_trace", "training", "models", "reproduce", "cli", "__main__",
 ]  # fmt: skip
 NEEDED = {"numpy", "threadpoolctl"}  # all else is imported where it is used, and may be missing
 FOLDERS = {"lpnet": Path(lpnet.__file__).parent, "lpnet.models": Path(models.__file__).parent,
@@ -37,8 +39,12 @@ TREES = modules()
 
 
 def imported(name, nodes=None):
-    """Yield the modules of the package that module `name` imports, anywhere in it or among `nodes`."""
+    """Yield the modules of the package that module `name` imports, anywhere in it or among `nodes`, but for types."""
+    only_types = {id(node) for block in ast.walk(TREES[name]) if isinstance(block, ast.If)
+                  and ast.unparse(block.test) == "TYPE_CHECKING" for node in ast.walk(block)}  # fmt: skip
     for node in ast.walk(TREES[name]) if nodes is None else nodes:
+        if id(node) in only_types:
+            continue
         if isinstance(node, ast.ImportFrom) and node.level:
             package = name.split(".") if TREES[name].is_package else name.split(".")[:-1]
             base = ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
@@ -106,3 +112,13 @@ def test_all_lists_what_there_is():
     for package in (lpnet, lpnet.functions, lpnet.nn, lpnet.optim, lpnet.data, lpnet.formats, lpnet.models):
         assert len(set(package.__all__)) == len(package.__all__)
         assert all(hasattr(package, name) for name in package.__all__)
+
+
+@pytest.mark.parametrize("name", [name for name in TREES if TREES[name].is_package])
+def test_no_name_hides_a_module(name):
+    """What `lpnet.x` gives is the module x wherever there is one: a function of that name would hide it."""
+    package = importlib.import_module(name)
+    for inner in TREES:
+        parent, _, short = inner.rpartition(".")
+        if parent == name and hasattr(package, short):
+            assert isinstance(getattr(package, short), types.ModuleType), f"{inner} is hidden"

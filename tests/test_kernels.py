@@ -12,7 +12,7 @@ from lpnet.random import Stream, Window
 from lpnet.rounding import MODES
 
 cuda = importlib.import_module("lpnet.kernels.cuda")
-fast = importlib.import_module("lpnet.kernels.quantize")
+fast = importlib.import_module("lpnet.kernels._quantize")
 NAMES = ["fp16", "e4m3", "e2m1", "fixed8.4", "bfp8", "bfp4:tensor", "bfp8:16", "mxfp4_e2m1", "nvfp4"]
 OPTIONS = [
     lp.FixedPoint(8, 6, symmetric=True), lp.FixedPoint(8, 6, saturate=False), lp.FixedPoint(24, 3),

@@ -79,9 +79,9 @@ def test_one_job_is_this_process_and_more_are_others():
 def test_the_callers_stream_goes_on_where_it_was():
     lp.manual_seed(5)
     lp.quantize(np.ones(3, np.float32), "bfp8", "stochastic")
-    before = lp.random.of_thread().state_dict()
+    before = lp.random.thread_stream().state_dict()
     lp.sweep(noise, GRID, 1, jobs=1)
-    assert lp.random.of_thread().state_dict() == before
+    assert lp.random.thread_stream().state_dict() == before
 
 
 @pytest.mark.parametrize("grid, seeds, calls", [

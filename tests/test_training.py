@@ -14,8 +14,10 @@ import pytest
 
 import lpnet as lp
 from lpnet import nn, optim, picture, training
-from lpnet.checkpoint import Attributes
 from lpnet.data import DataLoader, random_crop, random_flip
+from lpnet.training.attributes import Attributes
+from lpnet.training.log import as_json
+from lpnet.training.settings import text
 
 DRAW = picture.try_save
 TRAIN, TEST = lp.data.load("digits")
@@ -659,7 +661,7 @@ def test_a_checkpoint_that_knows_no_functions_is_taken_and_one_of_others_refused
 
 
 def test_functions_that_round_are_the_same_in_every_process():
-    assert " at 0x" not in training._named(lp.Precision(weight=lambda x: x))
+    assert " at 0x" not in text(lp.Precision(weight=lambda x: x))
 
 
 def test_a_step_that_the_scaler_skips_is_none_for_the_average():
@@ -738,7 +740,7 @@ def test_parts_of_another_model_are_refused():
     run, other = plain(nn.Linear(4, 3)), plain(nn.Linear(4, 3))
     with pytest.raises(ValueError, match="optimizer holds none of the model's parameters"):
         lp.fit(**{**run, "optimizer": other["optimizer"]})
-    with pytest.raises(ValueError, match="swalp averages another model"):
+    with pytest.raises(ValueError, match="SWALP averages another model"):
         lp.fit(**run, swalp=optim.SWALP(other["model"], other["optimizer"], 1, 1))
 
 
@@ -802,7 +804,7 @@ def test_a_test_loss_that_is_nan_stops_and_the_log_is_json(tmp_path):
     x = spoiled(np.ones((8, 4), np.float32), (3, 1))
     with pytest.raises(FloatingPointError, match=r"epoch 1: test_loss is nan.*lower learning rate"):
         lp.fit(**run, test=DataLoader((x, np.zeros(8, int)), 8), out=tmp_path)
-    assert json.dumps(training._as_json({"a": float("nan"), "b": 1.0}), allow_nan=False) == '{"a": null, "b": 1.0}'
+    assert json.dumps(as_json({"a": float("nan"), "b": 1.0}), allow_nan=False) == '{"a": null, "b": 1.0}'
 
 
 def test_a_folder_has_one_run_at_a_time(tmp_path):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from .arrays import get_array_module
+
+Compute = TypeVar("Compute", bound=Callable[..., Any])
 
 # What is known of CuPy arrays: by the array's id, a reference that forgets it with the array, and the binary digits
 # that no number in it goes beyond. Views know it through the array that they are a view of.
@@ -40,7 +44,20 @@ def carry_digits(y: Any, *arrays: Any) -> None:
     """Remember of y, whose numbers are all among those of the arrays, or 0, what is known of them."""
     digits = [known_digits(x) for x in arrays] if _known else []
     if digits and None not in digits:
-        note_digits(y, max(digits))
+        note_digits(y, max(d for d in digits if d is not None))
+
+
+def keeps_digits(compute: Compute) -> Compute:
+    """Decorate a `forward` or `backward` whose results have only numbers of its arguments, and 0."""
+
+    @functools.wraps(compute)
+    def known(self: Any, *arrays: Any) -> Any:
+        y = compute(self, *arrays)
+        for part in y if isinstance(y, tuple) else (y,):
+            carry_digits(part, *arrays)
+        return y
+
+    return cast(Compute, known)
 
 
 def forget() -> None:

@@ -5,18 +5,20 @@ Files, from simple to complex: `datasets` (what a data set is, and `load`), `tra
 """
 
 from . import transforms
-from .datasets import NAMES, Dataset, load, statistics
+from ._load import load, names, register
+from .datasets import Dataset, statistics
 from .loader import DataLoader
 from .transforms import compose, random_crop, random_flip
 
 __all__ = [
-    "NAMES",
     "DataLoader",
     "Dataset",
     "compose",
     "load",
+    "names",
     "random_crop",
     "random_flip",
+    "register",
     "statistics",
     "transforms",
 ]

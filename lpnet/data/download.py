@@ -9,7 +9,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from ..files import atomic_write
 from ..progress import Bar, say
@@ -57,7 +57,7 @@ def _folder(path: Path) -> Iterator[None]:
         raise
 
 
-def _receive(address: str, file: BinaryIO, limit: int) -> None:
+def _receive(address: str, file: IO[bytes], limit: int) -> None:
     """Copy the answer of `address` into `file`; errors of the network become a DownloadError, those of `file` stay."""
     deadline = time.monotonic() + TIMEOUT + limit / SLOWEST
     with contextlib.ExitStack() as stack:

@@ -5,19 +5,18 @@ A transform takes all it draws from `rng`, so that a batch comes out the same af
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Callable
 
 import numpy as np
+
+from ..validate import integer, number
 
 Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def random_flip(p: float = 0.5) -> Transform:
     """Mirror each image left to right with probability `p`. Raises ValueError unless it is a number in [0, 1]."""
-    if isinstance(p, bool | np.bool_) or not isinstance(p, numbers.Real) or not 0 <= p <= 1:
-        raise ValueError(f"random_flip: p must be in [0, 1], got {p!r}")
-    p = float(p)
+    p = number("random_flip", "p", p, 0, 1)
 
     def flip(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         _check(x, "random_flip")
@@ -31,9 +30,7 @@ def random_crop(padding: int = 4) -> Transform:
 
     Raises ValueError unless `padding` is a positive integer. Source: He et al., CVPR 2016, section 4.2.
     """
-    if isinstance(padding, bool) or not isinstance(padding, int | np.integer) or padding < 1:
-        raise ValueError(f"random_crop: padding must be a positive integer, got {padding!r}")
-    padding = int(padding)  # twice a uint8 may not fit into one
+    padding = integer("random_crop", "padding", padding, 1)
 
     def crop(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         _check(x, "random_crop")

@@ -7,10 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..backend import get_array_module
+from ..backend import Array, get_array_module
 from ..random import Stream
 from ..rounding import Stochastic
-from .base import Array, Format, bound, check, exact_pow2floor, integer, pow2floor, quiet, tiny
+from ..validate import check_fields, choice
+from .base import Format, bound, exact_pow2floor, float_array, pow2floor, quiet, tiny
 
 SPECIALS = ("ieee", "nan", "none")
 
@@ -33,16 +34,15 @@ class FloatingPoint(Format):
     signed_zero: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        integer("FloatingPoint", "exp", self.exp, 1, 11)
-        integer("FloatingPoint", "man", self.man, 0, 52)
-        if self.specials not in SPECIALS:
-            raise ValueError(f"FloatingPoint: specials must be one of {', '.join(SPECIALS)}, got {self.specials!r}")
+        check_fields(self, exp=(1, 11), man=(0, 52), subnormals=bool)
+        choice("FloatingPoint", "specials", self.specials, SPECIALS)
         if self.bias is None:
             object.__setattr__(self, "bias", 2 ** (self.exp - 1) - 1)
         if self.saturate is None:
             object.__setattr__(self, "saturate", self.bits <= 8)
         low, high = 2**self.exp - 1024 - (self.specials == "ieee"), 1075 - self.man
-        integer("FloatingPoint", "bias", self.bias, max(low, -126), high)  # float64 has the ends, float32 the smallest
+        # float64 has the ends, float32 the smallest
+        check_fields(self, bias=(max(low, -126), high), saturate=bool)
         if not self.subnormals and self._top < 2**self.man:
             raise ValueError("FloatingPoint: subnormals=False leaves no number but zero with exp=1 and IEEE specials")
 
@@ -65,12 +65,13 @@ class FloatingPoint(Format):
     @property
     def emin(self) -> int:
         """Exponent of the smallest normal number, and of all the numbers below it."""
+        assert self.bias is not None  # __post_init__ has found it
         return 1 - self.bias
 
     @property
     def emax(self) -> int:
         """Exponent of the largest number."""
-        return max(self._top >> self.man, 1) - self.bias
+        return self.emin + max(self._top >> self.man, 1) - 1
 
     @property
     def max(self) -> float:
@@ -112,7 +113,7 @@ class FloatingPoint(Format):
 
     def rule(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
         """Return `x` rounded to the format, as `Format.rule`; what lies beyond its ends as IEEE 754 has it."""
-        xp, x = get_array_module(x), check(x, self)
+        xp, x = get_array_module(x), float_array(x, self)
         if not self.has_nan and xp is np and np.isnan(x).any():  # on a GPU it would have to be waited for
             raise ValueError(f"{self}: x holds NaN, which this format does not have")
         y = super().rule(x, rounding, stream)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..backend import get_array_module
+from ..backend import Array, get_array_module
 from ..random import Stream
 from ..rounding import Stochastic
-from .base import Array, Format, check, divide, integer, quiet, ruled, tiny
+from ..validate import check_fields
+from .base import Format, divide, float_array, quiet, ruled, tiny
 from .fixed import FixedPoint
 from .floating import PRESETS
 from .tiles import Blocked, Exponent
@@ -41,14 +42,13 @@ class BlockScaled(Blocked):
         for name in ("element", "scale"):
             if not isinstance(getattr(self, name), Format) or isinstance(getattr(self, name), Blocked):
                 raise ValueError(f"BlockScaled: {name} must be a Format of single numbers, got {getattr(self, name)!r}")
-        integer("BlockScaled", "block", self.block, 1, 2**31)
-        integer("BlockScaled", "axis", self.axis, -64, 63)
+        check_fields(self, block=(1, 2**31), axis=(-64, 63), tensor=bool)
 
     @property
     def idempotent(self) -> bool:
-        """Whether rounded numbers stay put: scales that are rounded to nearest, or lopsided elements, move them."""
-        lopsided = self.element.min < -self.element.max
-        return isinstance(self.scale, Exponent) and not lopsided
+        """Whether rounded numbers stay put: scales that are rounded to nearest, or asymmetric elements, move them."""
+        asymmetric = self.element.min < -self.element.max
+        return isinstance(self.scale, Exponent) and not asymmetric
 
     def block_scales(self, x: Array) -> tuple[Array, float]:
         """Return the scale of each block, in float64, and that of the array."""
@@ -59,10 +59,10 @@ class BlockScaled(Blocked):
             unit, rounding = 2.0 ** (math.frexp(self.element.max)[1] - 1), "toward_zero"
         else:
             unit, rounding = self.element.max, "nearest"
-        whole = self._whole(largest) if self.tensor else 1.0
-        return ruled(self.scale)(largest / (unit * whole), rounding), whole
+        tensor_scale = self._tensor_scale(largest) if self.tensor else 1.0
+        return ruled(self.scale)(largest / (unit * tensor_scale), rounding), tensor_scale
 
-    def _whole(self, largest: Array) -> Array:
+    def _tensor_scale(self, largest: Array) -> Array:
         if not largest.size:
             return largest.dtype.type(tiny(np.dtype(np.float32)))
         xp = get_array_module(largest)
@@ -75,23 +75,23 @@ class BlockScaled(Blocked):
         """Return the numbers of x rounded to elements; zeros where the scale is 0 or NaN."""
         xp, usable = get_array_module(x), scales > 0
         if xp is not np or not usable.all():  # on a GPU, asking costs more than doing it
-            x = xp.where(self.spread(usable, x.shape), x, xp.copysign(x.dtype.type(0), x))
+            x = xp.where(self.expand(usable, x.shape), x, xp.copysign(x.dtype.type(0), x))
             scales = xp.where(usable, scales, x.dtype.type(1))
-        return ruled(self.element)(divide(x, self.spread(scales, x.shape), rounding), rounding, stream)
+        return ruled(self.element)(divide(x, self.expand(scales, x.shape), rounding), rounding, stream)
 
     def rule(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
         """Return elements that are rounded in units of their scales, times these."""
-        x = check(x, self)
+        x = float_array(x, self)
         with quiet():
-            blocks, whole = self.block_scales(x)
-            elements = self.elements(x, (blocks * whole).astype(x.dtype), rounding, stream)
-            return self.scaled(elements, blocks, whole)
+            scales, tensor_scale = self.block_scales(x)
+            elements = self.elements(x, (scales * tensor_scale).astype(x.dtype), rounding, stream)
+            return self.scaled(elements, scales, tensor_scale)
 
     def spacing(self, x: Array) -> Array:
         """Return the gap between neighbouring elements around x, times the block's scale: 0 or NaN where that is."""
-        x = check(x, self)
+        x = float_array(x, self)
         with quiet():
-            scales = self.spread(self.scales(x), x.shape)
+            scales = self.expand(self.scales(x), x.shape)
             return self.element.spacing(get_array_module(x).asarray(x / scales)) * scales
 
     def clip(self, y: Array, s: Array) -> Array:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from .. import picture
+from ._names import format, names
 from .base import Format
 from .floating import FloatingPoint
-from .names import format, names
 from .tiles import Blocked
 
 

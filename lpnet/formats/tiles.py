@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..backend import get_array_module, to_device
+from ..backend import Array, get_array_module, to_device
 from ..random import Stream
 from ..rounding import Stochastic
-from .base import Array, Format, check, exact_pow2floor, integer, quiet, tiny
+from ..validate import check_fields
+from .base import Format, exact_pow2floor, float_array, quiet, tiny
 from .codes import Encoded, pack, unpack
 
 
@@ -25,7 +27,7 @@ class Exponent(Format):
     has_nan: bool = True
 
     def __post_init__(self) -> None:
-        integer("Exponent", "bits", self.bits, 2, 11)
+        check_fields(self, bits=(2, 11), has_nan=bool)
 
     @property
     def bias(self) -> int:
@@ -77,8 +79,13 @@ class Blocked(Format):
 
     axis: int | None
     block: int | None
-    element: Format
-    scale: Format
+    if TYPE_CHECKING:  # else a property would be the default of a subclass's field
+
+        @property
+        def element(self) -> Format: ...
+        @property
+        def scale(self) -> Format: ...
+
     tensor: bool = False  # whether a float32 scale of the whole array multiplies those of the blocks
 
     def block_scales(self, x: Array) -> tuple[Array, float]:
@@ -91,14 +98,15 @@ class Blocked(Format):
 
     def scales(self, x: Array) -> Array:
         """Return what the elements of each block are multiplied with, in x's dtype."""
-        blocks, whole = self.block_scales(x)
-        return (blocks * whole).astype(x.dtype, copy=False)
+        scales, tensor_scale = self.block_scales(x)
+        return (scales * tensor_scale).astype(x.dtype, copy=False)
 
-    def scaled(self, elements: Array, blocks: Array, whole: float) -> Array:
+    def scaled(self, elements: Array, scales: Array, tensor_scale: float) -> Array:
         """Return elements times the scale of their block, which is exact, times that of the array."""
-        y = elements * self.spread(blocks.astype(elements.dtype), elements.shape)
+        y = elements * self.expand(scales.astype(elements.dtype), elements.shape)
         if self.tensor:
-            y = y * elements.dtype.type(whole) if isinstance(whole, float) else y * whole.astype(elements.dtype)
+            dtype = elements.dtype
+            y = y * (dtype.type(tensor_scale) if isinstance(tensor_scale, float) else tensor_scale.astype(dtype))
         return get_array_module(y).asarray(y if self.signed_zero else y + 0.0)
 
     @property
@@ -163,7 +171,7 @@ class Blocked(Format):
         tiles = xp.moveaxis(magnitude.reshape(tiled), axis + 1, 0)  # (a, T * block, b) -> (block, a, T, b)
         return xp.ascontiguousarray(tiles).max(axis=0)  # four times as fast as a maximum along a short last axis
 
-    def spread(self, values: Array, shape: tuple[int, ...]) -> Array:
+    def expand(self, values: Array, shape: tuple[int, ...]) -> Array:
         """Return one value a block, as from `block_max`, in a shape that broadcasts to `shape`."""
         if self.block is None or not shape:
             return values
@@ -179,7 +187,7 @@ class Blocked(Format):
 
     def positive_axis(self, shape: tuple[int, ...]) -> int:
         """Return the axis counted from the front; raises ValueError if `shape` has no such axis."""
-        if not -len(shape) <= self.axis < len(shape):
+        if self.axis is None or not -len(shape) <= self.axis < len(shape):
             raise ValueError(f"{self}: axis {self.axis} is out of range for an array of shape {shape}")
         return self.axis % len(shape)
 
@@ -193,25 +201,25 @@ class Blocked(Format):
 
         A block of NaN has the scale's NaN, or where the scale has none an element's. See `Format.encode`.
         """
-        x = check(to_device(check(x, self), "cpu"), self)
+        x = float_array(to_device(float_array(x, self), "cpu"), self)
         with quiet():
-            blocks, whole = self.block_scales(x)
-            elements = self.elements(x, (blocks * whole).astype(x.dtype), "nearest", None)
-        lost = np.isnan(blocks)
+            scales, tensor_scale = self.block_scales(x)
+            elements = self.elements(x, (scales * tensor_scale).astype(x.dtype), "nearest", None)
+        lost = np.isnan(scales)
         if self.scale.has_nan:
-            elements = np.where(self.spread(lost, x.shape), x.dtype.type(0), elements)
+            elements = np.where(self.expand(lost, x.shape), x.dtype.type(0), elements)
         codes = pack(self.element.to_codes(elements), self.element.bits)
-        scales = pack(self.scale.to_codes(blocks if self.scale.has_nan else np.where(lost, 1, blocks)), self.scale.bits)
-        header = np.asarray([whole] if self.tensor else [], "<f4").view(np.uint8)
-        return Encoded(self, x.shape, x.dtype, codes, np.concatenate([header, scales]))
+        scale_codes = self.scale.to_codes(scales if self.scale.has_nan else np.where(lost, 1, scales))
+        header = np.asarray([tensor_scale] if self.tensor else [], "<f4").view(np.uint8)
+        return Encoded(self, x.shape, x.dtype, codes, np.concatenate([header, pack(scale_codes, self.scale.bits)]))
 
     def decode(self, encoded: Encoded) -> np.ndarray:
         """Return the numbers of an array that `encode` encoded."""
         header, shape = 4 if self.tensor else 0, self.block_shape(encoded.shape)
         scale_codes = unpack(encoded.scales[header:], self.scale.bits, math.prod(shape))
-        blocks = self.scale.from_codes(scale_codes, np.dtype(np.float64)).reshape(shape)
-        whole = float(encoded.scales[:header].copy().view("<f4")[0]) if self.tensor else 1.0
+        scales = self.scale.from_codes(scale_codes, np.dtype(np.float64)).reshape(shape)
+        tensor_scale = float(encoded.scales[:header].copy().view("<f4")[0]) if self.tensor else 1.0
         codes = unpack(encoded.codes, self.element.bits, encoded.size)
         elements = self.element.from_codes(codes, encoded.dtype).reshape(encoded.shape)
         with quiet():
-            return self.scaled(elements, blocks, whole)
+            return self.scaled(elements, scales, tensor_scale)

@@ -10,21 +10,13 @@ import numpy as np
 
 from ..backend import empty, get_array_module, parallel, slices
 from ..tensor import Array, Function, Tensor
+from ..validate import Pair, integer, pair
 from . import conv_cuda
 
-Pair = int | tuple[int, int]
 _AT_A_TIME = 1 << 17  # numbers of input or output: enough that threads do not often wait for the interpreter
 _FLAT = 32  # rows of a matrix; with fewer, products are slow
 _TOGETHER = 32  # samples side by side in one matrix, at most
 _LANES = 8  # sums of the weight's gradient kept apart, then added in order: the same whatever the number of threads
-
-
-def pair(value: Pair, name: str, least: int = 1) -> tuple[int, int]:
-    """Return `value` as (vertical, horizontal); raises ValueError unless both are integers of at least `least`."""
-    both = tuple(value) if isinstance(value, tuple | list) else (value, value)
-    if len(both) != 2 or not all(isinstance(v, int | np.integer) and v >= least for v in both):
-        raise ValueError(f"{name} must be an integer of at least {least} or two of them, got {value!r}")
-    return int(both[0]), int(both[1])
 
 
 def out_size(n: int, k: int, stride: int, padding: int, dilation: int = 1) -> int:
@@ -54,9 +46,9 @@ def padded(x: Array, padding: tuple[int, int], value: float = 0.0) -> Array:
 class Conv2d(Function):
     # y[n, o] = sum over c, i, j of W[o, c, i, j] * x[n, c, window place (i, j)] + b[o]
     def __init__(self, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> None:
-        self.stride, self.dilation = pair(stride, "conv2d: stride"), pair(dilation, "conv2d: dilation")
-        self.padding = pair(padding, "conv2d: padding", least=0)
-        self.groups = int(groups) if isinstance(groups, np.integer) else groups
+        self.stride, self.dilation = pair("conv2d", "stride", stride), pair("conv2d", "dilation", dilation)
+        self.padding = pair("conv2d", "padding", padding, 0)
+        self.groups = integer("conv2d", "groups", groups, 1)
 
     def forward(self, x: Array, W: Array, *b: Array) -> Array:
         self._check(x, W, *b)
@@ -134,7 +126,7 @@ class Conv2d(Function):
         """Raise ValueError if the shapes do not fit; find the output's height and width."""
         if x.ndim != 4 or W.ndim != 4:
             raise ValueError(f"conv2d: expected input (N, C, H, W) and weight (O, C, K, K), got {x.shape}, {W.shape}")
-        if not isinstance(self.groups, int) or self.groups < 1 or x.shape[1] % self.groups or len(W) % self.groups:
+        if x.shape[1] % self.groups or len(W) % self.groups:
             raise ValueError(f"conv2d: groups={self.groups} must divide {x.shape[1]} channels into {W.shape[0]}")
         if x.shape[1] != W.shape[1] * self.groups:
             raise ValueError(f"conv2d: input has {x.shape[1]} channels, the weight expects {W.shape[1] * self.groups}")

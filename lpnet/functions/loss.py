@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import beside, get_array_module
-from ..tensor import Array, Function, Tensor
+from ..backend import Array, get_array_module, to_device_of
+from ..tensor import Function, Tensor
 from .activation import log_softmax_array
 
 
@@ -22,7 +22,7 @@ class CrossEntropy(Function):
     def forward(self, x: Array) -> Array:
         _check_labels(x, self.labels)
         xp, k = get_array_module(x), x.shape[1]
-        self.labels = beside(self.labels, x)
+        self.labels = to_device_of(self.labels, x)
         self.logp = log_softmax_array(x, 1)
         if xp is np:
             return -np.take_along_axis(self.logp, self.labels[:, None], axis=1).mean()

@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import empty, get_array_module, parallel, select, slices
+from ..backend import carry_digits, empty, get_array_module, keeps_digits, parallel, select, slices
 from ..tensor import Array, Function, Tensor
-from .conv import Pair, out_size, padded, pair, taps
+from ..validate import Pair, pair
+from .conv import out_size, padded, taps
 
 
 class _Pool(Function):
     name = "pool"
 
     def __init__(self, size: Pair, stride: Pair | None, padding: Pair) -> None:
-        self.size = pair(size, f"{self.name}: size")
-        self.stride = self.size if stride is None else pair(stride, f"{self.name}: stride")
-        self.padding = pair(padding, f"{self.name}: padding", least=0)
+        self.size = pair(self.name, "size", size)
+        self.stride = self.size if stride is None else pair(self.name, "stride", stride)
+        self.padding = pair(self.name, "padding", padding, 0)
         if any(2 * p > k for p, k in zip(self.padding, self.size, strict=True)):
             raise ValueError(f"{self.name}: padding {padding} is more than half the window {size}")
 
@@ -65,12 +66,14 @@ class _Pool(Function):
 
 class MaxPool2d(_Pool):
     # y = max of the window; the first of equal ones gets the gradient
-    name, rounds, moves = "max_pool2d", False, True
+    name = "max_pool2d"
 
     def __init__(self, size: Pair, stride: Pair | None, padding: Pair) -> None:
         super().__init__(size, stride, padding)
-        self.sums = any(s < k for s, k in zip(self.stride, self.size, strict=True))  # an input in several windows
+        overlap = any(s < k for s, k in zip(self.stride, self.size, strict=True))
+        self.rounds = "backward" if overlap else False  # an input in several windows gets several gradients
 
+    @keeps_digits
     def forward(self, x: Array) -> Array:
         xp, self.x = get_array_module(x), x
         y = self.y = empty(self._look(x), x.dtype, xp)
@@ -101,7 +104,10 @@ class MaxPool2d(_Pool):
                 free = free & ~here
                 yield select(here, gy[samples])
 
-        return self._spread(gy, share)
+        gx = self._spread(gy, share)
+        if not self.rounds:
+            carry_digits(gx, gy)
+        return gx
 
     def _seen(self, samples: slice) -> list[Array]:
         """Return for each place in the window what it sees of some samples."""

@@ -1,5 +1,5 @@
 """The fast way to round: bit-equal to `Format.rule`, which explains what is done."""
 
-from .quantize import quantize
+from ._quantize import quantize
 
 __all__ = ["quantize"]

@@ -87,7 +87,7 @@ def _outcomes(function: Callable[..., Any], todo: list[Call], jobs: int) -> Gene
     if jobs > 1:
         yield from each(compute, arguments, jobs)
         return
-    stream, before = random.of_thread(), random.of_thread().state_dict()
+    stream, before = random.thread_stream(), random.thread_stream().state_dict()
     try:
         yield from ((i, attempt(compute, call)) for i, call in enumerate(arguments))
     finally:

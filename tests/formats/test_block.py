@@ -167,12 +167,14 @@ def test_a_second_rounding_changes_nothing(name):
 
 @pytest.mark.parametrize(("make", "argument"), [
     (lambda: BlockFloatingPoint(1), "wl"), (lambda: BlockFloatingPoint(54), "wl"),
-    (lambda: BlockFloatingPoint(8.0), "wl"), (lambda: BlockFloatingPoint(8, exp=1), "exp"),
+    (lambda: BlockFloatingPoint(8.5), "wl"), (lambda: BlockFloatingPoint(8, exp=1), "exp"),
     (lambda: BlockFloatingPoint(8, exp=12), "exp"), (lambda: BlockFloatingPoint(8, axis=0.5), "axis"),
     (lambda: BlockFloatingPoint(8, block=0), "block"), (lambda: BlockFloatingPoint(8, axis=None, block=4), "block"),
     (lambda: BlockScaled("e2m1", Exponent(), 32), "element"), (lambda: BlockScaled(FixedPoint(8, 6), 3, 32), "scale"),
     (lambda: BlockScaled(FixedPoint(8, 6), Exponent(), 0), "block"),
     (lambda: BlockScaled(FixedPoint(8, 6), Exponent(), 32, axis="last"), "axis"), (lambda: Exponent(1), "bits"),
+    (lambda: BlockFloatingPoint(8, symmetric=2), "symmetric"), (lambda: Exponent(8, has_nan=None), "has_nan"),
+    (lambda: BlockScaled(FixedPoint(8, 6), Exponent(), 32, tensor=1), "tensor"),
 ])  # fmt: skip
 def test_arguments_out_of_range(make, argument):
     """An argument that makes no format is an error that names the class and the argument."""

@@ -5,7 +5,7 @@ import pytest
 
 from lpnet import formats
 from lpnet.formats import BlockFloatingPoint, BlockScaled, Exponent, FixedPoint, FloatingPoint, Format
-from lpnet.formats.check import check
+from lpnet.formats._check import check
 
 FORMATS = [
     *formats.names(), "bfp8", "bfp4:16", "bfp8:tensor", "fixed8.6", "e3m4", "e9m5", "e5m0",

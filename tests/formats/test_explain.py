@@ -21,7 +21,7 @@ def test_tells_what_quantize_does(name, rounding):
     if told.result is not None:
         assert told.result == lp.quantize(x, name, rounding)[1, -4]
     else:
-        assert told.share == pytest.approx((told.x - told.below) / (told.above - told.below))
+        assert told.fraction == pytest.approx((told.x - told.below) / (told.above - told.below))
     assert all(len(line) <= 80 and line == line.rstrip() for line in str(told).splitlines())
 
 
@@ -39,7 +39,7 @@ def test_codes_by_field():
 def test_the_odds_are_counted(bits):
     """The probability told is the share of all random values that send the number up."""
     told = lp.explain(0.3, "e4m3", lp.Stochastic(bits))
-    fraction = told.share
+    fraction = told.fraction
     assert told.probability == sum((r + 0.5) / 2**bits < fraction for r in range(2**bits)) / 2**bits
 
 

@@ -132,7 +132,7 @@ def test_nan_into_a_format_without(name):
 
 
 @pytest.mark.parametrize("options", [
-    {"exp": 0, "man": 3}, {"exp": 12, "man": 3}, {"exp": 4, "man": -1}, {"exp": 4, "man": 53}, {"exp": 4.0, "man": 3},
+    {"exp": 0, "man": 3}, {"exp": 12, "man": 3}, {"exp": 4, "man": -1}, {"exp": 4, "man": 53}, {"exp": 4.5, "man": 3},
     {"exp": 4, "man": 3, "bias": 5000}, {"exp": 4, "man": 3, "bias": 1.5}, {"exp": 4, "man": 3, "specials": "some"},
     {"exp": True, "man": 3},
 ], ids=str)  # fmt: skip

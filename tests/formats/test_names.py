@@ -106,7 +106,7 @@ class Halves(formats.Format):
 
 @pytest.fixture
 def _registry(monkeypatch):
-    module = importlib.import_module("lpnet.formats.names")
+    module = importlib.import_module("lpnet.formats._names")
     monkeypatch.setattr(module, "_CLASSES", dict(module._CLASSES))
     before = dict(module.REGISTERED)
     yield

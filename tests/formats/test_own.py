@@ -39,7 +39,7 @@ class Eighths(lp.Format):
     bits = 6
 
     def quantize(self, x, rounding="nearest", stream=None):
-        n = lp.rounding.round(formats.base.check(x, self) * 8, rounding, stream)
+        n = lp.rounding.round(formats.base.float_array(x, self) * 8, rounding, stream)
         return np.asarray(np.clip(n, -32, 31) / 8 + x.dtype.type(0))
 
     def to_codes(self, y):
@@ -58,7 +58,7 @@ own = pytest.mark.parametrize("name", OWN)
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch):
-    module = importlib.import_module("lpnet.formats.names")
+    module = importlib.import_module("lpnet.formats._names")
     monkeypatch.setattr(module, "_CLASSES", dict(module._CLASSES))
     before = dict(module.REGISTERED)
     for name, fmt in OWN.items():
@@ -102,7 +102,7 @@ def test_it_trains_and_is_traced_packed_and_loaded(name, tmp_path):
     optimizer = optim.SGD(model.parameters(), 0.1, 0.9, precision=lp.Precision(weight=fmt, gradient=fmt))
     with lp.trace(model, optimizer) as trace:
         lp.fit(model, lp.data.DataLoader(train, 64, shuffle=True), optimizer=optimizer, epochs=2, progress=False)
-    assert trace.sites["optimizer", "weight"].count > 0 and "optimizer" in str(trace)
+    assert trace.stats["optimizer", "weight"].count > 0 and "optimizer" in str(trace)
     assert lp.evaluate(model, lp.data.DataLoader(test, 100))["error"] < 60
     for weight in model.parameters():
         assert (fmt.quantize(weight.data) == weight.data).all()

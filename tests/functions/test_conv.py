@@ -87,13 +87,13 @@ def test_an_empty_batch_gives_an_empty_result():
     ((1, 3, 2, 2), (2, 3, 3, 3), 2, {}, r"window of \(3, 3\) does not fit into an input of \(2, 2\)"),
     ((1, 3, 4, 4), (2, 3, 3, 3), 3, {}, r"bias of shape \(3,\)"),
     ((1, 3, 4, 4), (4, 1, 3, 3), 4, {"groups": 2}, "groups=2 must divide 3 channels into 4"),
-    ((1, 3, 4, 4), (4, 1, 3, 3), 4, {"groups": 0}, "groups=0 must divide"),
+    ((1, 3, 4, 4), (4, 1, 3, 3), 4, {"groups": 0}, "conv2d: groups must be an integer of at least 1"),
     ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"stride": 0}, "conv2d: stride must be an integer of at least 1"),
     ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"stride": (1, 1, 1)}, "or two of them"),
     ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"padding": -1}, "conv2d: padding must be an integer of at least 0"),
     ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"padding": 0.5}, "conv2d: padding"),
     ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"dilation": 0}, "conv2d: dilation"),
-    ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"stride": np.float64(2)}, "conv2d: stride"),
+    ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"stride": np.float64(2.5)}, "conv2d: stride"),
 ])  # fmt: skip
 def test_shapes_that_do_not_fit_are_refused(x, W, b, geometry, words):
     """The error names the argument, what came and what would do."""

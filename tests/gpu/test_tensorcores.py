@@ -84,7 +84,7 @@ def test_views_and_selections_know_and_new_numbers_do_not(fake):
     """Views, relu and concatenations keep what is known; sums, losses and other arrays do not; memory is not leaked."""
     x = lp.Tensor(lp.quantize(fake.asarray(integers(4, 4) / 8), "bfp8"))
     known = backend.known_digits
-    kept = (x.T, x[1:], x.reshape(2, 8), F.relu(x), F.concatenate([x, x]), F.maximum(x, x), F.pad(x, 1),
+    kept = (x.T, x[1:], x.reshape(2, 8), F.relu(x), F.concatenate([x, x]), F.maximum(x, x), x[[0, 2]],
             F.max_pool2d(x.reshape(1, 1, 4, 4), 2))  # fmt: skip
     assert [known(y.data) for y in kept] == [7] * len(kept)
     for lost in (x + x, F.pad(x, 1, 0.1), F.mse_loss(x, x * 0), F.cross_entropy(x, np.arange(4)), x.mean()):
@@ -93,6 +93,20 @@ def test_views_and_selections_know_and_new_numbers_do_not(fake):
     del x, kept
     gc.collect()
     assert len(backend.digits._known) < before
+
+
+@pytest.mark.parametrize(("op", "keeps"), [
+    (F.relu, True), (lambda x: F.where(x.data > 0, x, 0), True), (lambda x: F.max_pool2d(x, 2), True),
+    (lambda x: F.max_pool2d(x, 2, stride=1), False), (F.tanh, False), (lambda x: x * 2, False),
+])  # fmt: skip
+def test_gradients_know_their_digits_where_they_are_selected(fake, op, keeps):
+    """What is known of an error is known of what `backward` makes of it if that only picks and places numbers."""
+    x = lp.Tensor(fake.asarray(integers(1, 1, 4, 4)), requires_grad=True)
+    y = op(x)
+    gy = lp.quantize(fake.asarray(integers(*y.shape, seed=1) / 8), "bfp8")
+    gx = y.creator.backward(gy)
+    gx = gx[0] if isinstance(gx, tuple) else gx
+    assert backend.known_digits(gy) == 7 and backend.known_digits(gx) == (7 if keeps else None)
 
 
 def test_new_weights_are_known_by_their_own_format(fake):

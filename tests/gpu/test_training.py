@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import lpnet as lp
-from lpnet import cli, models, nn, training
+from lpnet import cli, models, nn
 from lpnet import functions as F
 from lpnet.reproduce.experiment import Context
 from lpnet.reproduce.images import Training, train
+from lpnet.training import diagnosis
 
 from . import blas
 from .conftest import Real
@@ -84,14 +85,14 @@ def first_step(cupy, device):
     optimizer = lp.optim.SGD(net.parameters(), 0.5, 0.9, precision="bfp8")
     x, labels = images(32)
     x = lp.quantize(lp.to_device(x, device), "bfp8")
-    nn.module.observers.append(lambda m, y: seen.append((type(m).__name__, y.data)))
+    nn.module.forward_hooks.append(lambda m, y: seen.append((type(m).__name__, y.data)))
     try:
         with cupy.no_waiting():
             loss = F.cross_entropy(net(x), labels)
             loss.backward()
             optimizer.step()
     finally:
-        nn.module.observers.pop()
+        nn.module.forward_hooks.pop()
     return [(name, lp.to_device(y, "cpu")) for name, y in seen], net.state_dict()
 
 
@@ -172,7 +173,7 @@ def test_fit_resumes_on_the_other_device(cupy, tmp_path, monkeypatch, first, sec
 def test_the_command_line_resumes_on_the_other_device(cupy, tmp_path, monkeypatch, capsys):
     """--device may change when a run goes on; eval takes it, too, and without it the GPU is used where it works."""
     monkeypatch.setattr("lpnet.picture.try_save", lambda *_: True)
-    monkeypatch.setattr("lpnet.training.evaluate", lambda *_: {"loss": 1.0, "error": 2.0})
+    monkeypatch.setattr("lpnet.training.run.evaluate", lambda *_: {"loss": 1.0, "error": 2.0})
     command = ["train", "--model", "logistic_regression", "--precision", "bfp8", "--epochs", "1", "--quiet",
                "--out", str(tmp_path / "run")]  # fmt: skip
     assert cli.main([*command, "--device", "cpu"]) == 0 and "on cpu" in capsys.readouterr().out
@@ -185,7 +186,7 @@ def test_the_command_line_resumes_on_the_other_device(cupy, tmp_path, monkeypatc
 
 def test_a_loss_that_is_not_finite_is_found(cupy, monkeypatch):
     """On a GPU it is found at the next look, and where it came from is told."""
-    monkeypatch.setattr(training, "LOOK", 3)
+    monkeypatch.setattr(diagnosis, "INTERVAL", 3)
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).to("cuda")
     x, y = images(256)
     loader = lp.data.DataLoader((x, y), 32)

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import formats
 from .backend import to_device
-from .formats.base import Format, check, quiet
+from .formats.base import Format, float_array, quiet
 from .rounding import Stochastic, mode
 
 RULES = {
@@ -32,7 +32,7 @@ class Explanation:
     below: float  # the neighbours: both are x where x is a number of the format, both the end where it is beyond
     above: float
     result: float | None  # None if chance decides
-    share: float  # where x lies between its neighbours, from 0 to 1
+    fraction: float  # where x lies between its neighbours, from 0 to 1
     probability: float  # that stochastic rounding goes up
     lines: list[tuple[str, str]] = field(repr=False)
 
@@ -49,7 +49,7 @@ def explain(
     Raises ValueError if x has several elements and no index says which, IndexError if there is no such element.
     """
     fmt, rule = formats.format(fmt), mode(rounding)
-    x = to_device(check(x, "explain"), "cpu")
+    x = to_device(float_array(x, "explain"), "cpu")
     if index is None and x.size != 1:
         raise ValueError(f"explain: x has shape {x.shape}; index must say which element")
     at = (0,) * x.ndim if index is None else tuple(np.atleast_1d(index).tolist())
@@ -61,30 +61,30 @@ def explain(
     below, above = (float(fmt.quantize(x, m)[at]) for m in ("floor", "ceil"))
     value, result = float(x[at]), None if random and below != above else float(fmt.quantize(x, rounding)[at])
     with quiet():
-        share = float(np.float64(value - below) / (above - below)) if below < value < above else 0.0
-    bits = rule.bits if random else 16
-    ups = min(max(math.ceil(share * 2**bits - 0.5), 0), 2**bits) if math.isfinite(share) else 0
+        fraction = float(np.float64(value - below) / (above - below)) if below < value < above else 0.0
+    bits = rule.bits if isinstance(rule, Stochastic) else 16
+    ups = min(max(math.ceil(fraction * 2**bits - 0.5), 0), 2**bits) if math.isfinite(fraction) else 0
 
     element, scale, lines = _block(x, fmt, at)
 
     def show(y: float) -> str:
         return f"{y:<24.17g} {_code(element, y, scale)}"
 
-    name = f"stochastic, {rule.bits} bits" if random else rounding
+    name = f"stochastic, {bits} bits" if random else rounding
     head = [("", f"{fmt}, {name}"), ("x", f"{value:.17g} in {x.dtype}"), *lines]
     if result is not None:
         head.append(("becomes", show(result)))
     head.append(("bits", "  ".join(f"{part} {width}" for part, width in fmt.fields() if width)))
-    body = _between(value, below, above, share, show)
+    body = _between(value, below, above, fraction, show)
     if below < value < above:
         body.append(("rule", RULES["stochastic" if random else str(rounding)]))
     if below < value < above and math.isfinite(above - below):
         odds = f"{2**bits - ups} : {ups} of {2**bits}, or {1 - ups / 2**bits:.4%} down, {ups / 2**bits:.4%} up"
         body.append(("stochastic", odds))
-    return Explanation(value, below, above, result, share, ups / 2**bits, head + body)
+    return Explanation(value, below, above, result, fraction, ups / 2**bits, head + body)
 
 
-def _between(value: float, below: float, above: float, share: float, show: Any) -> list[tuple[str, str]]:
+def _between(value: float, below: float, above: float, fraction: float, show: Any) -> list[tuple[str, str]]:
     """Return the lines on the neighbours and the way between them."""
     if not below < value < above:
         beyond = "NaN has no neighbours" if math.isnan(value) else "x is beyond the ends of the format"
@@ -92,9 +92,9 @@ def _between(value: float, below: float, above: float, share: float, show: Any) 
     sides = [("below", show(below)), ("above", show(above))]
     if not math.isfinite(above - below):
         return [*sides, ("", "beyond the largest number; whether it overflows is judged after rounding")]
-    mark = min(int(share * 40), 39)
+    mark = min(int(fraction * 40), 39)
     picture = "|" + "-" * mark + "x" + "-" * (39 - mark) + "|"
-    where = "a tie" if share == 0.5 else f"{share:.6g} of the gap"
+    where = "a tie" if fraction == 0.5 else f"{fraction:.6g} of the gap"
     return [*sides, ("gap", f"{above - below:.17g}"), ("", f"{picture} {where}")]
 
 
@@ -108,7 +108,7 @@ def _block(x: np.ndarray, fmt: Format, at: tuple[int, ...]) -> tuple[Format, flo
     except NotImplementedError:  # a user's, which rounds by a `quantize` of its own
         return fmt, 1.0, []
     numbers = np.arange(scales.size).reshape(scales.shape)  # of the blocks
-    owner = np.broadcast_to(fmt.spread(numbers, x.shape), x.shape)
+    owner = np.broadcast_to(fmt.expand(numbers, x.shape), x.shape)
     mine = owner == owner[at]
     scale = float(scales.reshape(-1)[owner[at]])
     magnitude = np.where(mine, np.where(np.isfinite(x), abs(x), np.inf), -1)

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import empty, get_array_module, one_blas_thread, parallel, slices
+from ..backend import Array, empty, get_array_module, one_blas_thread, parallel, slices
 from ..kernels import tensorcores
-from ..tensor import Array, Function, Tensor
+from ..tensor import Function, Tensor
 
 _PRODUCT = 1 << 22  # multiplications: for fewer a second thread costs more than it brings
 _ROWS = 64  # at a time, at least: each time BLAS rearranges all of the other matrix

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import difflib
 import re
 from collections.abc import Callable
 from typing import Any
 
+from ..registry import unknown
 from .base import REGISTERED, Format
 from .block import BlockFloatingPoint
 from .fixed import FixedPoint
@@ -65,19 +65,9 @@ def register(fmt: Format | type[Format], name: str | None = None) -> Any:
     if not isinstance(fmt, Format):
         raise TypeError(f"register: expected a Format or a class of formats, got {fmt!r}")
     name = fmt.name if name is None else name
-    if not isinstance(name, str) or not name or name.split() != [name]:
-        raise ValueError(f"register: name must be a text without spaces, got {name!r}")
-    if name not in REGISTERED and (_preset(name) or name.lower() in _SEVERAL):
+    if isinstance(name, str) and name not in REGISTERED and (_preset(name) or name.lower() in _SEVERAL):
         raise ValueError(f"register: {name!r} is the name of a format of lpnet")
-    if (held := REGISTERED.get(name, fmt)) != fmt and not _defined_again(type(held), type(fmt)):
-        raise ValueError(f"register: {name!r} is the name of {held!r}")
-    REGISTERED[name] = fmt
-    return fmt
-
-
-def _defined_again(old: type, new: type) -> bool:
-    """Return whether two classes come from one definition that ran twice, as a notebook's cell does."""
-    return old is not new and (old.__module__, old.__qualname__) == (new.__module__, new.__qualname__)
+    return REGISTERED.register(name, fmt)
 
 
 def _preset(name: str) -> Format | None:
@@ -113,8 +103,7 @@ def format(name: str | Format) -> Format:
     for fmt in REGISTERED.values():  # one whose text is neither its name nor a call
         if name == str(fmt):
             return fmt
-    near = difflib.get_close_matches(name, [*names(), *_EXAMPLES]) or [*names(), *_EXAMPLES]
-    raise ValueError(f"unknown format {name!r}; the nearest are {', '.join(near)}")
+    raise unknown("format", name, [*names(), *_EXAMPLES])
 
 
 def _call(node: ast.expr) -> Any:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from .. import random
-from ..backend import get_array_module, select
-from ..tensor import Array, Function, Tensor
+from ..backend import Array, get_array_module, select
+from ..tensor import Function, Tensor
+from ..validate import number
 
 
 class Dropout(Function):
@@ -29,6 +30,4 @@ def dropout(x: Any, p: float = 0.5, stream: random.Stream | None = None) -> Tens
 
     Raises ValueError unless 0 <= p < 1. Source: Srivastava et al., JMLR 2014.
     """
-    if not 0 <= p < 1:
-        raise ValueError(f"dropout: p must be in [0, 1), got {p}")
-    return Dropout(float(p), stream)(x)
+    return Dropout(number("dropout", "p", p, 0, 1, "[)"), stream)(x)

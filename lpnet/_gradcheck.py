@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .precision import use
-from .random import Stream, aside
+from .random import Stream, fork_rng
 from .tensor import Parameter, Tensor
 
 
@@ -39,7 +39,7 @@ def gradcheck(fn: Callable[..., Tensor], inputs: Sequence[Any], eps: float = 1e-
 
 def _run(fn: Callable[..., Tensor], tensors: list[Tensor]) -> Tensor:
     """Return fn's result with the same random bits every time."""
-    with use(None), aside():
+    with use(None), fork_rng():
         return fn(*tensors)
 
 

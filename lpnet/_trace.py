@@ -17,7 +17,7 @@ from .tensor import Tensor
 
 
 @dataclasses.dataclass
-class Site:
+class RoundingStats:
     """Totals over everything rounded at one place in one role."""
 
     count: int = 0
@@ -55,7 +55,7 @@ class Trace:
     """Sites by (place, role); `print` it for a table."""
 
     def __init__(self) -> None:
-        self.sites: dict[tuple[str, str], Site] = {}
+        self.stats: dict[tuple[str, str], RoundingStats] = {}
 
     def wrap(self, place: str, precision: Precision) -> Precision:
         """Return `precision` with quantizers that record what they do under `place`."""
@@ -68,15 +68,15 @@ class Trace:
     def _recorder(self, place: str, role: str, quantizer: Any) -> Any:
         def record(x: Any) -> Any:
             y = quantizer(x)
-            site = self.sites.setdefault((place, role), Site())
-            site.add(Tensor(x).numpy(), Tensor(y).numpy(), getattr(quantizer, "format", None))
+            stats = self.stats.setdefault((place, role), RoundingStats())
+            stats.add(Tensor(x).numpy(), Tensor(y).numpy(), getattr(quantizer, "format", None))
             return y
 
         return record
 
     def __str__(self) -> str:
         lines = [f"{'place':28} {'role':11} {'numbers':>10} {'noise':>8} {'saturated':>9} {'to zero':>8}"]
-        for (place, role), s in self.sites.items():
+        for (place, role), s in self.stats.items():
             share = 100 / max(1, s.count)
             lines.append(f"{place[-28:]:28} {role:11} {s.count:10d} {s.noise:6.2f} % {s.saturated * share:7.2f} % "
                          f"{s.underflowed * share:6.2f} %")  # fmt: skip
@@ -92,16 +92,17 @@ def trace(model: Module, optimizer: Optimizer | None = None) -> Iterator[Trace]:
     """
     result = Trace()
     marked = [(name, m, m.precision) for name, m in model.named_modules() if m.precision is not None]
-    exact = (optimizer.precision, optimizer.own) if optimizer is not None else None
+    if optimizer is not None:
+        exact, overrides = optimizer.precision, optimizer.overrides
     try:
         for name, module, precision in marked:
             module.precision = result.wrap(name, precision)
         if optimizer is not None:
-            optimizer.precision = result.wrap("optimizer", exact[0])
-            optimizer.own = {i: result.wrap(f"optimizer, parameter {i}", own) for i, own in exact[1].items()}
+            optimizer.precision = result.wrap("optimizer", exact)
+            optimizer.overrides = {i: result.wrap(f"optimizer, parameter {i}", p) for i, p in overrides.items()}
         yield result
     finally:
         for _, module, precision in marked:
             module.precision = precision
         if optimizer is not None:
-            optimizer.precision, optimizer.own = exact
+            optimizer.precision, optimizer.overrides = exact, overrides

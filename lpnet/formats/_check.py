@@ -10,17 +10,17 @@ import numpy as np
 
 from ..random import Stream
 from ..rounding import MODES
+from ._names import format
 from .base import Format, bound, quiet
-from .names import format
 from .tiles import Blocked
 
 SYMMETRIC = ("nearest", "nearest_away", "toward_zero")  # modes in which Q(-x) = -Q(x)
-MANY = 1800  # numbers beside powers of two
+MANY = 1800  # numbers near powers of two
 REPEATS = 100  # stochastic roundings of a number; the standard deviation of their mean is 0.05 gaps or less
 
 
 @dataclass
-class Report:
+class CheckResult:
     """What `check` found right, as text."""
 
     format: Format
@@ -30,21 +30,21 @@ class Report:
         return "\n".join([f"{self.format}: all properties hold", *(f"  {line}" for line in self.lines)])
 
 
-def check(fmt: Format | str, seed: int = 0) -> Report:
+def check(fmt: Format | str, seed: int = 0) -> CheckResult:
     """Try the properties that make a number format on numbers near its own, near its ties and beyond its ends.
 
-    Returns a Report of what was tried; raises AssertionError that names a property, the format and a counterexample.
+    Returns what was tried; raises AssertionError that names a property, the format and a counterexample.
     """
     fmt = format(fmt)
-    report = Report(fmt)
-    for name, prove in PROPERTIES.items():
-        told = ""
+    result = CheckResult(fmt)
+    for name, prop in PROPERTIES.items():
+        finding = ""
         for dtype in (np.float32, np.float64):
             for x in samples(fmt, dtype, seed):
                 with quiet():  # a user's `quantize` need not think of it
-                    told = prove(fmt, x) or told
-        report.lines.append(f"{name}: {told or 'yes'}")
-    return report
+                    finding = prop(fmt, x) or finding
+        result.lines.append(f"{name}: {finding or 'yes'}")
+    return result
 
 
 def samples(fmt: Format, dtype: Any, seed: int = 0) -> Iterator[np.ndarray]:
@@ -55,26 +55,27 @@ def samples(fmt: Format, dtype: Any, seed: int = 0) -> Iterator[np.ndarray]:
         ends = [(fmt.smallest or 1e-3) / 8, fmt.max * 2]
         low, high = np.log2(np.clip(ends, float(limits.smallest_subnormal), float(limits.max)))
         for top in (high, low + 4):
-            x = in_line(fmt, (rng.choice([-1, 1], length) * 2 ** rng.uniform(low, max(top, low), length)).astype(dtype))
+            signs, magnitudes = rng.choice([-1, 1], length), 2 ** rng.uniform(low, max(top, low), length)
+            x = along_axis(fmt, (signs * magnitudes).astype(dtype))
             yield x
             below, above = fmt.quantize(x, "floor"), fmt.quantize(x, "ceil")
             ties = (below + (above - below) / 2).astype(dtype)
             ties = np.where(np.isfinite(ties), ties, x)
             yield from (ties, np.nextafter(ties, dtype("-inf")), np.nextafter(ties, dtype("inf")))
-        yield beside_powers(fmt, dtype, low, max(high, low + 4), length if fmt.block else None)
-    yield in_line(fmt, np.zeros(length, dtype))
-    yield in_line(fmt, -np.geomspace(limits.smallest_subnormal, limits.smallest_normal, length).astype(dtype))
+        yield near_powers(fmt, dtype, low, max(high, low + 4), length if fmt.block else None)
+    yield along_axis(fmt, np.zeros(length, dtype))
+    yield along_axis(fmt, -np.geomspace(limits.smallest_subnormal, limits.smallest_normal, length).astype(dtype))
 
 
-def beside_powers(fmt: Format, dtype: Any, low: float, high: float, length: int | None) -> np.ndarray:
-    """Return powers of two, the highest ones if there is no room for more, and the dtype's numbers beside them."""
+def near_powers(fmt: Format, dtype: Any, low: float, high: float, length: int | None) -> np.ndarray:
+    """Return powers of two, the highest ones if there is no room for more, and the dtype's numbers next to them."""
     exponents = np.arange(int(np.ceil(low)), int(np.floor(high)) + 1)
     powers = np.ldexp(dtype(1), exponents)[-max(1, min((length or MANY) // 6, MANY // 6)) :]
-    beside = [powers, np.nextafter(powers, dtype(0)), np.nextafter(powers, dtype("inf"))]
-    return in_line(fmt, np.concatenate([sign * x for x in beside for sign in (dtype(1), dtype(-1))])[:length])
+    near = [powers, np.nextafter(powers, dtype(0)), np.nextafter(powers, dtype("inf"))]
+    return along_axis(fmt, np.concatenate([sign * x for x in near for sign in (dtype(1), dtype(-1))])[:length])
 
 
-def in_line(fmt: Format, x: np.ndarray) -> np.ndarray:
+def along_axis(fmt: Format, x: np.ndarray) -> np.ndarray:
     """Return the 1-d array with its elements along the axis that the format cuts into blocks."""
     if fmt.axis is None or fmt.block is None:
         return x
@@ -128,7 +129,8 @@ def representable(fmt: Format, x: np.ndarray) -> str:
 
 def neighbours(fmt: Format, x: np.ndarray) -> str:
     """Every mode gives the neighbour below or the one above, the nearest modes the nearer one."""
-    low, high = fmt.quantize(x, "floor"), fmt.quantize(x, "ceil")
+    low: np.ndarray = fmt.quantize(x, "floor")
+    high: np.ndarray = fmt.quantize(x, "ceil")
     inside = (low <= x) & (x <= high)
     for mode in MODES:
         y = fmt.quantize(x, mode, Stream(3))
@@ -204,7 +206,7 @@ def ends(fmt: Format, x: np.ndarray) -> str:
 
 def monotone(fmt: Format, x: np.ndarray) -> str:
     """x <= x' gives Q(x) <= Q(x'), within a block."""
-    x = in_line(fmt, np.sort(x.reshape(-1)))
+    x = along_axis(fmt, np.sort(x.reshape(-1)))
     for mode in MODES:
         if mode != "stochastic":
             y = fmt.quantize(x, mode)
@@ -267,7 +269,7 @@ def encoded(fmt: Format, x: np.ndarray) -> str:
 
 def specials(fmt: Format, x: np.ndarray) -> str:
     """Zeros stay zeros (-0.0 where the format has it), NaN is NaN or an error, infinities keep their sign."""
-    one, one_sided = in_line(fmt, np.array([1, -1], x.dtype)), fmt.min > 0 or fmt.max < 0
+    one, one_sided = along_axis(fmt, np.array([1, -1], x.dtype)), fmt.min > 0 or fmt.max < 0
     for mode in MODES:
         y = fmt.quantize(one * 0, mode)
         signs = np.signbit(one) & fmt.signed_zero

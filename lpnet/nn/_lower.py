@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..precision import PrecisionLike, as_precision, most_specific
-from ..validate import unknown
+from ..registry import unknown
 from .layers import Activation, Conv2d, Sequential
 from .module import Module
 
@@ -33,14 +33,14 @@ def lower(model: Module, precision: PrecisionLike | Mapping[str | type[Module], 
     table = {key: None if value is None else as_precision(value) for key, value in given.items()}
     modules, (types, names) = dict(model.named_modules()), _types_and_names("layers", layers)
     if wrong := sorted(names - set(modules)):
-        raise unknown("lower", "layer", wrong[0], modules)
+        raise unknown("layer", wrong[0], modules, "lower")
     _types_and_names("keys", table)
     keys = [key for key in table if isinstance(key, str)]
     types = (*types, *(key for key in table if isinstance(key, type) and table[key] is not None))
     by_name = most_specific("lower", "layer", keys, modules)
     chosen = {}
     for name, module in modules.items():
-        key = by_name[name]
+        key: str | type[Module] | None = by_name[name]
         if key in (None, "*"):
             key = next((t for t in type(module).__mro__ if t in table), key)
         if key is not None and (key == name or name in names or isinstance(module, types)):
