@@ -7,8 +7,6 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 Two = tuple[int, int]
 
 
