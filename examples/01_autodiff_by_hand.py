@@ -1,54 +1,110 @@
-"""A gradient by hand, by lpnet, and by a difference quotient: three ways to one number.
+"""
+Autodiff by hand
+================
 
-The smallest network there is: one input x, one weight w, one bias b, a sigmoid and a squared error,
+A gradient is the chain rule, applied from the loss back to the weights. We do it three times, by hand, by lpnet and by
+a difference quotient, and get the same numbers.
 
-    z = w x + b      p = sigmoid(z)      loss = (p - t)^2
-
-Run it: python examples/01_autodiff_by_hand.py
+Question: if the weight grows by 0.01, by how much does the loss change?
 """
 
 import math
+import sys
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 import lpnet as lp
 
+plt.style.use("lpnet.slides")
+
+# %%
+# The smallest network there is: one input x, one weight w, one bias b, a sigmoid, and the squared error against the
+# target t. The prediction p is 0.69, the loss 0.096.
+
 x, t = 1.5, 1.0
 w, b = 0.8, -0.4
 
-# By hand: the chain rule, from the loss back to the weight.
-z = w * x + b
-p = 1 / (1 + math.exp(-z))
-loss = (p - t) ** 2
+
+def network(w, b, sigmoid=lambda z: 1 / (1 + math.exp(-z))):
+    z = w * x + b
+    p = sigmoid(z)
+    return z, p, (p - t) ** 2
+
+
+z, p, loss = network(w, b)
+print(f"z = {z:.2f}, p = {p:.2f}, loss = {loss:.3f}")
+
+# %%
+# By hand: each line multiplies the derivative of the line above by the derivative of one more step.
+
 d_p = 2 * (p - t)  # loss = (p - t)^2
 d_z = d_p * p * (1 - p)  # the sigmoid's derivative is p (1 - p)
-d_w, d_b = d_z * x, d_z  # z = w x + b
+d_w = d_z * x  # z = w x + b
+d_b = d_z
 
-# By lpnet: every operation remembers its inputs, and `backward` walks the same chain.
-W, B = lp.Tensor(np.float64(w), requires_grad=True), lp.Tensor(np.float64(b), requires_grad=True)
-Z = (W * x + B).retain_grad()  # intermediate gradients are kept only on request
-P = lp.functions.sigmoid(Z).retain_grad()
-LOSS = (P - t) ** 2
+# %%
+# By lpnet: the same `network`, of tensors. Every operation remembers its inputs, and `backward` walks the same chain.
+# Gradients in the middle are kept only on request.
+
+W, B = (lp.Tensor(np.float64(value), requires_grad=True) for value in (w, b))
+Z, P, LOSS = network(W, B, lp.functions.sigmoid)
+Z.retain_grad(), P.retain_grad()
 LOSS.backward()
 
-
-# By a difference quotient: change one number a little and look at the loss.
-def loss_at(w: float, b: float) -> float:
-    return (1 / (1 + math.exp(-(w * x + b))) - t) ** 2
-
+# %%
+# By a difference quotient: change one number a little, both ways, and look at the loss.
 
 h = 1e-6
-numeric_w = (loss_at(w + h, b) - loss_at(w - h, b)) / (2 * h)
-numeric_b = (loss_at(w, b + h) - loss_at(w, b - h)) / (2 * h)
+q_w = (network(w + h, b)[-1] - network(w - h, b)[-1]) / (2 * h)
+q_b = (network(w, b + h)[-1] - network(w, b - h)[-1]) / (2 * h)
 
-print(f"loss: by hand {loss:.8f}, by lpnet {LOSS.item():.8f}\n")
-print("derivative of the loss by |    by hand |   by lpnet | difference quotient")
-print("-------------------------|------------|------------|--------------------")
-print(f"prediction p             | {d_p:10.7f} | {P.grad.item():10.7f} |")
-print(f"sum z                    | {d_z:10.7f} | {Z.grad.item():10.7f} |")
-print(f"weight w                 | {d_w:10.7f} | {W.grad.item():10.7f} | {numeric_w:19.7f}")
-print(f"bias b                   | {d_b:10.7f} | {B.grad.item():10.7f} | {numeric_b:19.7f}")
+print("derivative of the loss by |   by hand |  by lpnet | difference quotient")
+print(f"prediction p              | {d_p:9.6f} | {P.grad:9.6f} |")
+print(f"sum z                     | {d_z:9.6f} | {Z.grad:9.6f} |")
+print(f"weight w                  | {d_w:9.6f} | {W.grad:9.6f} | {q_w:19.6f}")
+print(f"bias b                    | {d_b:9.6f} | {B.grad:9.6f} | {q_b:19.6f}")
 
-# `gradcheck` does the last column for any function and any number of inputs, to 1e-6.
-lp.gradcheck(lambda w, b: (lp.functions.sigmoid(w * x + b) - t) ** 2, [np.float64(w), np.float64(b)])
-print("\ngradcheck agrees. Next: 02_number_formats.py")
+# %%
+# `lp.gradcheck` does the last column for any function, and complains where the two disagree. Every operation of lpnet
+# is checked so.
+
+lp.gradcheck(lambda w, b: network(w, b, lp.functions.sigmoid)[-1], [np.float64(w), np.float64(b)])
+
+# %%
+# The answer to the question: the derivative by w is -0.199, so the loss falls by 0.00199; in truth by 0.00197, as the
+# line is curved.
+
+print(f"d_w = {d_w:.3f}, foretold {d_w * 0.01:.5f}, in truth {network(w + 0.01, b)[-1] - loss:.5f}")
+
+# %%
+# The network as a graph. Numbers flow forward, above the edges; derivatives of the loss flow back, below them.
+
+places = {"w": (0, 2.2), "x": (0, 0.8), "×": (1.6, 1.5), "b": (1.6, 0), "+": (3.2, 0.9)}
+places |= {"sigmoid": (5, 0.9), "loss": (7, 0.9)}
+edges = [("w", "×", w, d_w), ("x", "×", x, None), ("×", "+", w * x, d_z), ("b", "+", b, d_b), ("+", "sigmoid", z, d_z),
+         ("sigmoid", "loss", p, d_p)]  # fmt: skip
+fig, ax = plt.subplots(figsize=(9.6, 4))
+for start, end, value, derivative in edges:
+    (x0, y0), (x1, y1) = places[start], places[end]
+    room = {"shrinkA": 15 + 4 * len(start), "shrinkB": 15 + 4 * len(end)}
+    ax.annotate("", (x1, y1), (x0, y0), arrowprops={"arrowstyle": "-|>", "lw": 2, "fc": "C0", **room})
+    middle, tilt = np.array([x0 + x1, y0 + y1]) / 2, np.arctan2(y1 - y0, x1 - x0)
+    above = 0.06 * np.array([-np.sin(tilt), np.cos(tilt)])
+    along = {"ha": "center", "rotation": np.degrees(tilt), "rotation_mode": "anchor"}
+    ax.text(*middle + above, f"{value:.2f}", va="bottom", **along)
+    if derivative is not None:
+        ax.text(*middle - above, f"{derivative:.3f}", va="top", color="C2", **along)
+for name, place in places.items():
+    ax.text(*place, name, ha="center", va="center", bbox={"boxstyle": "round", "fc": "w", "ec": "C0", "lw": 2})
+ax.set(xlim=(-0.3, 7.4), ylim=(-0.3, 2.5), aspect=1)
+ax.axis("off")
+plt.savefig(f"{sys.argv[1]}/01_autodiff_by_hand.png") if len(sys.argv) == 2 else plt.show()
+
+# %%
+# To change: start from w = 8. The prediction is all but 1, the sigmoid flat, and hardly a gradient is left.
+#
+# Two exercises, solved in `solutions/01_autodiff_by_hand.py`:
+#
+# 1. Use the weight twice, z = w x + w. What is the derivative by w now, and why is it a sum?
+# 2. Vary h from 0.1 to 1e-13. Which h gives the best difference quotient, and why is the smallest not it?

@@ -34,16 +34,16 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from . import formats, kernels
 from .backend import get_array_module
 from .random import Stream
+from .registry import unknown
 from .rounding import Stochastic, mode
-from .validate import unknown
 
 Rounding = str | Stochastic
-Function = Callable[[Any], Any]  # of an array, with a result of the same shape
+Rounder = Callable[[Any], Any]  # of an array, with a result of the same shape
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -100,7 +100,7 @@ class Precision:
 
     @classmethod
     def uniform(
-        cls, fmt: formats.Format | str | Function, rounding: Rounding = "stochastic", stream: Stream | None = None
+        cls, fmt: formats.Format | str | Rounder, rounding: Rounding = "stochastic", stream: Stream | None = None
     ) -> Precision:
         """Return a Precision with one quantizer for the first five roles.
 
@@ -119,8 +119,8 @@ class Precision:
         if len(_split(text, "=")) == 1:
             return cls() if text == "fp32" else cls.uniform(text, rounding)
         pairs = [[part.strip() for part in item.partition("=")[::2]] for item in _split(text, ",")]
-        if unknown := [role for role, _ in pairs if role not in ROLES]:
-            raise ValueError(f"precision: unknown role {unknown[0]!r}, the roles are {', '.join(ROLES)}")
+        if wrong := [role for role, _ in pairs if role not in ROLES]:
+            raise unknown("role", wrong[0], ROLES, "precision")
         if len(dict(pairs)) < len(pairs):
             raise ValueError(f"precision: a role is given twice in {text!r}")
         return cls(**{role: Quantizer(name, rounding) for role, name in pairs})
@@ -146,7 +146,7 @@ def _split(text: str, mark: str) -> list[str]:
     return [text[a + 1 : b] for a, b in zip([-1, *cuts], [*cuts, len(text)], strict=True)]
 
 
-PrecisionLike = Precision | formats.Format | str | Function | None  # what `as_precision` takes
+PrecisionLike = Precision | formats.Format | str | Rounder | None  # what `as_precision` takes
 ByName = Mapping[str, PrecisionLike]  # see `most_specific`
 ROLES = tuple(field.name for field in fields(Precision))
 EXACT = Precision()
@@ -170,21 +170,25 @@ def most_specific(owner: str, what: str, keys: Collection[str], names: Collectio
     ValueError naming a key, "*" apart, that fits no name.
     """
     for key in keys:
-        if key != "*" and not any(_fits(key, name) for name in names):
-            raise unknown(owner, what, key, names)
-    return {name: max((key for key in keys if _fits(key, name)), key=_weight(name), default=None) for name in names}
+        if key != "*" and not any(_matches(key, name) for name in names):
+            raise unknown(what, key, names, owner)
+    fitting = {name: [key for key in keys if _matches(key, name)] for name in names}
+    return {name: max(found, key=_specificity(name), default=None) for name, found in fitting.items()}
 
 
-def _fits(key: str, name: str) -> bool:
-    return _holds(key, name) or fnmatchcase(name, key)
+def _matches(key: str, name: str) -> bool:
+    return _contains(key, name) or fnmatchcase(name, key)
 
 
-def _holds(key: str, name: str) -> bool:
+def _contains(key: str, name: str) -> bool:
     return f"{name}.".startswith(f"{key}.")
 
 
-def _weight(name: str) -> Callable[[str], tuple[bool, bool, int]]:
-    return lambda key: (_holds(key, name), key != "*", len(re.sub(r"\[.+?\]|[*?]", "", key)))
+def _specificity(name: str) -> Callable[[str], tuple[bool, bool, int]]:
+    return lambda key: (_contains(key, name), key != "*", len(re.sub(r"\[.+?\]|[*?]", "", key)))
+
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 class Setting(contextlib.ContextDecorator):
@@ -207,7 +211,7 @@ class Setting(contextlib.ContextDecorator):
     def _recreate_cm(self) -> Setting:
         return Setting(self.variable, self.value)  # threads that call one decorated function share no tokens
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, function: Decorated) -> Decorated:
         """Return `function` with every call, of a generator every step, in such a block."""
         if not inspect.isgeneratorfunction(function):
             return super().__call__(function)
@@ -229,7 +233,7 @@ class Setting(contextlib.ContextDecorator):
             finally:
                 generator.close()
 
-        return steps
+        return cast(Decorated, steps)
 
 
 class use(Setting):

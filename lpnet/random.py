@@ -11,21 +11,21 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from .backend import empty, launch
+from .backend import empty
 from .validate import integer
 
-_AT_A_TIME = 1 << 13  # words: for so few the C library has memory at hand, for more it asks the system each time
+_CHUNK = 1 << 13  # words: for so few the C library has memory at hand, for more it asks the system each time
 LANES = 16  # random 16-bit numbers in one Philox block
 _ROUNDING, _HOST = 0, 1  # second key word: bits for arrays, and for host-side generators, never meet
 _local = threading.local()
-_moving = threading.RLock()  # held while a stream moves on; one for all, so that streams can be copied and pickled
+_lock = threading.RLock()  # held while a stream moves on; one for all, so that streams can be copied and pickled
 
 
 def bits(seed: int, site: int, start: int, stop: int) -> np.ndarray:
@@ -41,8 +41,8 @@ def bits(seed: int, site: int, start: int, stop: int) -> np.ndarray:
     _local.state["buffer_pos"] = 4
     _local.philox.state = _local.state
     words = empty(((-(-stop // LANES) - first) * 4,), np.uint64)
-    for i in range(0, len(words), _AT_A_TIME):
-        words[i : i + _AT_A_TIME] = _local.philox.random_raw(min(_AT_A_TIME, len(words) - i))
+    for i in range(0, len(words), _CHUNK):
+        words[i : i + _CHUNK] = _local.philox.random_raw(min(_CHUNK, len(words) - i))
     return words.astype("<u8", copy=False).view("<u2")[start - first * LANES : stop - first * LANES]
 
 
@@ -54,21 +54,20 @@ class Stream:
     Parameters: seed, an integer in [0, 2^64). Raises ValueError outside of it.
     """
 
-    seeding = 0  # the number of the last call of `manual_seed` that was for this stream
+    seed_call = 0  # the number of the last call of `manual_seed` that was for this stream
 
     def __init__(self, seed: int = 0) -> None:
         self.reset(seed)
 
     def reset(self, seed: int) -> None:
         """Start again at site 0 with another seed."""
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
-            raise ValueError(f"Stream: seed must be an integer in [0, 2**64), got {seed!r}")
-        with _moving:
-            self.seed, self.site = int(seed), 0
+        seed = integer("Stream", "seed", seed, 0, 2**64 - 1)
+        with _lock:
+            self.seed, self.site = seed, 0
 
     def take(self) -> tuple[int, int]:
         """Return (seed, site) of the next site, and move on."""
-        with _moving:
+        with _lock:
             site, self.site = self.site, self.site + 1
             return self.seed, site
 
@@ -107,42 +106,48 @@ class Window(Stream):
 
 
 default = Stream(0)  # of the main thread, and of every other one that has not called `manual_seed` itself
-seedings = 0  # calls of manual_seed: a DataLoader sees by it that its position is of an earlier run
-_own: ContextVar[Stream | None] = ContextVar("own", default=None)
-_aside: ContextVar[Stream | None] = ContextVar("aside", default=None)
+seed_calls = 0  # calls of manual_seed: a DataLoader sees by it that its position is of an earlier run
+_seeded: ContextVar[Stream | None] = ContextVar("own", default=None)
+_forked: ContextVar[Stream | None] = ContextVar("fork_rng", default=None)
 
 
 def current(stream: Stream | None = None) -> Stream:
-    """Return the stream to draw from: that of the innermost `aside` block, else `stream`, else the thread's default."""
+    """Return the stream to draw from: of the innermost `fork_rng` block, else `stream`, else the thread's default."""
     if isinstance(stream, Window):  # whoever made it has chosen already
         return stream
-    return _aside.get() or stream or of_thread()
+    return _forked.get() or stream or thread_stream()
 
 
-def of_thread() -> Stream:
+def thread_stream() -> Stream:
     """Return this thread's default stream: its own if it called `manual_seed`, else `default`."""
-    return _own.get() or default
+    return _seeded.get() or default
+
+
+_Drawer = Callable[[Stream, int, ModuleType], Any]
+_drawer: _Drawer
+
+
+def draw_by(drawer: _Drawer) -> _Drawer:
+    """Have `draw` done by a function of (stream, n, xp): the kernels, which know the GPU's, come after this file."""
+    global _drawer
+    _drawer = drawer
+    return drawer
 
 
 def draw(stream: Stream | None, n: int, xp: ModuleType) -> Any:
     """Return `n` 16-bit random numbers of the current stream's next site as an array of `xp`: the GPU draws its own."""
-    if xp is np:
-        return current(stream).draw(n)
-    (seed, site), y = current(stream).take(), xp.empty(n, np.uint16)
-    if n:
-        launch("quantize.cu", "random_bits", -(-n // LANES), np.float32, y, *map(np.uint64, (n, seed, site)))
-    return y
+    return _drawer(current(stream), n, xp)
 
 
 @contextlib.contextmanager
-def aside(seed: int = 0) -> Iterator[Stream]:
+def fork_rng(seed: int = 0) -> Iterator[Stream]:
     """Within this block all draws come from a fresh stream: evaluating a model takes nothing from a training stream."""
     stream = Stream(seed)
-    token = _aside.set(stream)
+    token = _forked.set(stream)
     try:
         yield stream
     finally:
-        _aside.reset(token)
+        _forked.reset(token)
 
 
 def manual_seed(seed: int) -> None:
@@ -151,17 +156,17 @@ def manual_seed(seed: int) -> None:
     In a thread other than the main one that is so for this thread alone, and from here on it draws from a stream of
     its own: two threads that seed disturb neither one another nor the main one.
     """
-    global seedings
+    global seed_calls
     stream = default if threading.current_thread() is threading.main_thread() else Stream()
     stream.reset(seed)
-    with _moving:
-        stream.seeding = seedings = seedings + 1
-    _own.set(stream)
+    with _lock:
+        stream.seed_call = seed_calls = seed_calls + 1
+    _seeded.set(stream)
 
 
 def _after_fork() -> None:
-    global _moving
-    _moving = threading.RLock()  # a thread that this process does not have may have held it
+    global _lock
+    _lock = threading.RLock()  # a thread that this process does not have may have held it
 
 
 if hasattr(os, "register_at_fork"):

@@ -6,15 +6,14 @@ up by itself (0.49999997 + 0.5 is 1 in float32).
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from . import random
-from .backend import empty, get_array_module
+from .backend import Array, empty, get_array_module
+from .registry import Registry
+from .validate import check_fields
 
-Array = Any
 Mode = Callable[[Array, "random.Stream | None"], Array]
 
 
@@ -63,8 +62,7 @@ class Stochastic:
     bits: int = 16
 
     def __post_init__(self) -> None:
-        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 1 <= self.bits <= 16:
-            raise ValueError(f"Stochastic: bits must be an integer in 1..16, got {self.bits!r}")
+        check_fields(self, bits=(1, 16))
 
     def __call__(self, n: Array, stream: random.Stream | None = None) -> Array:
         """Return `n` rounded, drawing from the stream's next site."""
@@ -86,7 +84,7 @@ class Stochastic:
         return xp.asarray(u.reshape(n.shape))
 
 
-MODES: dict[str, Mode] = {
+_MODES: dict[str, Mode] = {
     "nearest": nearest,
     "nearest_away": nearest_away,
     "nearest_up": nearest_up,
@@ -95,16 +93,12 @@ MODES: dict[str, Mode] = {
     "ceil": ceil,
     "stochastic": Stochastic(),
 }
+MODES = Registry("rounding", _MODES)
 
 
 def mode(rounding: str | Stochastic) -> Mode:
     """Return the function for a mode's name, or the Stochastic itself; raises ValueError with the nearest names."""
-    if isinstance(rounding, Stochastic):
-        return rounding
-    if not isinstance(rounding, str) or rounding not in MODES:
-        near = ", ".join(difflib.get_close_matches(str(rounding), MODES)) or ", ".join(MODES)
-        raise ValueError(f"unknown rounding {rounding!r}; the nearest are {near}")
-    return MODES[rounding]
+    return rounding if isinstance(rounding, Stochastic) else MODES[rounding]
 
 
 def round(n: Array, rounding: str | Stochastic = "nearest", stream: random.Stream | None = None) -> Array:

@@ -35,7 +35,7 @@ class Block(Module):
 class PreResNet(Module):
     """Three stages of `blocks` blocks at 16, 32 and 64 channels (four times that behind bottlenecks)."""
 
-    def __init__(self, blocks: int, bottleneck: bool, classes: int, in_channels: int) -> None:
+    def __init__(self, blocks: int, bottleneck: bool, num_classes: int, in_channels: int) -> None:
         self.conv = conv(in_channels, 16, 3)
         channels, stages = 16, []
         for base, first_stride in ((16, 1), (32, 2), (64, 2)):
@@ -45,25 +45,25 @@ class PreResNet(Module):
                 channels = widths[-1]
         self.blocks = Sequential(*stages)
         self.norm, self.relu = BatchNorm2d(channels), ReLU()
-        self.flatten, self.classifier = Flatten(), Linear(channels, classes)
+        self.flatten, self.classifier = Flatten(), Linear(channels, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits (N, classes) for images (N, C, H, W), H and W multiples of 4."""
+        """Return logits (N, num_classes) for images (N, C, H, W), H and W multiples of 4."""
         x = self.relu(self.norm(self.blocks(self.conv(x))))
         return self.classifier(self.flatten(x.mean(axis=(2, 3))))
 
 
-def preresnet20(classes: int = 10, in_channels: int = 3) -> PreResNet:
+def preresnet20(num_classes: int = 10, in_channels: int = 3) -> PreResNet:
     """Return PreResNet-20: three blocks of two 3x3 convolutions a stage, 0.27 million parameters.
 
     Source: He et al., "Identity mappings in deep residual networks", ECCV 2016.
     """
-    return PreResNet(3, False, classes, in_channels)
+    return PreResNet(3, False, num_classes, in_channels)
 
 
-def preresnet164(classes: int = 10, in_channels: int = 3) -> PreResNet:
+def preresnet164(num_classes: int = 10, in_channels: int = 3) -> PreResNet:
     """Return PreResNet-164: eighteen bottleneck blocks a stage, 1.7 million parameters.
 
     Source: He et al., "Identity mappings in deep residual networks", ECCV 2016, and the SWALP code.
     """
-    return PreResNet(18, True, classes, in_channels)
+    return PreResNet(18, True, num_classes, in_channels)

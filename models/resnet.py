@@ -25,7 +25,7 @@ class BasicBlock(Module):
 class ResNet18(Module):
     """A stem, four stages of two blocks at 64 to 512 channels, and a linear classifier of the mean over the image."""
 
-    def __init__(self, classes: int, in_channels: int, small_images: bool) -> None:
+    def __init__(self, num_classes: int, in_channels: int, small_images: bool) -> None:
         self.conv1 = conv(in_channels, 64, 3) if small_images else conv(in_channels, 64, 7, stride=2)
         self.bn1, self.relu = BatchNorm2d(64), ReLU()
         self.maxpool = None if small_images else MaxPool2d(3, stride=2, padding=1)
@@ -33,20 +33,20 @@ class ResNet18(Module):
         self.layer2 = Sequential(BasicBlock(64, 128, 2), BasicBlock(128, 128, 1))
         self.layer3 = Sequential(BasicBlock(128, 256, 2), BasicBlock(256, 256, 1))
         self.layer4 = Sequential(BasicBlock(256, 512, 2), BasicBlock(512, 512, 1))
-        self.fc = Linear(512, classes)
+        self.fc = Linear(512, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits (N, classes) for images (N, C, H, W)."""
+        """Return logits (N, num_classes) for images (N, C, H, W)."""
         x = self.relu(self.bn1(self.conv1(x)))
         x = x if self.maxpool is None else self.maxpool(x)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(x.mean(axis=(2, 3)))
 
 
-def resnet18(classes: int = 1000, in_channels: int = 3, small_images: bool = False) -> ResNet18:
+def resnet18(num_classes: int = 1000, in_channels: int = 3, small_images: bool = False) -> ResNet18:
     """Return ResNet-18: 11,689,512 parameters for 1000 classes.
 
     small_images replaces the 7x7 stem of stride 2 and its max-pool by one 3x3 convolution, for 32x32 images:
     11,173,962 parameters for ten classes. Source: He et al., "Deep residual learning", CVPR 2016.
     """
-    return ResNet18(classes, in_channels, small_images)
+    return ResNet18(num_classes, in_channels, small_images)

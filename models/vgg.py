@@ -11,15 +11,15 @@ STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512
 class VGG(Module):
     """Thirteen 3x3 convolutions in five stages, then three linear layers with dropout before the first two."""
 
-    def __init__(self, classes: int, in_channels: int, batch_norm: bool) -> None:
+    def __init__(self, num_classes: int, in_channels: int, batch_norm: bool) -> None:
         self.features = Sequential(*_features(in_channels, batch_norm))
         self.classifier = Sequential(
-            Dropout(), Linear(512, 512), ReLU(), Dropout(), Linear(512, 512), ReLU(), Linear(512, classes)
+            Dropout(), Linear(512, 512), ReLU(), Dropout(), Linear(512, 512), ReLU(), Linear(512, num_classes)
         )
         self.flatten = Flatten()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits (N, classes) for images (N, C, 32, 32)."""
+        """Return logits (N, num_classes) for images (N, C, 32, 32)."""
         if tuple(x.shape[2:]) != (32, 32):
             raise ValueError(f"vgg16: images must be 32x32, got shape {tuple(x.shape)}")
         return self.classifier(self.flatten(self.features(x)))
@@ -37,14 +37,14 @@ def _features(channels: int, batch_norm: bool) -> list[Module]:
     return layers
 
 
-def vgg16(classes: int = 10, in_channels: int = 3) -> VGG:
+def vgg16(num_classes: int = 10, in_channels: int = 3) -> VGG:
     """Return VGG-16 without BatchNorm: 15,245,130 parameters for ten classes.
 
     Source: Simonyan and Zisserman, ICLR 2015; the classifier of three layers of 512 is that of the SWALP code.
     """
-    return VGG(classes, in_channels, batch_norm=False)
+    return VGG(num_classes, in_channels, batch_norm=False)
 
 
-def vgg16_bn(classes: int = 10, in_channels: int = 3) -> VGG:
+def vgg16_bn(num_classes: int = 10, in_channels: int = 3) -> VGG:
     """Return VGG-16 with BatchNorm after every convolution: 15,253,578 parameters for ten classes."""
-    return VGG(classes, in_channels, batch_norm=True)
+    return VGG(num_classes, in_channels, batch_norm=True)

@@ -29,8 +29,8 @@ from unittest import mock
 import numpy as np
 
 import lpnet as lp
-from lpnet import cli, nn, optim, training
-from lpnet.data import DataLoader, datasets, load, sources
+from lpnet import cli, nn, optim, picture, training
+from lpnet.data import DataLoader, _load, load, sources
 
 try:
     import resource
@@ -377,8 +377,8 @@ def data_sets(proof: Proof, folder: Path, count: int, seed: int = 3) -> None:
     for variant in flips(raw, count // 4, seed):
         path.write_bytes(variant)
         proof.see("archive", "bytes", read("cifar100", folder), path, good, honest_size)
-    place, raw = folder / "digits.npz", Path(datasets.__file__).with_name("digits.npz").read_bytes()
-    with mock.patch.object(datasets, "__file__", str(folder / "datasets.py")):
+    place, raw = folder / "digits.npz", Path(_load.__file__).with_name("digits.npz").read_bytes()
+    with mock.patch.object(_load, "__file__", str(folder / "_load.py")):
         for variant in flips(raw, count - 8 * (count // 16) - count // 4, seed):
             place.write_bytes(variant)
             proof.see("digits.npz", "bytes", read("digits"), place, None, len(raw) + (4 << 20), True)
@@ -395,7 +395,7 @@ def prove(folder: Path, count: int) -> Proof:
         ("data", 0.2, lambda place, n: data_sets(proof, place, n)),
     ):
         (folder / name).mkdir()
-        with mock.patch.object(training, "plot_curves"):  # pictures take memory of their own
+        with mock.patch.object(picture, "try_save"):  # pictures take memory of their own
             make(folder / name, round(share * count))
     return proof
 

@@ -2,22 +2,26 @@
 
 import ast
 import graphlib
+import importlib
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
 import lpnet
-from lpnet import models
+from lpnet import models, reproduce
 
 # Each may import from those before it only. `lpnet` itself gathers the public names from all.
 ORDER = [
-    "version", "validate", "backend", "workers", "random", "rounding", "formats", "explain", "kernels", "precision",
-    "tensor", "functions", "gradcheck", "checkpoint", "picture", "nn", "optim", "data", "trace", "training", "models",
-    "demo", "reproduce", "cli", "__main__",
+    "version", "registry", "validate", "files", "progress", "picture", "backend", "random", "tables", "sweeps",
+    "rounding", "formats", "_explain", "kernels", "precision", "operators", "tensor", "recipes", "functions",
+    "_gradcheck", "checkpoint", "nn", "optim", "data", "_trace", "_watch", "_summary", "training", "models",
+    "reproduce", "cli", "__main__",
 ]  # fmt: skip
 NEEDED = {"numpy", "threadpoolctl"}  # all else is imported where it is used, and may be missing
-FOLDERS = {"lpnet": Path(lpnet.__file__).parent, "lpnet.models": Path(models.__file__).parent}
+FOLDERS = {"lpnet": Path(lpnet.__file__).parent, "lpnet.models": Path(models.__file__).parent,
+           "lpnet.reproduce": Path(reproduce.__file__).parent}  # fmt: skip
 
 
 def modules():
@@ -36,8 +40,12 @@ TREES = modules()
 
 
 def imported(name, nodes=None):
-    """Yield the modules of the package that module `name` imports, anywhere in it or among `nodes`."""
+    """Yield the modules of the package that module `name` imports, anywhere in it or among `nodes`, but for types."""
+    only_types = {id(node) for block in ast.walk(TREES[name]) if isinstance(block, ast.If)
+                  and ast.unparse(block.test) == "TYPE_CHECKING" for node in ast.walk(block)}  # fmt: skip
     for node in ast.walk(TREES[name]) if nodes is None else nodes:
+        if id(node) in only_types:
+            continue
         if isinstance(node, ast.ImportFrom) and node.level:
             package = name.split(".") if TREES[name].is_package else name.split(".")[:-1]
             base = ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
@@ -100,8 +108,32 @@ def test_only_one_file_imports_cupy(name):
     assert "cupy" not in {*absolute(ast.walk(TREES[name])), *by_name}
 
 
+OUTSIDE = [name for name in TREES if not name.startswith(("lpnet.backend", "lpnet.kernels", "lpnet.tensor"))]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_the_device_is_asked_for_in_one_place(name):
+    """Which module an array is of, NumPy or CuPy, is asked by `kernels.kernel` and backend alone.
+
+    Besides them by tensor, where data of any kind become arrays.
+    """
+    compared = [ast.unparse(node) for node in ast.walk(TREES[name]) if isinstance(node, ast.Compare)]
+    assert not [test for test in compared if test.endswith((" is np", " is not np", " == np", " != np"))]
+    assert not name.endswith("_cuda")
+
+
 def test_all_lists_what_there_is():
     """Every public name exists, and is listed once."""
     for package in (lpnet, lpnet.functions, lpnet.nn, lpnet.optim, lpnet.data, lpnet.formats, lpnet.models):
         assert len(set(package.__all__)) == len(package.__all__)
         assert all(hasattr(package, name) for name in package.__all__)
+
+
+@pytest.mark.parametrize("name", [name for name in TREES if TREES[name].is_package])
+def test_no_name_hides_a_module(name):
+    """What `lpnet.x` gives is the module x wherever there is one: a function of that name would hide it."""
+    package = importlib.import_module(name)
+    for inner in TREES:
+        parent, _, short = inner.rpartition(".")
+        if parent == name and hasattr(package, short):
+            assert isinstance(getattr(package, short), types.ModuleType), f"{inner} is hidden"

@@ -1,6 +1,5 @@
 """The fast way to round gives the bits of the one that explains: every format, mode, shape, order, thread count."""
 
-import importlib
 import itertools
 
 import numpy as np
@@ -8,26 +7,14 @@ import pytest
 
 import lpnet as lp
 from lpnet.formats.base import ruled
+from lpnet.kernels.cuda import rounding as cuda
+from lpnet.kernels.numpy import rounding as fast
 from lpnet.random import Stream, Window
 from lpnet.rounding import MODES
 
-cuda = importlib.import_module("lpnet.kernels.cuda")
-fast = importlib.import_module("lpnet.kernels.quantize")
-NAMES = ["fp16", "e4m3", "e2m1", "fixed8.4", "bfp8", "bfp4:tensor", "bfp8:16", "mxfp4_e2m1", "nvfp4",
-         "nvfp4:16x16:4/6", "mxfp4_e2m1:4/3", "e4m3:128x128", "mxint8:40x8:ceil", "posit8.1", "e4m3fnuz"]  # fmt: skip
-OPTIONS = [
-    lp.FixedPoint(8, 6, symmetric=True), lp.FixedPoint(8, 6, saturate=False), lp.FixedPoint(24, 3),
-    lp.FixedPoint(6, -100), lp.FixedPoint(4, 140), lp.FloatingPoint(4, 3, saturate=False),
-    lp.FloatingPoint(5, 2, saturate=False),
-    lp.FloatingPoint(4, 3, subnormals=False), lp.FloatingPoint(8, 22), lp.FloatingPoint(6, 9), lp.FloatingPoint(2, 20),
-    lp.BlockFloatingPoint(8, symmetric=False), lp.BlockFloatingPoint(2), lp.BlockFloatingPoint(23),
-    lp.BlockFloatingPoint(8, axis=1), lp.BlockFloatingPoint(8, axis=None, exp=3), lp.BlockFloatingPoint(8, exp=4),
-    lp.BlockFloatingPoint(8, axis=0, block=3), lp.BlockFloatingPoint(8, exp=11), lp.BlockFloatingPoint(8, -1, (3, 4)),
-    lp.BlockScaled(lp.FixedPoint(4, 2), lp.formats.Exponent(8), 2, axis=0, scaling="even", factor=1.5),
-    lp.BlockScaled(lp.FloatingPoint(4, 3, 8, specials="fnuz"), lp.format("fp32"), (2, 4)), lp.format("nvfp4:4/6"),
-    lp.BlockScaled(lp.format("nf4"), lp.format("fp16"), 8), lp.Table((-1e30, -1, 1e-30, 1, 1.001, 3e38), "wide"),
-    lp.format("p3109_k8p3se"), lp.format("p3109_k6p1se"),
-]  # fmt: skip
+from .formats.cases import FORMATS
+
+NAMES = ["fp16", "e4m3", "e2m1", "fixed8.4", "bfp8", "bfp4:tensor", "bfp8:16", "mxfp4_e2m1", "nvfp4"]
 SHAPES = [(300_000,), (3, 100_003), (129, 16, 9, 9), (700, 431)]
 
 
@@ -71,7 +58,7 @@ def hostile(shape, dtype, seed=0):
     return x.astype(dtype)
 
 
-@pytest.mark.parametrize("fmt", [*(lp.format(name) for name in lp.formats.names()), *OPTIONS], ids=str)
+@pytest.mark.parametrize("fmt", FORMATS, ids=str)
 def test_every_format_in_small_pieces(fmt, monkeypatch):
     """Every format and option, mode, dtype and number of threads, also for what is no number: bit for bit the same."""
     monkeypatch.setattr(fast, "SMALL", 64)
@@ -129,7 +116,7 @@ def test_the_number_of_threads_is_at_least_one():
         lp.set_num_threads(0)
 
 
-@pytest.mark.parametrize("fmt", [*(lp.format(name) for name in lp.formats.names()), *OPTIONS], ids=str)
+@pytest.mark.parametrize("fmt", FORMATS, ids=str)
 def test_what_is_no_number_stays_in_its_block(fmt, monkeypatch):
     """A row of infinities or NaN, beside zeros and subnormal numbers, gives the readable rule's bits on any threads."""
     monkeypatch.setattr(fast, "SMALL", 16)

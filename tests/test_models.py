@@ -12,7 +12,7 @@ PUBLISHED = [  # network, parameters
     (models.vgg16, {}, 15_245_130),  # the SWALP code's
     (models.vgg16_bn, {}, 15_253_578),
     (models.resnet18, {}, 11_689_512),  # torchvision's
-    (models.resnet18, {"classes": 10, "small_images": True}, 11_173_962),
+    (models.resnet18, {"num_classes": 10, "small_images": True}, 11_173_962),
 ]
 ROUNDED = [(models.preresnet20, 0.27), (models.preresnet164, 1.7)]  # He et al., 2016: millions
 IMAGES = {"lenet": (1, 20, 20), "vgg16": (3, 32, 32), "vgg16_bn": (3, 32, 32), "preresnet20": (3, 8, 8),
@@ -68,7 +68,7 @@ def test_linear_regression():
 
 def test_the_stem_for_large_images():
     """ResNet-18's ImageNet stem makes a 64x64 image 32 times smaller by the last stage."""
-    net, sides = models.resnet18(classes=3), []
+    net, sides = models.resnet18(num_classes=3), []
     net.layer4.forward, inside = lambda x: sides.append(x.shape[2:]) or inside(x), net.layer4.forward
     assert net.eval()(images((3, 64, 64), 1)).shape == (1, 3)
     assert sides == [(4, 4)]  # layer4 halves it once more
@@ -87,7 +87,7 @@ def test_same_seed_same_network(name):
 
 def test_unknown_names_get_the_nearest():
     """The error lists what was probably meant."""
-    with pytest.raises(ValueError, match="unknown model 'lenett'; the nearest are lenet"):
+    with pytest.raises(ValueError, match="unknown model 'lenett', did you mean lenet"):
         models.build("lenett", (1, 28, 28), 10)
 
 

@@ -259,7 +259,7 @@ def test_parse_fp32_is_exact():
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    ("wieght=bfp8", "unknown role 'wieght', the roles are weight, activation, error, gradient"),
+    ("wieght=bfp8", "unknown role 'wieght', did you mean weight"),
     ("weight=bfp8,e4m3", "unknown role 'e4m3'"),
     ("weight=bfp8,weight=bfp4", "a role is given twice"),
     ("weight=bpf8", "bfp"),

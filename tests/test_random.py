@@ -50,15 +50,15 @@ def test_a_restored_stream_goes_on():
     assert repr(other) == "Stream(seed=5, site=2)"
 
 
-def test_aside_takes_nothing():
-    """Within `aside`, draws come from elsewhere, always the same; afterwards the stream is where it was."""
+def test_fork_rng_takes_nothing():
+    """Within `fork_rng`, draws come from elsewhere, always the same; afterwards the stream is where it was."""
     stream = random.Stream(5)
     drawn = []
     for _ in range(2):
-        with random.aside(3):
+        with random.fork_rng(3):
             drawn.append(random.current(stream).draw(8).tolist())
     assert stream.site == 0 and drawn[0] == drawn[1] == random.Stream(3).draw(8).tolist()
-    with pytest.raises(RuntimeError), random.aside():
+    with pytest.raises(RuntimeError), random.fork_rng():
         raise RuntimeError
     assert random.current(stream) is stream and random.current() is random.default
 

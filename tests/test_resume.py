@@ -23,6 +23,7 @@ import pytest
 import lpnet as lp
 from lpnet import nn, optim
 from lpnet.data import DataLoader, random_crop, random_flip
+from lpnet.training import EMA, ClipGradients, EarlyStopping
 
 RUN = ("train", "--data", "digits", "--model", "small_cnn", "--precision", "bfp8", "--augment", "--epochs", "12",
        "--batch-size", "256", "--swa-start", "6", "--swa-cycle", "2", "--swa-format", "bfp16", "--quiet")  # fmt: skip
@@ -63,7 +64,7 @@ class Two(optim.SWALP):
 
 
 def train(folder: Path, resume: bool) -> None:
-    """Train with everything that has a state: Adam, a scaler that skips and grows, streams, averages, augmentation."""
+    """Train with everything that has a state: Adam, a scaler, streams, averages, augmentation, callbacks."""
     lp.manual_seed(3)
     digits, test = lp.data.load("digits")
     model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
@@ -73,9 +74,10 @@ def train(folder: Path, resume: bool) -> None:
                              momentum="bfp8", accumulator="bfp16", second_moment="bfp16")  # fmt: skip
     optimizer = optim.Adam(model.parameters(), 0.01, precision=precision)
     loader = DataLoader(digits[:640], 64, shuffle=True, seed=4, transform=(random_crop(1), random_flip()))
+    callbacks = [ClipGradients(0.5), EMA(model, 0.9), EarlyStopping(6, "train_loss")]
     lp.fit(model, loader, DataLoader(test[:100]), epochs=6, optimizer=optimizer, swalp=Two(model, optimizer),
            scaler=optim.LossScaler(2.0**130, growth_interval=4), schedule=optim.swalp_schedule(0.01, 4), out=folder,
-           resume=resume, checkpoint_every=0, progress=False)  # fmt: skip
+           resume=resume, checkpoint_every=0, progress=False, callbacks=callbacks)  # fmt: skip
 
 
 KINDS = {"command line": [sys.executable, "-m", "lpnet", *RUN, "--checkpoint-every", "0", "--out"],
@@ -161,10 +163,11 @@ def test_a_signal_of_each_kind_changes_no_byte(tmp_path, kind):
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_the_run_in_python_goes_through_all_that_has_a_state(tmp_path):
-    """The scaler skips and grows, both averages average, every stream is drawn from."""
+    """The scaler skips and grows, all three averages average, every stream is drawn from."""
     train(tmp_path, resume=False)
     run = lp.load(tmp_path / "checkpoint.npz")["run"]
     assert run["scaler"]["skipped"] > 0 and run["swalp"]["n_averaged"] > 1 and run["swalp"]["exact"]["n_averaged"] > 1
+    assert run["callbacks"]["1.EMA"]["n_averaged"] == 60 - run["scaler"]["skipped"]
     assert len(run["streams"]) == 4 and all(stream["site"] > 0 for stream in run["streams"].values())
 
 

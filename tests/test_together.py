@@ -47,7 +47,7 @@ def train(seed: int, epochs: int = 2, meet=lambda: None) -> str:
     run["train"].transform = lambda x, rng: (meet(), transform(x, rng))[1]
     log = lp.fit(**run)
     arrays = [*run["model"].state_dict().values(), *run["swalp"].state_dict()["mean"].values()]
-    text = repr((log, lp.random.of_thread(), run["train"].state_dict()))
+    text = repr((log, lp.random.thread_stream(), run["train"].state_dict()))
     return hashlib.sha256(b"".join(a.tobytes() for a in arrays) + text.encode()).hexdigest()
 
 
@@ -92,11 +92,11 @@ def test_two_threads_give_the_bits_of_each_alone(alone):
 
 def test_a_thread_leaves_the_main_threads_stream_and_loaders_alone(alone):
     """The main thread trains while others do, and its position is its own."""
-    barrier, before = threading.Barrier(2, timeout=60), lp.random.default.seeding
+    barrier, before = threading.Barrier(2, timeout=60), lp.random.default.seed_call
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(train, SEEDS[1], meet=barrier.wait)
         assert train(SEEDS[0], meet=barrier.wait) == alone[0] and other.result() == alone[1]
-    assert lp.random.of_thread() is lp.random.default and lp.random.default.seeding > before
+    assert lp.random.thread_stream() is lp.random.default and lp.random.default.seed_call > before
 
 
 def test_a_thread_that_does_not_seed_draws_on_from_the_default_stream():

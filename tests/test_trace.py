@@ -5,7 +5,7 @@ import pytest
 
 import lpnet as lp
 from lpnet import nn, optim
-from lpnet.trace import Site
+from lpnet._trace import RoundingStats
 
 X = np.float32([[0.3, -5.0, 0.01, 0.0, 1.5], [-0.26, 7.99, 2.0, -0.1, 0.12]])
 FIXED = lp.FixedPoint(6, 2)  # quarters in [-8, 7.75]
@@ -24,13 +24,13 @@ def test_noise_saturation_and_underflow_of_activations_and_errors():
     with lp.trace(layer) as trace:
         layer(x).backward(error)
     for role, values in (("activation", np.tanh(X)), ("error", error)):
-        site, rounded = trace.sites["", role], clipped(values.astype(np.float64))
+        site, rounded = trace.stats["", role], clipped(values.astype(np.float64))
         assert site.count == 10
         noise = 100 * np.sqrt(((rounded - values) ** 2).sum() / (values.astype(np.float64) ** 2).sum())
         assert site.noise == pytest.approx(noise, rel=1e-6)
         assert site.underflowed == np.sum((values != 0) & (rounded == 0))
         assert site.saturated == np.sum((values > 7.75 + 0.25) | (values < -8 - 0.25))
-    assert (trace.sites["", "error"].saturated, trace.sites["", "error"].underflowed) == (2, 2)
+    assert (trace.stats["", "error"].saturated, trace.stats["", "error"].underflowed) == (2, 2)
 
 
 def test_the_optimizer_is_one_place_with_its_roles():
@@ -42,10 +42,10 @@ def test_the_optimizer_is_one_place_with_its_roles():
             optimizer.zero_grad()
             model(np.ones((1, 3), np.float32)).sum().backward()
             optimizer.step()
-    assert {key: site.count for key, site in trace.sites.items()} == {
+    assert {key: site.count for key, site in trace.stats.items()} == {
         ("optimizer", role): 2 * 8 for role in ("gradient", "momentum", "weight")
     }
-    assert trace.sites["optimizer", "gradient"].noise == 0  # all are 1
+    assert trace.stats["optimizer", "gradient"].noise == 0  # all are 1
 
 
 def test_tracing_changes_no_number_and_leaves_no_mark():
@@ -86,8 +86,8 @@ def test_the_table_has_a_line_a_site_and_fits_a_terminal():
     with lp.trace(model) as trace:
         model(np.random.default_rng(0).standard_normal((2, 1, 5, 5)).astype(np.float32)).sum().backward()
     lines = str(trace).splitlines()
-    assert [line.split()[:2] for line in lines[1:]] == [[p, r] for p, r in trace.sites]
-    assert set(trace.sites) == {("0.0", "activation"), ("0.2", "activation"), ("0.2", "error"), ("0.0", "error")}
+    assert [line.split()[:2] for line in lines[1:]] == [[p, r] for p, r in trace.stats]
+    assert set(trace.stats) == {("0.0", "activation"), ("0.2", "activation"), ("0.2", "error"), ("0.0", "error")}
     assert max(map(len, lines)) <= 80
 
 
@@ -96,20 +96,20 @@ def test_a_plain_function_has_noise_but_no_grid_to_be_clipped_by():
     nn.lower(layer, lp.Precision(activation=lambda x: 0.5 * x))
     with lp.trace(layer) as trace:
         layer(X)
-    site = trace.sites["", "activation"]
+    site = trace.stats["", "activation"]
     assert site.noise == pytest.approx(50) and site.saturated == 0
 
 
 def test_a_site_of_zeros_has_no_noise():
-    assert Site().noise == 0
+    assert RoundingStats().noise == 0
 
 
 def test_parameters_with_a_precision_of_their_own_have_a_place_of_their_own():
     model = nn.Sequential(nn.Linear(2, 2))
     optimizer = lp.optim.SGD(model.named_parameters(), 0.1, precision={"*": "bfp8", "0.bias": "bfp4"})
-    own = optimizer.own
+    own = optimizer.overrides
     with lp.trace(model, optimizer) as seen:
         model(np.ones((1, 2), np.float32)).sum().backward()
         optimizer.step()
-    assert optimizer.own is own
-    assert seen.sites["optimizer", "weight"].count == 4 and seen.sites["optimizer, parameter 1", "weight"].count == 2
+    assert optimizer.overrides is own
+    assert seen.stats["optimizer", "weight"].count == 4 and seen.stats["optimizer, parameter 1", "weight"].count == 2

@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import random
 from ..backend import choose_device, to_device
+from ..validate import flag, integer
 from .datasets import Dataset
 from .transforms import Transform, compose
 
@@ -59,12 +60,13 @@ class DataLoader:
         device: str = "cpu",
     ) -> None:
         self.dataset = dataset if isinstance(dataset, Dataset) else _as_pair(dataset)
-        self.batch_size = _integer(batch_size, "batch_size", 1)
-        self.seed = _integer(seed, "seed", 0, 2**64 - 1)
-        self.shuffle, self.drop_last = _flag(shuffle, "shuffle"), _flag(drop_last, "drop_last")
+        self.batch_size = integer("DataLoader", "batch_size", batch_size, 1)
+        self.seed = integer("DataLoader", "seed", seed, 0, _LAST)
+        self.shuffle = flag("DataLoader", "shuffle", shuffle)
+        self.drop_last = flag("DataLoader", "drop_last", drop_last)
         self.device = choose_device(device)
         self.transform = _one_transform(transform)
-        self._go_to(0, 0)
+        self._seek(0, 0)
         if not len(self):
             wanted = f"batch_size {batch_size} with drop_last={drop_last}"
             raise ValueError(f"DataLoader: {self._samples} samples give no batch, {wanted}")
@@ -78,29 +80,29 @@ class DataLoader:
         full, rest = divmod(self._samples, self.batch_size)
         return full + bool(rest and not self.drop_last)
 
-    def _go_to(self, epoch: int, batch: int, resume: bool = False) -> None:
+    def _seek(self, epoch: int, batch: int, resume: bool = False) -> None:
         """Set the position; with `resume` the next loop goes on at `batch`."""
-        self._epoch, self._batch, self._resume, self._seedings = epoch, batch, resume, random.seedings
+        self._epoch, self._batch, self._resume, self._seed_calls = epoch, batch, resume, random.seed_calls
 
-    def _follow(self) -> None:
+    def _check_reseeded(self) -> None:
         """Go back to the beginning if this thread called `manual_seed` since the position was set."""
-        if self._seedings < random.of_thread().seeding:
-            self._go_to(0, 0)
+        if self._seed_calls < random.thread_stream().seed_call:
+            self._seek(0, 0)
 
     @property
     def epoch(self) -> int:
         """How many epochs are finished; set it to go to the beginning of another one."""
-        self._follow()
+        self._check_reseeded()
         return self._epoch
 
     @epoch.setter
     def epoch(self, value: int) -> None:
-        self._go_to(_integer(value, "epoch", 0, _LAST), 0)
+        self._seek(integer("DataLoader", "epoch", value, 0, _LAST), 0)
 
     @property
     def batch(self) -> int:
         """How many batches of the current epoch were handed out."""
-        self._follow()
+        self._check_reseeded()
         return self._batch
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -111,9 +113,9 @@ class DataLoader:
             index = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             x, y = self._take(index, epoch, batch)
             xy = to_device(x, self.device), to_device(y, self.device)
-            self._go_to(epoch, batch + 1)
+            self._seek(epoch, batch + 1)
             yield xy
-        self._go_to(epoch + 1, 0)
+        self._seek(epoch + 1, 0)
 
     def order(self, epoch: int) -> np.ndarray:
         """Return the indices of the samples in the order of that epoch, (N,) int64."""
@@ -161,13 +163,14 @@ class DataLoader:
         missing = [key for key in ("seed", "epoch", "batch") if key not in state]
         if missing:
             raise ValueError(f"DataLoader: the state has no {', '.join(missing)}")
-        seed = _integer(state["seed"], "seed", 0, 2**64 - 1)
+        seed = integer("DataLoader", "seed", state["seed"], 0, _LAST)
         for key, mine in self._settings().items():
             if state.get(key, mine) != mine:
                 raise ValueError(f"DataLoader: the state was made with {key} {state[key]}, this loader has {mine}")
-        epoch, batch = _integer(state["epoch"], "epoch", 0, _LAST), _integer(state["batch"], "batch", 0, len(self))
+        epoch = integer("DataLoader", "epoch", state["epoch"], 0, _LAST)
+        batch = integer("DataLoader", "batch", state["batch"], 0, len(self))
         self.seed = seed
-        self._go_to(epoch, batch, resume=True)
+        self._seek(epoch, batch, resume=True)
 
 
 def _philox(seed: int, purpose: int, epoch: int, batch: int = 0) -> np.random.Philox:
@@ -175,24 +178,10 @@ def _philox(seed: int, purpose: int, epoch: int, batch: int = 0) -> np.random.Ph
     return np.random.Philox(key=key, counter=counter)
 
 
-def _integer(value: object, name: str, low: int, high: float = float("inf")) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
-        raise ValueError(f"DataLoader: {name} must be an integer in [{low}, {high}], got {value!r}")
-    return int(value)
-
-
-def _flag(value: object, name: str) -> bool:
-    if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"DataLoader: {name} must be True or False, got {value!r}")
-    return bool(value)
-
-
 def _one_transform(transform: Transform | tuple[Transform, ...] | None) -> Transform | None:
-    if isinstance(transform, tuple | list):
-        return compose(*transform)
-    if transform is not None and not callable(transform):
-        raise ValueError(f"DataLoader: a transform must be a function (x, rng) -> x, got {transform!r}")
-    return transform
+    if transform is None:
+        return None
+    return compose(*transform) if isinstance(transform, tuple | list) else compose(transform)
 
 
 def _as_pair(pair: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from ._check import check
+from ._names import format, names, register
 from .base import Format
 from .block import BlockFloatingPoint
-from .check import check
 from .codes import Encoded
 from .fixed import FixedPoint
 from .floating import FloatingPoint
-from .names import format, names, register
 from .scaled import BlockScaled
 from .table import Table
 from .tiles import Blocked, Exponent

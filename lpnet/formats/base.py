@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from ..backend import get_array_module, to_device
+from ..backend import Array, get_array_module, to_device
 from ..random import Stream
+from ..registry import Registry
 from ..rounding import Stochastic, round
 from .codes import Encoded, pack, unpack
-
-Array = Any
 
 
 class Format:
@@ -23,11 +22,6 @@ class Format:
     To be encoded it also gives `bits`, `to_codes` and `from_codes`. What it does not say of `min`, `max` and `smallest`
     is found by rounding the ends of float64; `bits` is then None, `name` is its text.
     """
-
-    signed_zero: ClassVar[bool] = False  # whether -0.0 is a number of the format; where not, zeros are +0.0
-    has_nan: ClassVar[bool] = False  # whether a code stands for NaN
-    idempotent: ClassVar[bool] = True  # whether rounded numbers stay put; not where rounding can change a block's scale
-    mirrored: ClassVar[bool] = True  # whether -v is a number of the format where v is, but for a lowest one
 
     def __getattr__(self, name: str) -> Any:
         """Return what the format does not say of itself; class attributes would be defaults of dataclasses' fields."""
@@ -63,7 +57,7 @@ class Format:
 
     def rule(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
         """Return what `quantize` does, in the few lines that define it."""
-        xp, x = get_array_module(x), check(x, self)
+        xp, x = get_array_module(x), float_array(x, self)
         with quiet():
             s = self.spacing(x)
             y = xp.asarray(round(divide(x, s, rounding), rounding, stream))  # 0-d arrays come back as scalars
@@ -96,7 +90,7 @@ class Format:
         Codes live in host memory. Raises NotImplementedError for a format without codes, ValueError for a number
         without a code (NaN where the format has none, what lies beyond the ends where it does not saturate).
         """
-        y = self.quantize(to_device(check(x, self), "cpu"))
+        y = self.quantize(to_device(float_array(x, self), "cpu"))
         codes = self.to_codes(y)
         if self.bits is None:
             raise NotImplementedError(f"{self} cannot be encoded: {type(self).__name__} defines no bits")
@@ -136,7 +130,7 @@ def ruled(fmt: Format) -> Callable[..., Array]:
     return fmt.rule if type(fmt).quantize is Format.quantize else fmt.quantize
 
 
-REGISTERED: dict[str, Format] = {}  # users' formats by name
+REGISTERED: Registry[Format] = Registry("format")  # users' formats by name
 
 
 def _end(fmt: Format, x: float, rounding: str, otherwise: float) -> float:
@@ -159,11 +153,15 @@ DEFAULTS: dict[str, Callable[[Format], Any]] = {
     "axis": lambda fmt: None,  # which one is cut into blocks
     "block": lambda fmt: None,  # how many neighbours along the axis share a scale
     "specials": lambda fmt: "",
+    "signed_zero": lambda fmt: False,  # whether -0.0 is a number of the format; where not, zeros are +0.0
+    "has_nan": lambda fmt: False,  # whether a code stands for NaN
+    "idempotent": lambda fmt: True,  # whether rounded numbers stay put; not where rounding can change a block's scale
+    "mirrored": lambda fmt: True,  # whether -v is a number of the format where v is, but for a lowest one
     "saturate": lambda fmt: math.isfinite(_end(fmt, _LARGEST, "nearest", math.inf)),
 }
 
 
-def check(x: Array, owner: Any) -> Array:
+def float_array(x: Array, owner: Any) -> Array:
     """Return `x` as an array of float32 or float64 (a Python number as float32); TypeError for other arrays."""
     xp = get_array_module(x)
     if isinstance(x, int | float) and not isinstance(x, bool | np.generic):
@@ -211,9 +209,3 @@ def bound(value: float, dtype: np.dtype) -> float:
     with quiet():
         near = dtype.type(value)
         return float(near if abs(float(near)) <= abs(value) else np.nextafter(near, dtype.type(0)))
-
-
-def integer(owner: str, name: str, value: Any, low: int, high: int, other: str = "") -> None:
-    """Raise ValueError unless `value` is an integer from `low` to `high`; `other` says what else would do."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
-        raise ValueError(f"{owner}: {name} must be {other}an integer in {low}..{high}, got {value!r}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..backend import get_array_module
+from ..backend import Array, get_array_module
 from ..random import Stream
 from ..rounding import Stochastic
-from .base import Array, bound, integer, tiny
+from ..validate import check_fields
+from .base import bound, tiny
 from .fixed import FixedPoint
-from .tiles import PRODUCT, Blocked, Exponent, block_name, check_axis, check_block
+from .tiles import PRODUCT, Blocked, Exponent, block_name
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,11 @@ class BlockFloatingPoint(Blocked):
     symmetric: bool = True  # leave out -2^(wl-1): it would raise the block's exponent when rounded again
 
     def __post_init__(self) -> None:
-        integer("BlockFloatingPoint", "wl", self.wl, 2, 53)
-        integer("BlockFloatingPoint", "exp", self.exp, 2, 11)
+        check_fields(self, wl=(2, 53), exp=(2, 11), symmetric=bool)
         if self.axis is not None:
-            check_axis("BlockFloatingPoint", self.axis)
+            self._check_axis()
         if self.block is not None:
-            check_block("BlockFloatingPoint", self.block)
+            self._check_block()
             if self.axis is None:
                 raise ValueError("BlockFloatingPoint: block needs an axis to cut into tiles, got axis=None")
         elif self.axis == PRODUCT:
@@ -68,7 +68,7 @@ class BlockFloatingPoint(Blocked):
     def spacing(self, x: Array) -> Array:
         """Return 2^(E - (wl - 2)), E = floor(log2) of the largest magnitude in each block."""
         gap = self.scales(x) * x.dtype.type(2.0 ** (2 - self.wl))
-        return self.spread(get_array_module(x).maximum(gap, x.dtype.type(tiny(x.dtype))), x.shape)
+        return self.expand(get_array_module(x).maximum(gap, x.dtype.type(tiny(x.dtype))), x.shape)
 
     def clip(self, y: Array, s: Array) -> Array:
         """Saturate to the integers of `wl` bits."""
@@ -82,7 +82,7 @@ class BlockFloatingPoint(Blocked):
 
     def elements(self, x: Array, scales: Array, rounding: str | Stochastic, stream: Stream | None) -> Array:
         """Return the numbers of x rounded, in units of 2^E: multiples of 2^-(wl-2)."""
-        return self.quantize(x, rounding, stream) / self.spread(scales, x.shape)
+        return self.quantize(x, rounding, stream) / self.expand(scales, x.shape)
 
     def __str__(self) -> str:
         plain = BlockFloatingPoint(self.wl)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..backend import get_array_module
-from .base import Array, Format, bound, integer, pow2floor, quiet, tiny
+from ..validate import check_fields
+from .base import Array, Format, bound, pow2floor, quiet, tiny
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,7 @@ class FixedPoint(Format):
     saturate: bool = True  # numbers beyond the ends become the ends; False: they stay, on the same grid
 
     def __post_init__(self) -> None:
-        integer("FixedPoint", "wl", self.wl, 1, 53)
-        integer("FixedPoint", "fl", self.fl, -100, 140)
+        check_fields(self, wl=(1, 53), fl=(-100, 140), symmetric=bool, saturate=bool)
 
     @property
     def has_nan(self) -> bool:

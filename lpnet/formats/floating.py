@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..backend import get_array_module
+from ..backend import Array, get_array_module, on_host
 from ..random import Stream
 from ..rounding import Stochastic
-from .base import Array, Format, bound, check, exact_pow2floor, integer, pow2floor, quiet, tiny
+from ..validate import check_fields, choice, integer
+from .base import Format, bound, exact_pow2floor, float_array, pow2floor, quiet, tiny
 
 SPECIALS = ("ieee", "nan", "none", "fnuz", "extended")
 
@@ -34,16 +35,14 @@ class FloatingPoint(Format):
     subnormals: bool = True  # False: nothing between zero and the smallest normal number
 
     def __post_init__(self) -> None:
-        integer("FloatingPoint", "exp", self.exp, 1, 11)
-        integer("FloatingPoint", "man", self.man, 0, 52)
-        if self.specials not in SPECIALS:
-            raise ValueError(f"FloatingPoint: specials must be one of {', '.join(SPECIALS)}, got {self.specials!r}")
+        check_fields(self, exp=(1, 11), man=(0, 52), subnormals=bool)
+        choice("FloatingPoint", "specials", self.specials, SPECIALS)
         if self.bias is None:
             object.__setattr__(self, "bias", 2 ** (self.exp - 1) - 1)
         if self.saturate is None:
             object.__setattr__(self, "saturate", self.bits <= 8)
         low, high = 2**self.exp - 1024 - (self.specials == "ieee"), 1075 - self.man
-        integer("FloatingPoint", "bias", self.bias, max(low, -126), high)  # float64 has the ends, float32 the smallest
+        check_fields(self, bias=(max(low, -126), high), saturate=bool)  # float64 has the ends, float32 the smallest
         if self._top < (1 if self.subnormals else 2**self.man):
             options = f"exp={self.exp}, man={self.man}, specials={self.specials!r}, subnormals={self.subnormals}"
             raise ValueError(f"FloatingPoint: {options} leave no number but zero")
@@ -77,12 +76,13 @@ class FloatingPoint(Format):
     @property
     def emin(self) -> int:
         """Exponent of the smallest normal number, and of all the numbers below it."""
+        assert self.bias is not None  # __post_init__ has found it
         return 1 - self.bias
 
     @property
     def emax(self) -> int:
         """Exponent of the largest number."""
-        return max(self._top >> self.man, 1) - self.bias
+        return self.emin + max(self._top >> self.man, 1) - 1
 
     @property
     def max(self) -> float:
@@ -120,12 +120,13 @@ class FloatingPoint(Format):
         if self.saturate or self.specials == "none":
             return y.clip(-top, top)
         beyond = y.dtype.type("inf" if self.has_infinity else "nan")
-        return xp.where(abs(y) > top, xp.copysign(beyond, y), y)
+        signed = xp.copysign(beyond, y) if self.has_infinity or self.signed_zero else beyond  # else there is one NaN
+        return xp.where(abs(y) > top, signed, y)
 
     def rule(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
         """Return `x` rounded to the format, as `Format.rule`; what lies beyond its ends as IEEE 754 has it."""
-        xp, x = get_array_module(x), check(x, self)
-        if not self.has_nan and xp is np and np.isnan(x).any():  # on a GPU it would have to be waited for
+        xp, x = get_array_module(x), float_array(x, self)
+        if not self.has_nan and on_host(x) and np.isnan(x).any():
             raise ValueError(f"{self}: x holds NaN, which this format does not have")
         y = super().rule(x, rounding, stream)
         if self.saturate or rounding not in ("toward_zero", "floor", "ceil"):
@@ -138,7 +139,7 @@ class FloatingPoint(Format):
     def largest(self, dtype: np.dtype) -> float:
         """Return the largest number that the dtype has, too."""
         own = 127 if dtype.itemsize == 4 else 1023
-        return self.max if self.emax <= own else bound((2 - 2.0**-self.man) * 2.0**own, dtype)
+        return bound(self.max if self.emax <= own else (2 - 2.0**-self.man) * 2.0**own, dtype)
 
     def fields(self) -> tuple[tuple[str, int], ...]:
         """Return sign, exponent and mantissa."""
@@ -179,9 +180,10 @@ class FloatingPoint(Format):
             y[magnitude == self._top + 1] = np.inf
         y[magnitude > self._top + self.has_infinity] = np.nan
         negative = codes >> np.uint64(self.bits - 1) > 0
+        y = np.where(negative, -y, y)
         if not self.signed_zero:
-            y[negative & (magnitude == 0)] = np.nan
-        return np.where(negative, -y, y).astype(dtype)
+            y = np.where(negative & (magnitude == 0), np.nan, y + 0.0)  # -0.0 + 0.0 is +0.0
+        return y.astype(dtype)
 
     def __str__(self) -> str:
         if not self.signed_zero and self not in PRESETS.values():

@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import get_array_module
+from ..backend import Array, get_array_module, on_host
 from ..random import Stream
 from ..rounding import Stochastic
-from .base import Array, Format, check, divide, quiet, ruled, tiny
+from ..validate import check_fields, choice, number
+from .base import Format, divide, float_array, quiet, ruled, tiny
 from .fixed import FixedPoint
 from .floating import PRESETS
 from .table import table
-from .tiles import PRODUCT, Blocked, Exponent, block_name, check_axis, check_block, tiled
+from .tiles import PRODUCT, Blocked, Exponent, block_name, tiled
 
 POWERS = ("floor", "even")  # rules for scales that are powers of two
 RULES = (*POWERS, "ceil", "nearest", "four_over_six")
@@ -61,22 +62,22 @@ class BlockScaled(Blocked):
         for name in ("element", "scale"):
             if not isinstance(getattr(self, name), Format) or isinstance(getattr(self, name), Blocked):
                 raise ValueError(f"BlockScaled: {name} must be a Format of single numbers, got {getattr(self, name)!r}")
-        check_block("BlockScaled", self.block)
-        check_axis("BlockScaled", self.axis)
+        self._check_axis()
+        self._check_block()
+        check_fields(self, tensor=bool)
         powers = isinstance(self.scale, Exponent)
         if self.scaling is None:
-            object.__setattr__(self, "scaling", "floor" if powers else "nearest")
-        allowed = RULES if powers else [rule for rule in RULES if rule not in POWERS]
-        if self.scaling not in allowed:
-            raise ValueError(f"BlockScaled: scaling must be one of {', '.join(allowed)}, got {self.scaling!r}")
-        if not 0 < self.factor < math.inf or (self.tensor and self.factor != 1):
-            raise ValueError(f"BlockScaled: factor must be above 0, and 1 with tensor=True, got {self.factor!r}")
+            self._set("scaling", "floor" if powers else "nearest")
+        choice("BlockScaled", "scaling", self.scaling, RULES if powers else RULES[len(POWERS) :])
+        self._set("factor", number("BlockScaled", "factor", self.factor, 0, ends="(]"))
+        if self.tensor and self.factor != 1:
+            raise ValueError(f"BlockScaled: factor must be 1 with tensor=True, got {self.factor!r}")
 
     @property
     def idempotent(self) -> bool:
-        """Whether rounded numbers stay put: scales not by floor, factors and lopsided elements move them."""
-        lopsided = self.element.min < -self.element.max
-        return isinstance(self.scale, Exponent) and self.scaling == "floor" and self.factor == 1 and not lopsided
+        """Whether rounded numbers stay put: scales not by floor, factors and asymmetric elements move them."""
+        asymmetric = self.element.min < -self.element.max
+        return isinstance(self.scale, Exponent) and self.scaling == "floor" and self.factor == 1 and not asymmetric
 
     @property
     def emax(self) -> int:
@@ -86,15 +87,15 @@ class BlockScaled(Blocked):
     def block_scales(self, x: Array) -> tuple[Array, Any]:
         """Return the scale of each block, in float64, and that of the array."""
         largest = self.finite(self.block_max(x))
-        whole = self.whole(largest)
-        return self.scales_of(x, largest, whole), whole
+        tensor_scale = self.tensor_scale_of(largest)
+        return self.scales_of(x, largest, tensor_scale), tensor_scale
 
     def finite(self, largest: Array) -> Array:
         """Return largest magnitudes in float64, NaN where they are not finite."""
         largest = largest.astype(np.float64)
         return get_array_module(largest).where(largest < np.inf, largest, np.nan)
 
-    def whole(self, largest: Array) -> Any:
+    def tensor_scale_of(self, largest: Array) -> Any:
         """Return what multiplies the scales of all blocks, given their largest magnitudes."""
         if not self.tensor:
             return float(self.factor)
@@ -103,17 +104,18 @@ class BlockScaled(Blocked):
         xp, top = get_array_module(largest), self.scale.max
         if self.scaling == "four_over_six":
             top = 2.0 ** (math.frexp(top)[1] - 1)  # leaves room for 3/2 of it
-        whole = xp.where(xp.isnan(largest), 0.0, largest).max() / (top * self.element.max)
+        found = xp.where(xp.isnan(largest), 0.0, largest).max() / (top * self.element.max)
         # At least the smallest float32, so that an array of zeros or of tiny numbers has a scale to divide by
-        whole = xp.clip(whole, tiny(np.dtype(np.float32)), float(np.finfo(np.float32).max))
-        return whole.astype(np.float32).astype(np.float64)
+        found = xp.clip(found, tiny(np.dtype(np.float32)), float(np.finfo(np.float32).max))
+        return found.astype(np.float32).astype(np.float64)
 
-    def scales_of(self, x: Array, largest: Array, whole: Any, rounded: Callable[[Array], Array] | None = None) -> Array:
-        """Return the scale of each block of x in units of `whole`, given their largest magnitudes.
+    def scales_of(self, x: Array, largest: Array, tensor_scale: Any, rounded: Callable[[Array], Array] | None = None
+                  ) -> Array:  # fmt: skip
+        """Return the scale of each block of x in units of `tensor_scale`, given their largest magnitudes.
 
-        `rounded(blocks)` is x rounded to nearest with these scales, by the kernels where they call this.
+        `rounded(scales)` is x rounded to nearest with these scales, by the kernels where they call this.
         """
-        to_scale, unit = ruled(self.scale), self.element.max * (whole if self.tensor else 1.0)
+        to_scale, unit = ruled(self.scale), self.element.max * (tensor_scale if self.tensor else 1.0)
         if self.scaling in POWERS:
             top = self._to_even(largest) if self.scaling == "even" else largest
             return to_scale(top / 2.0**self.emax, "toward_zero")
@@ -123,7 +125,7 @@ class BlockScaled(Blocked):
         if self.scaling == "nearest" or not x.size:
             return scales
         larger = to_scale(largest / unit * 1.5, "nearest")
-        rounded = rounded or (lambda blocks: self._rounded(x, blocks, whole, "nearest", None))
+        rounded = rounded or (lambda scales: self._rounded(x, scales, tensor_scale, "nearest", None))
         better = self._error(x, rounded(larger)) < self._error(x, rounded(scales))
         return get_array_module(x).where(better, larger, scales)
 
@@ -145,26 +147,27 @@ class BlockScaled(Blocked):
     def elements(self, x: Array, scales: Array, rounding: str | Stochastic, stream: Stream | None) -> Array:
         """Return the numbers of x rounded to elements; zeros where the scale is 0 or NaN."""
         xp, usable = get_array_module(x), scales > 0
-        if xp is not np or not usable.all():  # on a GPU, asking costs more than doing it
-            x = xp.where(self.spread(usable, x.shape), x, xp.copysign(x.dtype.type(0), x))
+        if not on_host(x) or not usable.all():  # on a GPU, asking costs more than doing it
+            x = xp.where(self.expand(usable, x.shape), x, xp.copysign(x.dtype.type(0), x))
             scales = xp.where(usable, scales, x.dtype.type(1))
-        return ruled(self.element)(divide(x, self.spread(scales, x.shape), rounding), rounding, stream)
+        return ruled(self.element)(divide(x, self.expand(scales, x.shape), rounding), rounding, stream)
 
     def rule(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
         """Return elements that are rounded in units of their scales, times these."""
-        x = check(x, self)
+        x = float_array(x, self)
         with quiet():
             return self._rounded(x, *self.block_scales(x), rounding, stream)
 
-    def _rounded(self, x: Array, blocks: Array, whole: Any, rounding: str | Stochastic, stream: Stream | None) -> Array:
-        elements = self.elements(x, (blocks * whole).astype(x.dtype), rounding, stream)
-        return self.scaled(elements, blocks, whole)
+    def _rounded(self, x: Array, scales: Array, tensor_scale: Any, rounding: str | Stochastic, stream: Stream | None
+                 ) -> Array:  # fmt: skip
+        elements = self.elements(x, (scales * tensor_scale).astype(x.dtype), rounding, stream)
+        return self.scaled(elements, scales, tensor_scale)
 
     def spacing(self, x: Array) -> Array:
         """Return the gap between neighbouring elements around x, times the block's scale: 0 or NaN where that is."""
-        x = check(x, self)
+        x = float_array(x, self)
         with quiet():
-            scales = self.spread(self.scales(x), x.shape)
+            scales = self.expand(self.scales(x), x.shape)
             return self.element.spacing(get_array_module(x).asarray(x / scales)) * scales
 
     def clip(self, y: Array, s: Array) -> Array:
@@ -221,7 +224,7 @@ def _name(fmt: BlockScaled) -> str | None:
         if fmt.block != known.block:
             options.append(block_name(fmt.block))
         if fmt.scaling != known.scaling:
-            options.append({"four_over_six": "4/6"}.get(fmt.scaling, fmt.scaling))
+            options.append("4/6" if fmt.scaling == "four_over_six" else str(fmt.scaling))
         if fmt.factor == 4 / 3:
             options.append("4/3")
         text = ":".join([name, *options])

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..backend import get_array_module
+from ..backend import Array, get_array_module
 from ..random import Stream
 from ..rounding import Stochastic, mode, round
-from .base import REGISTERED, Array, Format, check, integer, quiet
+from ..validate import check_fields, integer
+from .base import REGISTERED, Format, float_array, quiet
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Table(Format):
             raise ValueError("Table: values must ascend, each once; got some out of order")
         if not isinstance(self.name, str) or not self.name:
             raise ValueError(f"Table: name must be a text, got {self.name!r}")
-        integer("Table", "first", self.first, -(2**16), 2**16)
+        check_fields(self, first=(-(2**16), 2**16))
         object.__setattr__(self, "values", tuple((values + 0.0).tolist()))
 
     @property
@@ -91,11 +92,12 @@ class Table(Format):
 
     def rule(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
         """Return one of the two neighbours of each element of `x`."""
-        xp, x, rule = get_array_module(x), check(x, self), mode(rounding)
+        xp, x = get_array_module(x), float_array(x, self)
+        mode(rounding)  # an unknown one is refused
         place, low, high = self.neighbours(x)
         with quiet():
             down, up = x.astype(np.float64) - low, high.astype(np.float64) - x
-            if isinstance(rule, Stochastic):
+            if isinstance(rounding, Stochastic) or rounding == "stochastic":
                 between = xp.asarray(xp.where(high > low, down / (high.astype(np.float64) - low), 0.0))
                 higher = round(between, rounding, stream) > 0
             else:
@@ -179,4 +181,5 @@ LISTS: dict[str, Callable[[], Sequence[float]]] = {
     "dynamic8": lambda: dynamic(signed=True),
     "dynamic8u": lambda: dynamic(signed=False),  # for what is never negative
 }  # fmt: skip
-TABLES = {name: table(name) for name in (*LISTS, "posit8.0", "posit8.1", "posit8.2", "log8.3")}
+PRESETS = (*LISTS, "posit8.0", "posit8.1", "posit8.2", "log8.3")
+TABLES: dict[str, Table] = {name: preset for name in PRESETS if (preset := table(name))}

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..backend import get_array_module, to_device
+from ..backend import Array, get_array_module, to_device
 from ..random import Stream
 from ..rounding import Stochastic
-from .base import Array, Format, check, exact_pow2floor, integer, quiet, tiny
+from ..validate import check_fields, integer, pair
+from .base import Format, exact_pow2floor, float_array, quiet, tiny
 from .codes import Encoded, pack, unpack
 
 SHORT = 16  # numbers in a row that is not worth a loop of its own
@@ -21,20 +22,6 @@ PRODUCT = "product"  # in place of an axis: the one over which the next product 
 def product_axis(ndim: int) -> int:
     """Return the axis over which the next product sums: channels of images and kernels, else the last."""
     return 1 if ndim == 4 else ndim - 1
-
-
-def check_axis(owner: str, axis: Any) -> None:
-    """Raise ValueError unless `axis` is an integer or "product"."""
-    if axis != PRODUCT:
-        integer(owner, "axis", axis, -64, 63, f'"{PRODUCT}" or ')
-
-
-def check_block(owner: str, block: Any) -> None:
-    """Raise ValueError unless `block` is a number of neighbours, or of rows and of columns."""
-    if isinstance(block, tuple) and len(block) != 2:
-        raise ValueError(f"{owner}: block must be one integer or a pair of them, got {block!r}")
-    for size in block if isinstance(block, tuple) else (block,):
-        integer(owner, "block", size, 1, 2**31)
 
 
 @dataclass(frozen=True)
@@ -48,7 +35,7 @@ class Exponent(Format):
     has_nan: bool = True
 
     def __post_init__(self) -> None:
-        integer("Exponent", "bits", self.bits, 2, 11)
+        check_fields(self, bits=(2, 11), has_nan=bool)
 
     @property
     def bias(self) -> int:
@@ -112,12 +99,31 @@ class Blocked(Format):
 
     axis: int | str | None  # "product": see `product_axis`
     block: int | tuple[int, int] | None  # neighbours along the axis; of a pair, the first along the axis before it
-    element: Format
-    scale: Format
+    if TYPE_CHECKING:  # else a property would be the default of a subclass's field
+
+        @property
+        def element(self) -> Format: ...
+        @property
+        def scale(self) -> Format: ...
+
     tensor: bool = False  # whether a float32 scale of the whole array multiplies those of the blocks
     factor: float = 1.0  # what multiplies all scales, where there is no scale of the whole array
 
-    def block_scales(self, x: Array) -> tuple[Array, float]:
+    def _check_axis(self) -> None:
+        if self.axis != PRODUCT:
+            self._set("axis", integer(type(self).__name__, f'axis, if not "{PRODUCT}",', self.axis, -64, 63))
+
+    def _check_block(self) -> None:
+        owner, several = type(self).__name__, isinstance(self.block, tuple | list)
+        sizes = pair(owner, "block", self.block)
+        for size in sizes:
+            integer(owner, "block", size, 1, 2**31)
+        self._set("block", sizes if several else sizes[0])
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)  # the way to set a field of a frozen dataclass
+
+    def block_scales(self, x: Array) -> tuple[Array, Any]:
         """Return the scale of each block, shape `block_shape(x.shape)`, NaN for a block of NaN, and the array's."""
         raise NotImplementedError(f"{type(self).__name__} defines no block_scales")
 
@@ -127,14 +133,15 @@ class Blocked(Format):
 
     def scales(self, x: Array) -> Array:
         """Return what the elements of each block are multiplied with, in x's dtype."""
-        blocks, whole = self.block_scales(x)
-        return (blocks * whole).astype(x.dtype, copy=False)
+        scales, tensor_scale = self.block_scales(x)
+        return (scales * tensor_scale).astype(x.dtype, copy=False)
 
-    def scaled(self, elements: Array, blocks: Array, whole: float) -> Array:
+    def scaled(self, elements: Array, scales: Array, tensor_scale: Any) -> Array:
         """Return elements times the scale of their block, which is exact, times that of the array."""
-        y = elements * self.spread(blocks.astype(elements.dtype), elements.shape)
+        dtype = elements.dtype
+        y = elements * self.expand(scales.astype(dtype), elements.shape)
         if self.tensor or self.factor != 1:
-            y = y * elements.dtype.type(whole) if isinstance(whole, float) else y * whole.astype(elements.dtype)
+            y = y * (dtype.type(tensor_scale) if isinstance(tensor_scale, float) else tensor_scale.astype(dtype))
         return get_array_module(y).asarray(y if self.signed_zero else y + 0.0)
 
     @property
@@ -215,7 +222,7 @@ class Blocked(Format):
                 largest = tiles.max(axis=axis + 1)
         return largest
 
-    def spread(self, values: Array, shape: tuple[int, ...]) -> Array:
+    def expand(self, values: Array, shape: tuple[int, ...]) -> Array:
         """Return one value a block, as from `block_max`, in a shape that broadcasts to `shape`."""
         for axis, block in self.tiles(shape):
             values = get_array_module(values).repeat(values, min(block, shape[axis]), axis=axis)
@@ -237,7 +244,7 @@ class Blocked(Format):
     def positive_axis(self, shape: tuple[int, ...]) -> int:
         """Return the axis counted from the front; raises ValueError if `shape` has no such axis."""
         axis = product_axis(len(shape)) if self.axis == PRODUCT else self.axis
-        if not -len(shape) <= axis < len(shape):
+        if not isinstance(axis, int) or not -len(shape) <= axis < len(shape):
             raise ValueError(f"{self}: axis {self.axis} is out of range for an array of shape {shape}")
         return axis % len(shape)
 
@@ -251,25 +258,25 @@ class Blocked(Format):
 
         A block of NaN has the scale's NaN, or where the scale has none an element's. See `Format.encode`.
         """
-        x = check(to_device(check(x, self), "cpu"), self)
+        x = float_array(to_device(float_array(x, self), "cpu"), self)
         with quiet():
-            blocks, whole = self.block_scales(x)
-            elements = self.elements(x, (blocks * whole).astype(x.dtype), "nearest", None)
-        lost = np.isnan(blocks)
-        if self.scale.has_nan:
-            elements = np.where(self.spread(lost, x.shape), x.dtype.type(0), elements)
+            scales, tensor_scale = self.block_scales(x)
+            elements = self.elements(x, (scales * tensor_scale).astype(x.dtype), "nearest", None)
+        lost = np.isnan(scales)
+        # the scale says NaN; where it cannot, the elements do, or have no code either
+        elements = np.where(self.expand(lost, x.shape), x.dtype.type(0 if self.scale.has_nan else np.nan), elements)
         codes = pack(self.element.to_codes(elements), self.element.bits)
-        scales = pack(self.scale.to_codes(blocks if self.scale.has_nan else np.where(lost, 1, blocks)), self.scale.bits)
-        header = np.asarray([whole] if self.tensor else [], "<f4").view(np.uint8)
-        return Encoded(self, x.shape, x.dtype, codes, np.concatenate([header, scales]))
+        scale_codes = self.scale.to_codes(scales if self.scale.has_nan else np.where(lost, 1, scales))
+        header = np.asarray([tensor_scale] if self.tensor else [], "<f4").view(np.uint8)
+        return Encoded(self, x.shape, x.dtype, codes, np.concatenate([header, pack(scale_codes, self.scale.bits)]))
 
     def decode(self, encoded: Encoded) -> np.ndarray:
         """Return the numbers of an array that `encode` encoded."""
         header, shape = 4 if self.tensor else 0, self.block_shape(encoded.shape)
         scale_codes = unpack(encoded.scales[header:], self.scale.bits, math.prod(shape))
-        blocks = self.scale.from_codes(scale_codes, np.dtype(np.float64)).reshape(shape)
-        whole = float(encoded.scales[:header].copy().view("<f4")[0]) if self.tensor else self.factor
+        scales = self.scale.from_codes(scale_codes, np.dtype(np.float64)).reshape(shape)
+        tensor_scale = float(encoded.scales[:header].copy().view("<f4")[0]) if self.tensor else self.factor
         codes = unpack(encoded.codes, self.element.bits, encoded.size)
         elements = self.element.from_codes(codes, encoded.dtype).reshape(encoded.shape)
         with quiet():
-            return self.scaled(elements, blocks, whole)
+            return self.scaled(elements, scales, tensor_scale)

@@ -5,20 +5,25 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..backend import elementwise, get_array_module, select
-from ..tensor import Array, Function, Tensor
+from ..backend import Array, elementwise, get_array_module, select
+from ..kernels import keeps_digits
+from ..tensor import Function, Tensor
+from ..validate import choice, number
+from .erf import erf
 
 
 class ReLU(Function):
     # y = max(x, 0)
-    rounds, moves = False, True
+    rounds = False
 
+    @keeps_digits
     def forward(self, x: Array) -> Array:
         xp = get_array_module(x)
         # four times as fast as maximum(x, 0)
         self.y = elementwise(lambda x, out=None: xp.clip(x, 0.0, math.inf, out=out), x)
         return self.y
 
+    @keeps_digits
     def backward(self, gy: Array) -> Array:
         return elementwise(lambda gy, y, out=None: select(y > 0, gy, out), gy, self.y)
 
@@ -65,6 +70,18 @@ def tanh(x: Any) -> Tensor:
 
 
 class GELU(Function):
+    # y = x F(x),  F = (1 + erf(x / sqrt 2)) / 2,  dy/dx = F + x e^(-x^2 / 2) / sqrt(2 pi)
+    def forward(self, x: Array) -> Array:
+        self.x, self.F = x, 0.5 * (1 + erf(x * x.dtype.type(math.sqrt(0.5))))
+        return x * self.F
+
+    def backward(self, gy: Array) -> Array:
+        x, xp = self.x, get_array_module(gy)
+        near = xp.clip(x, -40.0, 40.0)  # beyond, the density is 0, and x^2 may overflow
+        return gy * (self.F + x * xp.exp(-0.5 * near * near) / math.sqrt(2 * math.pi))
+
+
+class TanhGELU(Function):
     # y = x/2 (1 + t),  t = tanh(k (x + 0.044715 x^3)),  k = sqrt(2 / pi)
     k, cubic = math.sqrt(2 / math.pi), 0.044715
 
@@ -79,9 +96,84 @@ class GELU(Function):
         return gy * 0.5 * (1 + t + x * (1 - t * t) * inner)
 
 
-def gelu(x: Any) -> Tensor:
-    """Return the Gaussian error linear unit of x, by its tanh form (Hendrycks and Gimpel, 2016)."""
-    return GELU()(x)
+GELUS = {"none": GELU, "tanh": TanhGELU}
+
+
+def gelu(x: Any, approximate: str = "none") -> Tensor:
+    """Return the Gaussian error linear unit of x: x times the probability that a normal number is below x.
+
+    approximate="tanh" takes the formula with tanh instead, off by 0.0005 at most. Raises ValueError for another word.
+    Source: Hendrycks and Gimpel, "Gaussian error linear units", 2016.
+    """
+    return GELUS[choice("gelu", "approximate", approximate, GELUS)]()(x)
+
+
+class LeakyReLU(Function):
+    # y = x where positive, slope x elsewhere
+    def __init__(self, slope: float) -> None:
+        self.slope = slope
+
+    def forward(self, x: Array) -> Array:
+        self.positive = x > 0
+        return get_array_module(x).where(self.positive, x, self.slope * x)
+
+    def backward(self, gy: Array) -> Array:
+        return get_array_module(gy).where(self.positive, gy, self.slope * gy)
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
+    """Return x where positive, `negative_slope` times x elsewhere."""
+    return LeakyReLU(number("leaky_relu", "negative_slope", negative_slope, -math.inf))(x)
+
+
+class ELU(Function):
+    # y = x where positive, alpha (e^x - 1) elsewhere;  dy/dx = y + alpha there
+    def __init__(self, alpha: float) -> None:
+        self.alpha = alpha
+
+    def forward(self, x: Array) -> Array:
+        xp = get_array_module(x)
+        self.positive = x > 0
+        self.y = xp.where(self.positive, x, self.alpha * xp.expm1(xp.minimum(x, 0)))
+        return self.y
+
+    def backward(self, gy: Array) -> Array:
+        return get_array_module(gy).where(self.positive, gy, gy * (self.y + self.alpha))
+
+
+def elu(x: Any, alpha: float = 1.0) -> Tensor:
+    """Return x where positive, alpha (exp(x) - 1) elsewhere. Source: Clevert et al., ICLR 2016."""
+    return ELU(number("elu", "alpha", alpha))(x)
+
+
+class SiLU(Function):
+    # y = x s,  s = sigmoid(x),  dy/dx = s (1 + x (1 - s))
+    def forward(self, x: Array) -> Array:
+        self.x, self.s = x, _sigmoid(x)
+        return x * self.s
+
+    def backward(self, gy: Array) -> Array:
+        return gy * self.s * (1 + self.x * (1 - self.s))
+
+
+def silu(x: Any) -> Tensor:
+    """Return x sigmoid(x), also called swish. Source: Hendrycks and Gimpel, 2016."""
+    return SiLU()(x)
+
+
+class Softplus(Function):
+    # y = ln(1 + e^x),  dy/dx = sigmoid(x)
+    def forward(self, x: Array) -> Array:
+        self.x, xp = x, get_array_module(x)
+        return xp.maximum(x, 0) + xp.log1p(xp.exp(-abs(x)))  # never overflows
+
+    def backward(self, gy: Array) -> Array:
+        return gy * _sigmoid(self.x)
+
+
+def softplus(x: Any) -> Tensor:
+    """Return ln(1 + exp(x)), a smooth relu."""
+    return Softplus()(x)
 
 
 class Softmax(Function):

@@ -1,6 +1,7 @@
 """Layers and networks."""
 
 from . import init
+from ._lower import lower
 from .layers import (
     GELU,
     Activation,
@@ -20,7 +21,6 @@ from .layers import (
     Sigmoid,
     Tanh,
 )
-from .lower import lower
 from .module import Buffer, Module, Parameter
 
 __all__ = [

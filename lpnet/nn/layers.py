@@ -9,18 +9,11 @@ from typing import Any
 import numpy as np
 
 from .. import functions as F
-from ..functions.conv import Pair, pair
 from ..functions.norm import BatchNorm
 from ..tensor import Tensor
+from ..validate import Pair, choice, integer, number, pair
 from . import init
 from .module import Buffer, Module
-
-
-def positive(layer: Module, **sizes: int) -> None:
-    """Raise ValueError unless every named size is an integer of at least 1."""
-    for name, n in sizes.items():
-        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-            raise ValueError(f"{type(layer).__name__}: {name} must be a positive integer, got {n!r}")
 
 
 class Sequential(Module):
@@ -52,7 +45,8 @@ class Linear(Module):
     """y = x W^T + b for x (N, in); weight (out, in), bias (out,)."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
-        positive(self, in_features=in_features, out_features=out_features)
+        in_features = integer("Linear", "in_features", in_features, 1)
+        out_features = integer("Linear", "out_features", out_features, 1)
         bound = 1 / math.sqrt(in_features)
         self.weight = init.uniform((out_features, in_features), bound)
         self.bias = init.uniform((out_features,), bound) if bias else None
@@ -71,12 +65,14 @@ class Conv2d(Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Pair, stride: Pair = 1, padding: Pair = 0,
                  dilation: Pair = 1, groups: int = 1, bias: bool = True) -> None:  # fmt: skip
-        positive(self, in_channels=in_channels, out_channels=out_channels, groups=groups)
+        in_channels = integer("Conv2d", "in_channels", in_channels, 1)
+        out_channels = integer("Conv2d", "out_channels", out_channels, 1)
+        groups = integer("Conv2d", "groups", groups, 1)
         if in_channels % groups or out_channels % groups:
             raise ValueError(f"Conv2d: groups={groups} must divide {in_channels} and {out_channels} channels")
-        self.geometry = (pair(stride, "Conv2d: stride"), pair(padding, "Conv2d: padding", least=0),
-                         pair(dilation, "Conv2d: dilation"), int(groups))  # fmt: skip
-        shape = (out_channels, in_channels // groups, *pair(kernel_size, "Conv2d: kernel_size"))
+        self.geometry = (pair("Conv2d", "stride", stride), pair("Conv2d", "padding", padding, 0),
+                         pair("Conv2d", "dilation", dilation), groups)  # fmt: skip
+        shape = (out_channels, in_channels // groups, *pair("Conv2d", "kernel_size", kernel_size))
         bound = 1 / math.sqrt(math.prod(shape[1:]))
         self.weight = init.uniform(shape, bound)
         self.bias = init.uniform((out_channels,), bound) if bias else None
@@ -96,8 +92,9 @@ class _BatchNorm(Module):
     ndim = 0
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1) -> None:
-        positive(self, num_features=num_features)
-        self.eps, self.momentum = float(eps), None if momentum is None else float(momentum)
+        owner = type(self).__name__
+        num_features, self.eps = integer(owner, "num_features", num_features, 1), number(owner, "eps", eps)
+        self.momentum = None if momentum is None else number(owner, "momentum", momentum, 0, 1)
         self.weight, self.bias = init.ones(num_features), init.zeros(num_features)
         self.running_mean = Buffer(np.zeros(num_features, np.float32))
         self.running_var = Buffer(np.ones(num_features, np.float32))
@@ -112,10 +109,10 @@ class _BatchNorm(Module):
             return F.batch_norm(x, self.weight, self.bias, self.running_mean.data, self.running_var.data, self.eps)
         norm = BatchNorm(self.eps)
         y = norm(x, self.weight, self.bias)
-        self.observe(norm.mean, norm.var, norm.count)
+        self.update_running_stats(norm.mean, norm.var, norm.count)
         return y
 
-    def observe(self, mean: Any, var: Any, count: int) -> None:
+    def update_running_stats(self, mean: Any, var: Any, count: int) -> None:
         """Move the running statistics towards those of a batch of `count` values a channel.
 
         Without a momentum they are the mean over all batches.
@@ -149,10 +146,9 @@ class LayerNorm(Module):
     """Normalization of each sample over its last axes, of shape `normalized_shape`, that of weight and bias too."""
 
     def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5) -> None:
-        shape = (normalized_shape,) if isinstance(normalized_shape, int | np.integer) else tuple(normalized_shape)
-        for n in shape:
-            positive(self, normalized_shape=n)
-        self.eps, self.weight, self.bias = float(eps), init.ones(*shape), init.zeros(*shape)
+        sizes = normalized_shape if isinstance(normalized_shape, tuple | list) else (normalized_shape,)
+        shape = tuple(integer("LayerNorm", "normalized_shape", n, 1) for n in sizes)
+        self.eps, self.weight, self.bias = number("LayerNorm", "eps", eps), init.ones(*shape), init.zeros(*shape)
 
     def forward(self, x: Any) -> Tensor:
         """Return x normalized."""
@@ -167,9 +163,7 @@ class Dropout(Module):
     """Sets elements to 0 with probability `p` in training and divides the others by 1 - p."""
 
     def __init__(self, p: float = 0.5) -> None:
-        if not 0 <= p < 1:
-            raise ValueError(f"Dropout: p must be in [0, 1), got {p}")
-        self.p = float(p)
+        self.p = number("Dropout", "p", p, 0, 1, "[)")
 
     def forward(self, x: Any) -> Tensor:
         """Return x, with elements dropped in training."""
@@ -209,9 +203,18 @@ class Tanh(Activation):
 
 
 class GELU(Activation):
-    """The Gaussian error linear unit, tanh form."""
+    """The Gaussian error linear unit; approximate="tanh" takes the formula with tanh."""
 
-    function = F.gelu
+    def __init__(self, approximate: str = "none") -> None:
+        self.approximate = choice("GELU", "approximate", approximate, ("none", "tanh"))
+
+    def forward(self, x: Any) -> Tensor:
+        """Return the function of every element of x."""
+        return F.gelu(x, self.approximate)
+
+    def extra_repr(self) -> str:
+        """Return the formula."""
+        return f"approximate={self.approximate!r}"
 
 
 class _Pool2d(Module):
@@ -219,9 +222,9 @@ class _Pool2d(Module):
 
     def __init__(self, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> None:
         name = type(self).__name__
-        size = pair(kernel_size, f"{name}: kernel_size")
-        stride = size if stride is None else pair(stride, f"{name}: stride")
-        self.geometry = size, stride, pair(padding, f"{name}: padding", least=0)
+        size = pair(name, "kernel_size", kernel_size)
+        stride = size if stride is None else pair(name, "stride", stride)
+        self.geometry = size, stride, pair(name, "padding", padding, 0)
 
     def forward(self, x: Any) -> Tensor:
         """Return one value a window of x (N, C, H, W)."""

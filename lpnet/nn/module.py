@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import reprlib
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableSequence, Set
 from typing import Any, TypeVar
@@ -12,10 +11,11 @@ import numpy as np
 from .. import functions as F
 from ..backend import choose_device, copy_like, to_device
 from ..precision import Precision, use
+from ..registry import nearest
 from ..tensor import Parameter, Tensor
 
 T = TypeVar("T")
-observers: list[Callable[[Module, Tensor], None]] = []  # called with every module and what it returned
+forward_hooks: list[Callable[[Module, Tensor], None]] = []  # called with every module and what it returned
 
 
 class Buffer(Tensor):
@@ -44,7 +44,7 @@ class Module:
                 y = self.forward(*inputs)
             with use(self.precision):
                 y = F.identity(y)
-        for observe in observers:
+        for observe in forward_hooks:
             observe(self, y)
         return y
 
@@ -196,7 +196,7 @@ def _equal(a: Any, b: Any) -> bool:
 def _check_state(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Raise ValueError unless `state` holds an array of the right shape for each of `own` and no other."""
     if missing := [name for name in own if name not in state]:
-        near = difflib.get_close_matches(missing[0], list(state), n=1)
+        near = nearest(missing[0], state)
         hint = f" (the nearest it has is {near[0]!r})" if near else ""
         raise ValueError(f"load_state_dict: {missing[0]!r} is missing{hint}, {len(missing)} missing in all")
     if unexpected := [name for name in state if name not in own]:

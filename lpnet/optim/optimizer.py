@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..backend import beside, copy_like, elementwise, get_array_module, to_device
-from ..kernels import quantize
+from ..backend import Array, copy_like, get_array_module, to_device, to_device_of
+from ..kernels import kernel, quantize
 from ..precision import ByName, Precision, PrecisionLike, Quantizer, as_precision, most_specific, use
-from ..tensor import Array, Parameter
+from ..tensor import Parameter
 from ..validate import Number, integer, number
-from . import sgd_cuda
 
+StepHook = Callable[["Optimizer", int, Array, Array, Array], None]
+step_hooks: list[StepHook] = []  # called after every update with the optimizer, the parameter's number, and the arrays
+# (what collects updates before, the rounded gradient, the new weights before rounding)
 State = dict[str, Any]  # arrays of the parameter's shape, by name, and "t", a count
 Params = Iterable[Parameter] | Iterable[tuple[str, Parameter]]
 
@@ -41,17 +43,16 @@ class Optimizer:
     def __init__(
         self, params: Params, lr: float, precision: PrecisionLike | ByName = None
     ) -> None:
-        names, self.params = _apart(list(params))
+        names, self.params = _split_names(list(params))
         if not self.params or not all(isinstance(p, Parameter) for p in self.params):
             raise ValueError(f"{type(self).__name__}: params must be Parameters, at least one, got {self.params!r}")
         if len({id(p) for p in self.params}) < len(self.params):
             raise ValueError(f"{type(self).__name__}: params holds a Parameter more than once")
         self.lr = lr
-        self.own: dict[int, Precision] = {}  # by the number of the parameter
-        by_name = isinstance(precision, Mapping)
-        self.precision = self._by_name(precision, names) if by_name else as_precision(precision)
+        self.overrides: dict[int, Precision] = {}  # by the number of the parameter
+        self.precision = self._by_name(precision, names) if isinstance(precision, Mapping) else as_precision(precision)
         self.state: list[State] = [{} for _ in self.params]
-        self._known: list[Array | None] = [None for _ in self.params]  # the weights last rounded; None: as was loaded
+        self._written: list[Array | None] = [None for _ in self.params]  # the weights last rounded; None: as was loaded
         for i, p in enumerate(self.params):
             self._store(i, p.data)
 
@@ -63,12 +64,13 @@ class Optimizer:
         if wrong := [key for key in table if not isinstance(key, str)]:
             raise TypeError(f"{owner}: precision goes by names of parameters and patterns, got the key {wrong[0]!r}")
         keys = most_specific(owner, "parameter", table, names)
-        self.own = {i: as_precision(table[keys[name]]) for i, name in enumerate(names) if keys[name] not in (None, "*")}
+        chosen = [keys[name] for name in names]
+        self.overrides = {i: as_precision(table[key]) for i, key in enumerate(chosen) if key is not None and key != "*"}
         return as_precision(table.get("*"))
 
     def precision_of(self, i: int) -> Precision:
         """Return the precision that parameter number `i` is rounded with."""
-        return self.own.get(i, self.precision)
+        return self.overrides.get(i, self.precision)
 
     def update(self, w: Array, g: Array, state: State) -> Array:
         """Return the new weights for weights `w` and gradient `g`; `state` keeps arrays from step to step."""
@@ -79,55 +81,58 @@ class Optimizer:
         for i, (p, state) in enumerate(zip(self.params, self.state, strict=True)):
             if p.grad is None:
                 continue
-            self._follow(p, state)
-            self._take_over(i)
+            self._move_state(p, state)
+            self._sync(i)
             precision = self.precision_of(i)
             g = precision.round("gradient", p.grad)
-            w = self.update(state.get("accumulator", p.data), g, state)
+            before = state.get("accumulator", p.data)
+            w = self.update(before, g, state)
             for name, array in _arrays(state):  # in the order of definition, in which the random bits are taken
                 if name != "accumulator":
                     state[name] = precision.round(self.roles.get(name, "momentum"), array)
             self._store(i, w)
+            for hook in step_hooks:
+                hook(self, i, before, g, w)
 
-    def _take_over(self, i: int) -> None:
+    def _sync(self, i: int) -> None:
         """Round the weights of parameter number `i`, and go on from them, if others were put there since the last step.
 
         They are rounded to nearest, which moves none that is rounded already and draws no random bits.
         """
-        w, known, state, precision = self.params[i].data, self._known[i], self.state[i], self.precision_of(i)
+        w, known, state, precision = self.params[i].data, self._written[i], self.state[i], self.precision_of(i)
         if w is known:
             return
         xp, quantizers = get_array_module(w), (precision.weight, precision.accumulator)
         if not all(q is None or isinstance(q, Quantizer) for q in quantizers):
-            self._take_over_by_function(i, w)
+            self._sync_by_function(i, w)
             return
-        self.params[i].data = self._known[i] = _to_nearest(precision.weight, w)
+        self.params[i].data = self._written[i] = _to_nearest(precision.weight, w)
         if "accumulator" in state:
             # A state that was loaded is of the weights that are there, unless these were never rounded.
-            same = (self._known[i] == w).all() if known is None else w == beside(known, w)
+            same = (self._written[i] == w).all() if known is None else w == to_device_of(known, w)
             state["accumulator"] = xp.where(same, state["accumulator"], _to_nearest(precision.accumulator, w))
 
-    def _take_over_by_function(self, i: int, w: Array) -> None:
+    def _sync_by_function(self, i: int, w: Array) -> None:
         """Do so where rounding twice may move the weights: those that are the same are left alone."""
-        known, held = self._known[i], self.state[i].get("accumulator")
-        same = np.bool_(True) if known is None else w == beside(known, w)
+        known, held = self._written[i], self.state[i].get("accumulator")
+        same = np.bool_(True) if known is None else w == to_device_of(known, w)
         if same.all():
-            self._known[i] = w
+            self._written[i] = w
         else:
             self._store(i, w if held is None else get_array_module(w).where(same, held, w))
 
     @staticmethod
-    def _follow(p: Parameter, state: State) -> None:
+    def _move_state(p: Parameter, state: State) -> None:
         """Move the state to where the parameter is: `model.to` knows nothing of optimizers."""
         for name, array in _arrays(state):
-            state[name] = beside(array, p.data)
+            state[name] = to_device_of(array, p.data)
 
     def _store(self, i: int, w: Array) -> None:
         """Round new weights into parameter number `i`, by way of the accumulator if there is one."""
         precision = self.precision_of(i)
         if precision.accumulator is not None:
             w = self.state[i]["accumulator"] = precision.round("accumulator", w)
-        self.params[i].data = self._known[i] = precision.round("weight", w)
+        self.params[i].data = self._written[i] = precision.round("weight", w)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -155,13 +160,13 @@ class Optimizer:
             for name, array in _arrays(arrays):
                 check_saved(array, f"{type(self).__name__}: the saved {name} of parameter {i}")
             integer(type(self).__name__, f"the saved t of parameter {i}", arrays.get("t", 0))
-        self.lr, self._known = state["lr"], [None for _ in self.params]
+        self.lr, self._written = state["lr"], [None for _ in self.params]
         for p, own, arrays in zip(self.params, self.state, state["state"].values(), strict=True):
             own.clear()
             own.update({k: int(v) if k == "t" else copy_like(v, p.data) for k, v in arrays.items()})
 
 
-def _apart(params: list[Any]) -> tuple[list[str], list[Any]]:
+def _split_names(params: list[Any]) -> tuple[list[str], list[Any]]:
     """Return names and parameters, no names where `params` has none."""
     if params and all(isinstance(p, tuple) and len(p) == 2 for p in params):
         return [name for name, _ in params], [p for _, p in params]
@@ -185,12 +190,6 @@ def check_saved(array: Array, what: str) -> None:
         raise ValueError(f"{what} holds a NaN")
 
 
-def scaled_plus(x: Array, factor: float, y: Array) -> Array:
-    """Return factor * x + y in one piece of memory, large arrays on all threads."""
-    xp = get_array_module(x)
-    return elementwise(lambda x, y, out=None: xp.add(xp.multiply(x, factor, out=out), y, out=out), x, y)
-
-
 class SGD(Optimizer):
     """v <- momentum * v + g,  w <- w - lr * v, where g is the rounded gradient plus weight_decay * w.
 
@@ -200,7 +199,7 @@ class SGD(Optimizer):
 
     momentum, weight_decay = Number(), Number()
 
-    def __init__(self, params: Params, lr: float, momentum: float = 0.0, weight_decay: float = 0.0,
+    def __init__(self, params: Params, lr: float = 1e-3, momentum: float = 0.0, weight_decay: float = 0.0,
                  nesterov: bool = False, precision: PrecisionLike | ByName = None) -> None:  # fmt: skip
         self.momentum, self.weight_decay, self.nesterov = momentum, weight_decay, bool(nesterov)
         if self.nesterov and not self.momentum:
@@ -209,15 +208,11 @@ class SGD(Optimizer):
 
     def update(self, w: Array, g: Array, state: State) -> Array:
         """Return the weights after one step."""
-        if get_array_module(w) is not np:
-            return sgd_cuda.update(self, w, g, state)
-        if self.weight_decay:
-            g = scaled_plus(w, self.weight_decay, g)
-        v = g
+        sgd, v = kernel("sgd", get_array_module(w)), state.get("momentum")
+        w, v = sgd(w, g, v, self.lr, self.weight_decay, self.momentum, self.nesterov)
         if self.momentum:
-            v = scaled_plus(state["momentum"], self.momentum, g) if "momentum" in state else g
             state["momentum"] = v
-        return scaled_plus(scaled_plus(v, self.momentum, g) if self.nesterov else v, -self.lr, w)
+        return w
 
 
 class Adam(Optimizer):
@@ -235,9 +230,7 @@ class Adam(Optimizer):
     def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, weight_decay: float = 0.0, precision: PrecisionLike | ByName = None
                  ) -> None:  # fmt: skip
-        b1, b2 = (number(type(self).__name__, "betas", beta, high=1) for beta in betas)
-        if 1 in (b1, b2):
-            raise ValueError(f"{type(self).__name__}: betas must be in [0, 1), got {betas}")
+        b1, b2 = (number(type(self).__name__, "betas", beta, 0, 1, "[)") for beta in betas)
         self.betas, self.eps, self.weight_decay = (b1, b2), eps, weight_decay
         super().__init__(params, lr, precision)
 
@@ -270,6 +263,11 @@ class AdamW(Adam):
 
     decoupled = True
 
+    def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8, weight_decay: float = 1e-2, precision: PrecisionLike | ByName = None
+                 ) -> None:  # fmt: skip
+        super().__init__(params, lr, betas, eps, weight_decay, precision)
+
 
 class LossScaler:
     """Scales the loss up before backward and the gradients down after, so that small errors survive a narrow format.
@@ -285,10 +283,8 @@ class LossScaler:
     def __init__(self, scale: float = 2.0**16, growth_interval: int | None = None) -> None:
         if growth_interval is not None:
             growth_interval = integer("LossScaler", "growth_interval", growth_interval, 1)
-        self.factor, self.growth_interval, self.good_steps = number("LossScaler", "scale", scale), growth_interval, 0
-        if not self.factor:
-            raise ValueError("LossScaler: scale must be above 0, got 0")
-        self.skipped = 0
+        self.factor = number("LossScaler", "scale", scale, ends="(]")
+        self.growth_interval, self.good_steps, self.skipped = growth_interval, 0, 0
 
     def scale(self, loss: Any) -> Any:
         """Return the loss times the scale, exactly where the scale is a power of two."""
@@ -326,9 +322,7 @@ class LossScaler:
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Go on from what `state_dict` returned; raises ValueError for a scale or a count that cannot be."""
-        factor = number("LossScaler", "factor", state["factor"])
-        if not factor:
-            raise ValueError("LossScaler: factor must be above 0, got 0")
+        factor = number("LossScaler", "factor", state["factor"], ends="(]")
         good_steps = integer("LossScaler", "good_steps", state["good_steps"])
         self.skipped = integer("LossScaler", "skipped", state.get("skipped", 0))
         self.factor, self.good_steps = factor, good_steps

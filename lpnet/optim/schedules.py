@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from ..validate import number
+
 Schedule = Callable[[float], float]
 
 
@@ -20,8 +22,7 @@ def swalp_schedule(lr: float, start: float, swa_lr: float | None = None) -> Sche
     averaging begins (None: it stays at 0.01 lr). Raises ValueError unless `start` is above 0.
     Source: Yang et al., ICML 2019, and its public code.
     """
-    if not start > 0:
-        raise ValueError(f"swalp_schedule: start must be above 0 epochs, got {start}")
+    start = number("swalp_schedule", "start", start, ends="(]")
 
     def schedule(epoch: float) -> float:
         t = epoch / start
@@ -37,8 +38,8 @@ def cosine_schedule(lr: float, epochs: float, warmup: float = 0.0) -> Schedule:
 
     Source: Loshchilov and Hutter, "SGDR", ICLR 2017. Raises ValueError unless 0 <= warmup < epochs.
     """
-    if not 0 <= warmup < epochs:
-        raise ValueError(f"cosine_schedule: warmup must be in [0, epochs), got {warmup} of {epochs}")
+    epochs = number("cosine_schedule", "epochs", epochs, ends="(]")
+    warmup = number("cosine_schedule", "warmup", warmup, 0, epochs, "[)")
 
     def schedule(epoch: float) -> float:
         if epoch < warmup:
@@ -50,6 +51,5 @@ def cosine_schedule(lr: float, epochs: float, warmup: float = 0.0) -> Schedule:
 
 def step_schedule(lr: float, every: float, factor: float = 0.1) -> Schedule:
     """Return the schedule that multiplies `lr` by `factor` after every `every` epochs."""
-    if not every > 0:
-        raise ValueError(f"step_schedule: every must be above 0 epochs, got {every}")
+    every = number("step_schedule", "every", every, ends="(]")
     return lambda epoch: lr * factor ** (epoch // every)

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import beside, copy_like, to_device
+from ..backend import Array, copy_like, to_device, to_device_of
 from ..formats import Format
 from ..nn import Dropout, Module, lower
 from ..nn.layers import _BatchNorm
 from ..precision import Precision, use
-from ..random import aside
+from ..random import fork_rng
 from ..tensor import Tensor, no_grad
 from ..validate import integer, number
 from .optimizer import Optimizer, check_saved
@@ -25,13 +25,13 @@ from .optimizer import Optimizer, check_saved
 class Average:
     """The mean of a model's weights over the steps it was told to take in, rounded after each.
 
-    Parameters: model; cycle, steps from one to the next; precision, whose role average rounds; own, the precisions of
+    Parameters: model; cycle, steps from one to the next; precision, whose role average rounds; overrides, those of
     single parameters where they differ, by the parameters' ids.
     """
 
-    def __init__(self, model: Module, cycle: int, precision: Precision, own: Mapping[int, Precision]) -> None:
+    def __init__(self, model: Module, cycle: int, precision: Precision, overrides: Mapping[int, Precision]) -> None:
         self.model, self.cycle = model, integer("SWALP", "cycle", cycle, 1)
-        self.precision, self.own = precision, own
+        self.precision, self.overrides = precision, overrides
         self.n_averaged = 0
         self.mean: dict[str, Any] = {}  # of each parameter, by name
         self._copy: Module | None = None  # what `averaged` gave, until the next average
@@ -39,18 +39,20 @@ class Average:
     def step(self, t: int) -> None:
         """Take in the weights if `t`, counted from the start of the averaging, is a step of the cycle."""
         if t > 0 and t % self.cycle == 0:
-            self._average()
+            self.update()
         if not self.n_averaged:
             self._copy = None  # it is of weights that have moved
 
-    def _average(self) -> None:
-        # mean <- (mean n + w) / (n + 1), in the form that cannot overflow
+    def update(self) -> None:
+        """Average the weights as they are now."""
         for name, p in self.model.named_parameters():
-            mean = beside(self.mean.get(name, p.data), p.data)  # the model may have moved
-            mean = mean + (p.data - mean) / (self.n_averaged + 1)
-            self.mean[name] = self.own.get(id(p), self.precision).round("average", mean)
+            mean = self._mix(to_device_of(self.mean.get(name, p.data), p.data), p.data)  # the model may have moved
+            self.mean[name] = self.overrides.get(id(p), self.precision).round("average", mean)
         self.n_averaged += 1
         self._copy = None
+
+    def _mix(self, mean: Array, w: Array) -> Array:
+        return mean + (w - mean) / (self.n_averaged + 1)  # (mean n + w) / (n + 1), in the form that cannot overflow
 
     @property
     def averaged(self) -> Module:
@@ -59,17 +61,8 @@ class Average:
         The same object until the next average. Before the first one its weights are the model's own.
         """
         if self._copy is None or self._copy.device != self.model.device:
-            self._copy = self._averaged()
+            self._copy = with_weights(self.model, self.mean)
         return self._copy
-
-    def _averaged(self) -> Module:
-        model = _copied(self.model)
-        lower(model, None)
-        for name, p in model.named_parameters():
-            p.grad = None
-            if name in self.mean:
-                p.data = beside(self.mean[name].copy(), p.data)
-        return model
 
     def state_dict(self) -> dict[str, Any]:
         """Return how many were averaged, and copies of the averaged weights, by name."""
@@ -128,7 +121,7 @@ class SWALP:
     def _new(self, cycle: int, average: Any) -> Average:
         if average is not None:
             return Average(self.model, cycle, Precision(average=average), {})
-        own = {id(self.optimizer.params[i]): precision for i, precision in self.optimizer.own.items()}
+        own = {id(self.optimizer.params[i]): precision for i, precision in self.optimizer.overrides.items()}
         return Average(self.model, cycle, self.optimizer.precision, own)
 
     @property
@@ -176,6 +169,17 @@ class SWALP:
             average.load_state_dict(states[name])
 
 
+def with_weights(model: Module, weights: Mapping[str, Array]) -> Module:
+    """Return a copy of the model with other weights, by name, exact activations and no gradients."""
+    model = _copied(model)
+    lower(model, None)
+    for name, p in model.named_parameters():
+        p.grad = None
+        if name in weights:
+            p.data = to_device_of(weights[name].copy(), p.data)
+    return model
+
+
 def _kinds(averages: Mapping[str, Mapping[str, Any]], known: Collection[str]) -> Mapping[str, Mapping[str, Any]]:
     """Return `averages`; raises ValueError unless it holds dictionaries with known keys only, and one at least."""
     form = '{name: {"cycle": steps, "average": format}}'
@@ -208,7 +212,9 @@ class _Moments:
     """
 
     def __init__(self) -> None:
-        self.count, self.mean, self.square = 0, 0.0, 0.0  # square: sum of squared distances from the mean
+        self.count = 0
+        self.mean: Array = 0.0
+        self.square: Array = 0.0  # sum of squared distances from the mean
 
     def __call__(self, mean: Any, var: Any, count: int) -> None:
         mean, square = mean.astype(np.float64), var.astype(np.float64) * count
@@ -234,16 +240,16 @@ def update_bn(model: Module, loader: Iterable[Any]) -> None:
     modes = [(module, module.training) for module in model.modules()]
     try:
         for norm, collect in zip(norms, moments, strict=True):
-            norm.observe = collect  # in place of moving the running statistics
+            norm.update_running_stats = collect  # type: ignore[method-assign]  # in place of moving the running statistics
         for module in model.modules():
             module.training = not isinstance(module, Dropout)
-        with no_grad(), aside(), use(None):
+        with no_grad(), fork_rng(), use(None):
             for batch in loader:
                 x, empty = _input(batch), False
                 model(x.to(device) if isinstance(x, Tensor) else Tensor(to_device(x, device)))
     finally:
         for norm in norms:
-            del norm.observe
+            del norm.update_running_stats
         for module, mode in modes:
             module.training = mode
     if empty:

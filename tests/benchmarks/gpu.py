@@ -131,7 +131,7 @@ def _lenet(device: str) -> tuple[lp.nn.Module, lp.optim.Optimizer]:
     return model, lp.optim.SGD(model.parameters(), 0.05, 0.9, 5e-4, precision="bfp8")
 
 
-def _first_step(train: lp.data.datasets.Dataset, device: str) -> list[tuple[str, np.ndarray]]:
+def _first_step(train: lp.data.Dataset, device: str) -> list[tuple[str, np.ndarray]]:
     """Return what each rounded layer puts out for the first batch."""
     model, _ = _lenet(device)
     for name, p in model.named_parameters():
@@ -145,11 +145,11 @@ def _first_step(train: lp.data.datasets.Dataset, device: str) -> list[tuple[str,
         if id(module) in names:
             seen.append((names[id(module)], y.numpy()))
 
-    lp.nn.module.observers.append(note)
+    lp.nn.module.forward_hooks.append(note)
     try:
         model(lp.quantize(lp.to_device(x, device), "bfp8"))
     finally:
-        lp.nn.module.observers.remove(note)
+        lp.nn.module.forward_hooks.remove(note)
     return seen
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lpnet.data import datasets, files, load, sources
+from lpnet.data import _load, files, load, sources
 from tests import damaged
 
 from .small import CIFAR, archive, idx_files, write
@@ -33,8 +33,8 @@ linux = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs 
 
 @linux
 def test_damaged_digits_are_refused_before_they_are_unpacked(tmp_path, monkeypatch, little_memory):
-    raw = (Path(datasets.__file__).parent / "digits.npz").read_bytes()
-    monkeypatch.setattr(datasets, "__file__", str(tmp_path / "datasets.py"))
+    raw = (Path(_load.__file__).parent / "digits.npz").read_bytes()
+    monkeypatch.setattr(_load, "__file__", str(tmp_path / "_load.py"))
     monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("unpacked"))
     for variant in damaged.flips(raw, 40, 3):
         (tmp_path / "digits.npz").write_bytes(variant)

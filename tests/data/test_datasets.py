@@ -68,12 +68,12 @@ def test_one_index_gives_image_and_label():
         ({"std": (1, 0, 1)}, "std above 0"),
         ({"std": (1, np.nan, 1)}, "std above 0"),
         ({"mean": (0, np.inf, 0)}, "mean must be 3 numbers"),
-        ({"scale": 0.0}, "scale must be a number above 0, got 0.0"),
-        ({"scale": -1}, "scale must be a number above 0, got -1"),
-        ({"scale": np.nan}, "scale must be a number above 0, got nan"),
-        ({"scale": np.inf}, "scale must be a number above 0, got inf"),
-        ({"scale": True}, "scale must be a number above 0, got True"),
-        ({"scale": "255"}, "scale must be a number above 0, got '255'"),
+        ({"scale": 0.0}, "scale must be a finite number above 0, got 0.0"),
+        ({"scale": -1}, "scale must be a finite number above 0, got -1"),
+        ({"scale": np.nan}, "scale must be a finite number above 0, got nan"),
+        ({"scale": np.inf}, "scale must be a finite number above 0, got inf"),
+        ({"scale": True}, "scale must be a finite number above 0, got True"),
+        ({"scale": "255"}, "scale must be a finite number above 0, got '255'"),
         ({"classes": 0}, "classes must be names in a tuple or a number above 0, got 0"),
         ({"classes": True}, "classes must be"),
         ({"classes": "abcdef"}, "classes must be"),
@@ -97,7 +97,7 @@ def test_numpy_scalars_are_taken_for_numbers(number):
 def test_no_statistics_of_nothing(x):
     with pytest.raises(ValueError, match=r"statistics: images must be \(N, C, H, W\) with at least one pixel"):
         statistics(x)
-    with pytest.raises(ValueError, match="statistics: scale must be a number above 0"):
+    with pytest.raises(ValueError, match="statistics: scale must be a finite number above 0"):
         statistics(images(), 0)
 
 

@@ -191,7 +191,7 @@ def test_what_saturates(name, share):
     x = log_uniform()
     for rule, expected in (("floor", share), ("ceil", 0), ("floor:4/3", 0)):
         fmt = formats.format(f"{name}:{rule}")
-        beyond = abs(x) > fmt.spread(fmt.scales(x), x.shape) * np.float32(fmt.max)
+        beyond = abs(x) > fmt.expand(fmt.scales(x), x.shape) * np.float32(fmt.max)
         assert beyond.any(1).mean() == pytest.approx(expected, abs=0.02 if expected else 0), rule
 
 
@@ -264,7 +264,7 @@ def test_a_second_rounding_changes_nothing(name):
 
 @pytest.mark.parametrize(("make", "argument"), [
     (lambda: BlockFloatingPoint(1), "wl"), (lambda: BlockFloatingPoint(54), "wl"),
-    (lambda: BlockFloatingPoint(8.0), "wl"), (lambda: BlockFloatingPoint(8, exp=1), "exp"),
+    (lambda: BlockFloatingPoint(8.5), "wl"), (lambda: BlockFloatingPoint(8, exp=1), "exp"),
     (lambda: BlockFloatingPoint(8, exp=12), "exp"), (lambda: BlockFloatingPoint(8, axis=0.5), "axis"),
     (lambda: BlockFloatingPoint(8, block=0), "block"), (lambda: BlockFloatingPoint(8, axis=None, block=4), "block"),
     (lambda: BlockScaled("e2m1", Exponent(), 32), "element"), (lambda: BlockScaled(FixedPoint(8, 6), 3, 32), "scale"),
@@ -276,10 +276,12 @@ def test_a_second_rounding_changes_nothing(name):
     (lambda: BlockScaled(FixedPoint(8, 6), Exponent(), 4, scaling="round"), "scaling"),
     (lambda: BlockScaled(FixedPoint(8, 6), Exponent(), 4, factor=0), "factor"),
     (lambda: BlockScaled(FixedPoint(8, 6), FixedPoint(8, 2), 4, tensor=True, factor=2), "factor"),
+    (lambda: BlockFloatingPoint(8, symmetric=2), "symmetric"), (lambda: Exponent(8, has_nan=None), "has_nan"),
+    (lambda: BlockScaled(FixedPoint(8, 6), Exponent(), 32, tensor=1), "tensor"),
 ])  # fmt: skip
 def test_arguments_out_of_range(make, argument):
     """An argument that makes no format is an error that names the class and the argument."""
-    with pytest.raises(ValueError, match=rf"(BlockFloatingPoint|BlockScaled|Exponent): {argument} "):
+    with pytest.raises(ValueError, match=rf"(BlockFloatingPoint|BlockScaled|Exponent): {argument}[ ,]"):
         make()
 
 

@@ -4,25 +4,23 @@ import numpy as np
 import pytest
 
 import lpnet as lp
-from lpnet import formats
 
-NAMES = [*formats.names(), "bfp8", "bfp8:16", "bfp4:tensor", "fixed8.6", "fixed4.-2", "e5m0",
-         "nvfp4:16x16:4/6", "mxfp4_e2m1:4/3", "mxfp8_e4m3:even", "e4m3:2x8", "posit6.1", "p3109_k6p3se"]  # fmt: skip
+from .cases import FORMATS
 
 
 @pytest.mark.parametrize("rounding", [*lp.rounding.MODES, lp.Stochastic(3)], ids=str)
-@pytest.mark.parametrize("name", NAMES)
-def test_tells_what_quantize_does(name, rounding):
+@pytest.mark.parametrize("fmt", FORMATS, ids=str)
+def test_tells_what_quantize_does(fmt, rounding):
     """Result, neighbours and share are those of quantize; the text has no line over 80 columns."""
     x = np.random.default_rng(3).standard_normal((3, 40)).astype(np.float32) * 3
-    told = lp.explain(x, name, rounding, index=(1, -4))
+    told = lp.explain(x, fmt, rounding, index=(1, -4))
     assert told.x == x[1, -4]
-    assert told.below == lp.quantize(x, name, "floor")[1, -4] <= told.x or told.below == told.above
-    assert told.above == lp.quantize(x, name, "ceil")[1, -4]
+    assert told.below == lp.quantize(x, fmt, "floor")[1, -4] <= told.x or told.below == told.above
+    assert told.above == lp.quantize(x, fmt, "ceil")[1, -4]
     if told.result is not None:
-        assert told.result == lp.quantize(x, name, rounding)[1, -4]
+        assert told.result == lp.quantize(x, fmt, rounding)[1, -4]
     else:
-        assert told.share == pytest.approx((told.x - told.below) / (told.above - told.below))
+        assert told.fraction == pytest.approx((told.x - told.below) / (told.above - told.below))
     assert all(len(line) <= 80 and line == line.rstrip() for line in str(told).splitlines())
 
 
@@ -40,7 +38,7 @@ def test_codes_by_field():
 def test_the_odds_are_counted(bits):
     """The probability told is the share of all random values that send the number up."""
     told = lp.explain(0.3, "e4m3", lp.Stochastic(bits))
-    fraction = told.share
+    fraction = told.fraction
     assert told.probability == sum((r + 0.5) / 2**bits < fraction for r in range(2**bits)) / 2**bits
 
 

@@ -89,7 +89,7 @@ def test_a_users_format_is_shown_explained_and_traced(fmt, tmp_path):
     lp.nn.lower(layer, lp.Precision(activation=fmt))
     with lp.trace(layer) as trace:
         layer(np.float32([[-9.0, 2.0, 0.3, 5.0]]))
-    assert trace.sites["", "activation"].count == 4
+    assert trace.stats["", "activation"].count == 4
 
 
 def test_ends_that_a_format_does_not_state_are_found():

@@ -92,6 +92,9 @@ def fixed(x, wl, fl, symmetric=False, saturate=True, mode="nearest", u=None, dig
     return float(max(low, min(y, top)) if saturate else y)
 
 
+UNSIGNED = ("fnuz", "extended")  # whose zero has no sign
+
+
 def floating(x, exp, man, bias=None, specials="ieee", saturate=False, subnormals=True, mode="nearest", u=None,
              digits=24):
     """Return x in floating point; zeros keep the sign of x. ValueError for a NaN where the format has none."""
@@ -102,13 +105,15 @@ def floating(x, exp, man, bias=None, specials="ieee", saturate=False, subnormals
         return x
     top = largest(exp, man, bias, specials)
     if floor_log2(top) > HIGHEST[digits]:  # numbers that the float type has not
-        top = (2 - power(-min(man, digits - 1))) * power(HIGHEST[digits])
+        top = (2 - power(-man)) * power(HIGHEST[digits])
+    own = power(floor_log2(top) - digits + 1)
+    top = math.floor(top / own) * own
     beyond = {"nan": math.nan, "fnuz": math.nan, "none": float(top)}.get(specials, math.inf)
     beyond = float(top) if saturate else beyond
     if math.isinf(x):
         return math.copysign(beyond, x)
     q, emin = Fraction(x), 1 - bias
-    unsigned = specials in ("fnuz", "extended")
+    unsigned = specials in UNSIGNED
     if q == 0:
         return 0.0 if unsigned else float(x)
     e = floor_log2(q)
@@ -127,7 +132,7 @@ def decode(code, exp, man, bias=None, specials="ieee", subnormals=True):
     sign = -1.0 if code >> (exp + man) else 1.0
     field, mantissa = code >> man & (2**exp - 1), code & (2**man - 1)
     last = field == 2**exp - 1
-    if specials in ("fnuz", "extended"):
+    if specials in UNSIGNED:
         if code == 2 ** (exp + man):
             return math.nan
         if specials == "extended" and last and mantissa == 2**man - 1:
@@ -137,7 +142,7 @@ def decode(code, exp, man, bias=None, specials="ieee", subnormals=True):
     if last and specials == "nan" and mantissa == 2**man - 1:
         return math.nan
     if field == 0:
-        return sign * mantissa * 2.0 ** (1 - bias - man) * subnormals
+        return sign * mantissa * 2.0 ** (1 - bias - man) * subnormals + (0.0 if specials in UNSIGNED else -0.0)
     return sign * (2**man + mantissa) * 2.0**-man * 2.0 ** (field - bias)
 
 

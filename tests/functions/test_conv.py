@@ -1,4 +1,4 @@
-"""conv2d against the loop of its definition, for any geometry that hypothesis draws."""
+"""conv2d and its mirror against the loops of their definitions, for any geometry that hypothesis draws."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import lpnet as lp
 from lpnet import functions as F
-from lpnet.functions import conv
+from lpnet.kernels.numpy import conv, patches
 
 from . import windows
 from .cases import normal
@@ -50,8 +50,8 @@ def test_gradients(drawn):
 def test_the_batch_is_cut_without_a_trace(size, numbers, flat, monkeypatch):
     """One, some or all samples at a time, side by side or not, in one product or in several: the numbers agree."""
     inputs = normal(6, 16, size, size), normal(32, 8, 3, 3), normal(32)
-    monkeypatch.setattr(conv, "_AT_A_TIME", numbers)
-    monkeypatch.setattr(conv, "_FLAT", flat)
+    monkeypatch.setattr(conv, "AT_A_TIME", numbers)
+    monkeypatch.setattr(patches, "FLAT", flat)
     x, W, b = (lp.Tensor(v, requires_grad=True) for v in inputs)
     y = F.conv2d(x, W, b, padding=1, groups=2)
     np.testing.assert_allclose(y.data, windows.conv2d(*inputs, padding=1, groups=2), rtol=1e-10, atol=1e-12)
@@ -87,15 +87,61 @@ def test_an_empty_batch_gives_an_empty_result():
     ((1, 3, 2, 2), (2, 3, 3, 3), 2, {}, r"window of \(3, 3\) does not fit into an input of \(2, 2\)"),
     ((1, 3, 4, 4), (2, 3, 3, 3), 3, {}, r"bias of shape \(3,\)"),
     ((1, 3, 4, 4), (4, 1, 3, 3), 4, {"groups": 2}, "groups=2 must divide 3 channels into 4"),
-    ((1, 3, 4, 4), (4, 1, 3, 3), 4, {"groups": 0}, "groups=0 must divide"),
+    ((1, 3, 4, 4), (4, 1, 3, 3), 4, {"groups": 0}, "conv2d: groups must be an integer of at least 1"),
     ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"stride": 0}, "conv2d: stride must be an integer of at least 1"),
     ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"stride": (1, 1, 1)}, "or two of them"),
     ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"padding": -1}, "conv2d: padding must be an integer of at least 0"),
     ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"padding": 0.5}, "conv2d: padding"),
     ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"dilation": 0}, "conv2d: dilation"),
-    ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"stride": np.float64(2)}, "conv2d: stride"),
+    ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"stride": np.float64(2.5)}, "conv2d: stride"),
 ])  # fmt: skip
 def test_shapes_that_do_not_fit_are_refused(x, W, b, geometry, words):
     """The error names the argument, what came and what would do."""
     with pytest.raises(ValueError, match=words):
         F.conv2d(*(lp.Tensor(normal(*s)) for s in (x, W, (b,))), **geometry)
+
+
+@st.composite
+def mirrored(draw):
+    """Draw x, W, b and the geometry of a transposed convolution that leaves something."""
+    groups, kernel, stride = draw(SMALL), (draw(SMALL), draw(SMALL)), draw(windows.pairs(1, 3))
+    per_in, per_out = draw(st.integers(1, 2)), draw(st.integers(1, 2))
+    geometry = {"stride": stride, "padding": draw(windows.pairs(0, 2)), "dilation": draw(windows.pairs(1, 2)),
+                "output_padding": tuple(draw(st.integers(0, s - 1)) for s in windows.both(stride)),
+                "groups": groups}  # fmt: skip
+    x = normal(draw(st.integers(0, 2)), groups * per_in, draw(st.integers(1, 4)), draw(st.integers(1, 4)))
+    steps = (windows.both(geometry[k]) for k in ("stride", "padding", "dilation", "output_padding"))
+    fields = zip(x.shape[2:], kernel, *steps, strict=True)
+    assume(min((n - 1) * s - 2 * p + d * (k - 1) + 1 + e for n, k, s, p, d, e in fields) > 0)
+    return x, normal(groups * per_in, per_out, *kernel, seed=1), normal(groups * per_out), geometry
+
+
+@given(mirrored())
+def test_the_mirror_is_the_definition(drawn):
+    """Every input, times the weight, is added to the places of its window."""
+    x, W, b, geometry = drawn
+    y = F.conv_transpose2d(*map(lp.Tensor, (x, W, b)), **geometry)
+    expected = windows.conv_transpose2d(x, W, b, **geometry)
+    np.testing.assert_allclose(y.data, expected, rtol=1e-10, atol=1e-12, strict=True)
+
+
+@settings(max_examples=15)
+@given(mirrored())
+def test_gradients_of_the_mirror(drawn):
+    """Input, weight and bias get exact gradients for any geometry."""
+    *inputs, geometry = drawn
+    assert lp.gradcheck(lambda x, W, b: F.conv_transpose2d(x, W, b, **geometry), inputs)
+
+
+@pytest.mark.parametrize(("x", "W", "geometry", "words"), [
+    ((1, 3, 4, 4), (4, 2, 3, 3), {}, "conv_transpose2d: input has 3 channels, the weight expects 4"),
+    ((1, 3, 4, 4), (3, 1, 3), {}, r"input \(N, C, H, W\) and weight \(C, O, K, K\)"),
+    ((1, 3, 4, 4), (3, 1, 3, 3), {"groups": 2}, "groups=2 must divide 3 channels"),
+    ((1, 3, 4, 4), (3, 2, 3, 3), {}, r"bias of shape \(1,\) does not fit"),
+    ((1, 3, 4, 4), (3, 1, 3, 3), {"output_padding": 1}, r"output_padding \(1, 1\) must be less than the stride"),
+    ((1, 3, 1, 1), (3, 1, 3, 3), {"padding": 2}, r"padding of \(2, 2\) leaves nothing of an input of \(1, 1\)"),
+])  # fmt: skip
+def test_shapes_that_do_not_fit_the_mirror_are_refused(x, W, geometry, words):
+    """The error names the argument, what came and what would do."""
+    with pytest.raises(ValueError, match=words):
+        F.conv_transpose2d(*(lp.Tensor(normal(*s)) for s in (x, W, (1,))), **geometry)

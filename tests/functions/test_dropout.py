@@ -5,7 +5,7 @@ import pytest
 
 import lpnet as lp
 from lpnet import functions as F
-from lpnet.random import Stream, aside
+from lpnet.random import Stream, fork_rng
 
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9])
@@ -34,13 +34,13 @@ def test_the_mask_follows_seed_and_site():
     assert np.array_equal(first, again) and not np.array_equal(first, second) and not np.array_equal(first, other)
 
 
-def test_manual_seed_repeats_and_aside_takes_nothing():
-    """Without a stream the default one is drawn from, and a block `aside` leaves it where it was."""
+def test_manual_seed_repeats_and_fork_rng_takes_nothing():
+    """Without a stream the default one is drawn from, and a block `fork_rng` leaves it where it was."""
     x = lp.Tensor(np.ones(100))
     lp.manual_seed(5)
     a = F.dropout(x).data
     lp.manual_seed(5)
-    with aside():
+    with fork_rng():
         F.dropout(x)
     np.testing.assert_array_equal(F.dropout(x).data, a)
 
@@ -48,5 +48,5 @@ def test_manual_seed_repeats_and_aside_takes_nothing():
 @pytest.mark.parametrize("p", [-0.1, 1.0, float("nan")])
 def test_probabilities_out_of_range_are_refused(p):
     """p must leave something."""
-    with pytest.raises(ValueError, match=r"dropout: p must be in \[0, 1\)"):
+    with pytest.raises(ValueError, match=r"dropout: p must be a finite number in \[0, 1\)"):
         F.dropout(lp.Tensor([1.0]), p)

@@ -44,6 +44,21 @@ def conv2d(x, W, b, stride=1, padding=0, dilation=1, groups=1):
     return y
 
 
+def conv_transpose2d(x, W, b, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+    """Return what each input, times the weight, adds to the places of its window, by the definition."""
+    stride, padding, extra, dilation = both(stride), both(padding), both(output_padding), both(dilation)
+    (n, c, *size), (_, per, *kernel) = x.shape, W.shape
+    fields = zip(size, kernel, stride, padding, extra, dilation, strict=True)
+    y = np.zeros((n, per * groups, *((m - 1) * s - 2 * p + d * (k - 1) + 1 + e for m, k, s, p, e, d in fields)))
+    for k, h, w, i, j in np.ndindex(c, *size, *kernel):
+        at = h * stride[0] + i * dilation[0] - padding[0], w * stride[1] + j * dilation[1] - padding[1]
+        if 0 <= at[0] < y.shape[2] and 0 <= at[1] < y.shape[3]:
+            group = k // (c // groups)
+            channels = slice(group * per, (group + 1) * per)
+            y[(slice(None), channels, *at)] += np.outer(x[:, k, h, w], W[k, :, i, j])
+    return y + b[:, None, None]
+
+
 def pool2d(x, reduce, size, stride=None, padding=0):
     """Return `reduce` of the list of values that each window sees."""
     size, padding = both(size), both(padding)

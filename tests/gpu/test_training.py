@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 import lpnet as lp
-from lpnet import cli, models, nn, reproduce, training
+from lpnet import cli, models, nn
 from lpnet import functions as F
+from lpnet.reproduce.experiment import Context
+from lpnet.reproduce.images import Training, train
+from lpnet.training import diagnosis
 
 from . import blas
 from .conftest import Real
@@ -82,14 +85,14 @@ def first_step(cupy, device):
     optimizer = lp.optim.SGD(net.parameters(), 0.5, 0.9, precision="bfp8")
     x, labels = images(32)
     x = lp.quantize(lp.to_device(x, device), "bfp8")
-    nn.module.observers.append(lambda m, y: seen.append((type(m).__name__, y.data)))
+    nn.module.forward_hooks.append(lambda m, y: seen.append((type(m).__name__, y.data)))
     try:
         with cupy.no_waiting():
             loss = F.cross_entropy(net(x), labels)
             loss.backward()
             optimizer.step()
     finally:
-        nn.module.observers.pop()
+        nn.module.forward_hooks.pop()
     return [(name, lp.to_device(y, "cpu")) for name, y in seen], net.state_dict()
 
 
@@ -159,7 +162,7 @@ def test_fit_reads_the_loss_once_an_epoch(fake):
 @pytest.mark.parametrize("first, second", [("cpu", "cuda"), ("cuda", "cpu")])
 def test_fit_resumes_on_the_other_device(cupy, tmp_path, monkeypatch, first, second):
     """A run begun on one device goes on on the other, at the very next step."""
-    monkeypatch.setattr("lpnet.training.plot_curves", lambda log, path: None)
+    monkeypatch.setattr("lpnet.picture.try_save", lambda *_: True)
     whole, _ = trained("cpu")
     begun, _ = trained(first, tmp_path / "run", epochs=1)
     log, _ = trained(second, tmp_path / "run", epochs=2, resume=True)
@@ -169,8 +172,8 @@ def test_fit_resumes_on_the_other_device(cupy, tmp_path, monkeypatch, first, sec
 
 def test_the_command_line_resumes_on_the_other_device(cupy, tmp_path, monkeypatch, capsys):
     """--device may change when a run goes on; eval takes it, too, and without it the GPU is used where it works."""
-    monkeypatch.setattr("lpnet.training.plot_curves", lambda log, path: None)
-    monkeypatch.setattr("lpnet.training.evaluate", lambda *_: {"loss": 1.0, "error": 2.0})
+    monkeypatch.setattr("lpnet.picture.try_save", lambda *_: True)
+    monkeypatch.setattr("lpnet.training.run.evaluate", lambda *_: {"loss": 1.0, "error": 2.0})
     command = ["train", "--model", "logistic_regression", "--precision", "bfp8", "--epochs", "1", "--quiet",
                "--out", str(tmp_path / "run")]  # fmt: skip
     assert cli.main([*command, "--device", "cpu"]) == 0 and "on cpu" in capsys.readouterr().out
@@ -183,7 +186,7 @@ def test_the_command_line_resumes_on_the_other_device(cupy, tmp_path, monkeypatc
 
 def test_a_loss_that_is_not_finite_is_found(cupy, monkeypatch):
     """On a GPU it is found at the next look, and where it came from is told."""
-    monkeypatch.setattr(training, "LOOK", 3)
+    monkeypatch.setattr(diagnosis, "INTERVAL", 3)
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).to("cuda")
     x, y = images(256)
     loader = lp.data.DataLoader((x, y), 32)
@@ -219,11 +222,9 @@ def test_trace_reads_what_is_on_the_device(cupy):
 
 def test_the_experiments_train_on_the_device(cupy, tmp_path):
     """An epoch and an average there give test errors like the CPU's; 50 of 500 digits are 10 points."""
-    s = {"data": "digits", "network": "small_cnn", "batch": 128, "momentum": 0.9, "weight_decay": 0.0, "lr": 0.1,
-         "swa_lr": 0.05, "epochs": 2, "start": 1, "seed": 0, "precision": reproduce.images.uniform("bfp8"),
-         "loss_scale": 8.0, "averages": {"epoch": [None, None, "nearest"]}}  # fmt: skip
-    errors = [reproduce.images.train(s, reproduce.grid.Here(tmp_path, None, lambda n: None, device))
-              for device in ("cpu", "cuda")]  # fmt: skip
+    s = Training("digits", "small_cnn", epochs=2, start=1, lr=0.1, swa_lr=0.05, weight_decay=0.0, crop=0,
+                 precision=lp.recipes.swalp(), loss_scale=8.0)  # fmt: skip
+    errors = [train(s, 0, Context(tmp_path, None, device)) for device in ("cpu", "cuda")]
     assert isinstance(cupy, Real) or blas.calls
     for one, other in zip(*(e["averages"]["epoch"].values() for e in errors), strict=True):
         assert abs(one - other) < 10

@@ -1,0 +1,70 @@
+"""`lower`: choose the layers of a model whose outputs, and the errors coming back to them, are rounded."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..precision import PrecisionLike, as_precision, most_specific
+from ..registry import unknown
+from .layers import Activation, Conv2d, Sequential
+from .module import Module
+
+PAPER = (Conv2d, Activation)  # what the SWALP paper's networks round; not the classifier
+
+
+def lower(model: Module, precision: PrecisionLike | Mapping[str | type[Module], PrecisionLike],
+          layers: Iterable[type[Module] | str] = PAPER) -> dict[str, str]:  # fmt: skip
+    """Mark layers of `model` so that each computes exactly and rounds its output, and the error reaching it, once.
+
+    Parameters: precision, of which `activation` and `error` are used; a format, its name or a function
+    stands for `Precision.uniform`; None removes all marks. layers, types and names of modules. A layer of a Sequential
+    that is directly followed by an activation of a chosen type is left to that activation, unless it is named itself.
+
+    precision may be a dictionary, {"*": "bfp8", "0": None, "stage3.*": "bfp4", nn.Tanh: "e4m3"}. A module goes by its
+    name, or the longest name of what it is within, before patterns, types and "*". Its own name and its type choose it
+    whatever `layers` says; the rest is for those of `layers`.
+
+    Earlier marks are replaced. Returns {name: type} of the marked layers. Raises ValueError for a name that the model
+    does not have, TypeError for layers and keys that are neither types nor names.
+    """
+    given = precision if isinstance(precision, Mapping) else {"*": precision}
+    table = {key: None if value is None else as_precision(value) for key, value in given.items()}
+    modules, (types, names) = dict(model.named_modules()), _types_and_names("layers", layers)
+    if wrong := sorted(names - set(modules)):
+        raise unknown("layer", wrong[0], modules, "lower")
+    _types_and_names("keys", table)
+    keys = [key for key in table if isinstance(key, str)]
+    types = (*types, *(key for key in table if isinstance(key, type) and table[key] is not None))
+    by_name = most_specific("lower", "layer", keys, modules)
+    chosen = {}
+    for name, module in modules.items():
+        key: str | type[Module] | None = by_name[name]
+        if key in (None, "*"):
+            key = next((t for t in type(module).__mro__ if t in table), key)
+        if key is not None and (key == name or name in names or isinstance(module, types)):
+            chosen[name] = table[key]
+    rounded = {id(modules[name]) for name, value in chosen.items() if value is not None}
+    pairs = [pair for module in modules.values() for pair in _before_activation(module, types)]
+    left = {id(layer) for layer, activation in pairs if id(activation) in rounded}
+    marked = {}
+    for name, module in modules.items():
+        kept = name in names or name in keys or id(module) not in left
+        module.precision = chosen.get(name) if kept else None
+        if module.precision is not None:
+            marked[name] = type(module).__name__
+    return marked
+
+
+def _types_and_names(what: str, given: Iterable[Any]) -> tuple[tuple[type[Module], ...], set[str]]:
+    given = [given] if isinstance(given, str | type) else list(given)
+    if wrong := [x for x in given if not isinstance(x, str | type)]:
+        raise TypeError(f"lower: {what} must be types or names of modules, got {wrong[0]!r}")
+    return tuple(x for x in given if isinstance(x, type)), {x for x in given if isinstance(x, str)}
+
+
+def _before_activation(module: Module, types: tuple[type[Module], ...]) -> list[tuple[Module, Module]]:
+    """Return the layers of a Sequential that an activation of one of the `types` comes right after, each with it."""
+    layers = list(module) if isinstance(module, Sequential) else []
+    return [(a, b) for a, b in itertools.pairwise(layers) if isinstance(b, Activation) and isinstance(b, types)]

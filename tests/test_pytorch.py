@@ -1,0 +1,59 @@
+"""PyTorch's names and defaults, so that code and weights can be exchanged. Source: PyTorch's documentation, 2.x."""
+
+import inspect
+
+import pytest
+
+from lpnet import functions as F
+from lpnet import models, nn, optim
+
+DEFAULTS = {  # what PyTorch's constructors take, where there is a default
+    nn.Linear: {"bias": True},
+    nn.Conv2d: {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "bias": True},
+    nn.BatchNorm1d: {"eps": 1e-5, "momentum": 0.1},
+    nn.BatchNorm2d: {"eps": 1e-5, "momentum": 0.1},
+    nn.LayerNorm: {"eps": 1e-5},
+    nn.Dropout: {"p": 0.5},
+    nn.GELU: {"approximate": "none"},
+    nn.ReLU: {},
+    nn.Sigmoid: {},
+    nn.Tanh: {},
+    nn.MaxPool2d: {"stride": None, "padding": 0},
+    nn.AvgPool2d: {"stride": None, "padding": 0},
+    nn.Flatten: {},
+    nn.CrossEntropyLoss: {},
+    nn.MSELoss: {},
+    nn.Sequential: {},
+    optim.SGD: {"lr": 1e-3, "momentum": 0, "weight_decay": 0, "nesterov": False},
+    optim.Adam: {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0},
+    optim.AdamW: {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 1e-2},
+    F.gelu: {"approximate": "none"},
+    F.dropout: {"p": 0.5},
+    F.layer_norm: {"eps": 1e-5},
+    F.batch_norm: {"eps": 1e-5},
+    F.conv2d: {"b": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1},
+    F.max_pool2d: {"stride": None, "padding": 0},
+    F.avg_pool2d: {"stride": None, "padding": 0},
+}
+OURS = {"precision", "stream", "mean", "var"}  # what PyTorch does not have, or calls running_mean, running_var
+
+
+@pytest.mark.parametrize("thing", DEFAULTS, ids=lambda thing: thing.__name__)
+def test_defaults_are_pytorchs(thing):
+    """A call without an argument means what it means in PyTorch, and what has a default here has one there."""
+    parameters = inspect.signature(thing).parameters.values()
+    ours = {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in OURS}
+    assert ours == DEFAULTS[thing]
+
+
+def test_every_layer_and_optimizer_is_in_the_table():
+    """A new layer or optimizer is held against PyTorch's, or is said to have no counterpart."""
+    without = {nn.Module, nn.Parameter, nn.Buffer, nn.Activation, optim.Optimizer, optim.SWALP, optim.LossScaler}
+    classes = {thing for package in (nn, optim) for thing in vars(package).values() if inspect.isclass(thing)}
+    assert classes == {thing for thing in DEFAULTS if inspect.isclass(thing)} | without
+
+
+@pytest.mark.parametrize("make", [getattr(models, name) for name in models.names()], ids=models.names())
+def test_classifiers_take_num_classes(make):
+    """The number of classes is called as in torchvision."""
+    assert "num_classes" in inspect.signature(make).parameters
