@@ -14,7 +14,7 @@ from lpnet import models
 ORDER = [
     "version", "validate", "backend", "workers", "random", "rounding", "formats", "explain", "kernels", "precision",
     "tensor", "functions", "gradcheck", "checkpoint", "picture", "nn", "optim", "data", "trace", "training", "models",
-    "demo", "reproduce", "cli", "__main__",
+    "interop", "demo", "reproduce", "cli", "__main__",
 ]  # fmt: skip
 NEEDED = {"numpy", "threadpoolctl"}  # all else is imported where it is used, and may be missing
 FOLDERS = {"lpnet": Path(lpnet.__file__).parent, "lpnet.models": Path(models.__file__).parent}

@@ -7,6 +7,7 @@ from .blas import one_blas_thread
 from .cuda import cublas, cuda_available, cuda_problem, forget_cuda, kernel_options, kernel_source, launch
 from .devices import DEVICES, beside, check_one_device, choose_device, copy_like, device_of, enough_memory, to_device
 from .digits import carry_digits, known_digits, note_digits
+from .foreign import through
 from .memory import empty, empty_cache
 from .pieces import elementwise, parallel, slices
 from .threads import MOST_PROCESSES, get_num_threads, processors, set_num_threads
@@ -41,5 +42,6 @@ __all__ = [
     "select",
     "set_num_threads",
     "slices",
+    "through",
     "to_device",
 ]

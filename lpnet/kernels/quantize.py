@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from ..backend import empty, get_array_module, get_num_threads, parallel
+from ..backend import empty, get_array_module, get_num_threads, parallel, through
 from ..formats import BlockFloatingPoint, FixedPoint, FloatingPoint, Format, format
 from ..formats.base import accelerate, pow2floor, quiet
 from ..random import Stream
@@ -29,12 +29,14 @@ Kernel = Callable[[Array, Array, Rounding, Stream], None]  # rounds x into y, dr
 
 
 def quantize(x: Any, fmt: Format | str, rounding: Rounding = "nearest", stream: Stream | None = None) -> Any:
-    """Return the array `x` rounded to a format, or the format of that name: same shape, same dtype.
+    """Return the array `x` rounded to a format, or the format of that name: same shape, same dtype, same kind.
 
-    This is `fmt.quantize(x, rounding, stream)`. Raises TypeError for arrays that are not float32 or float64,
-    ValueError for an unknown format or rounding.
+    This is `fmt.quantize(x, rounding, stream)`, also for arrays of PyTorch, JAX and all that offer DLPack: they are
+    read where they are. Raises TypeError for arrays that are not float32 or float64, ValueError for an unknown format
+    or rounding.
     """
-    return format(fmt).quantize(x, rounding, stream)
+    fmt = format(fmt)
+    return through(x, lambda array: fmt.quantize(array, rounding, stream), fmt)
 
 
 @accelerate
