@@ -127,7 +127,7 @@ def steps() -> Iterator[str]:
 
 
 def interop() -> Iterator[str]:
-    """One training step in PyTorch, bfp8, batch 128: lpnet's rounding there (lpnet.interop.torch) against QPyTorch's."""
+    """One training step in PyTorch, batch 128: rounding by lpnet.interop.torch against QPyTorch's."""
     yield head("network", "precision")
     for name in NETWORKS:
         data, model = batch(NETWORKS[name]), network(name, low=True)

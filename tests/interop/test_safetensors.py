@@ -89,7 +89,10 @@ def test_other_arrays(tmp_path, array):
 
 
 @pytest.mark.parametrize(("kind", "values"), [
-    ("bfloat16", [1.5, -2.0**-130, np.inf]), ("float8_e4m3fn", [448, -(2.0**-9), 0]), ("float8_e5m2", [57344, -0.0, 3])])  # fmt: skip
+    ("bfloat16", [1.5, -(2.0**-130), np.inf]),
+    ("float8_e4m3fn", [448, -(2.0**-9), 0]),
+    ("float8_e5m2", [57344, -0.0, 3]),
+])  # fmt: skip
 def test_numbers_that_numpy_does_not_have(tmp_path, kind, values):
     """bfloat16 and 8-bit floats become float32, exactly; ml_dtypes is the witness."""
     ml_dtypes = pytest.importorskip("ml_dtypes")
@@ -105,7 +108,7 @@ def test_what_cannot_be_saved_leaves_the_disk_alone(tmp_path):
     for state, error, sentence in (
         ({"x": "text"}, TypeError, "save: x must be an array of real numbers, got str"),
         ({"x": np.complex64(1j)}, TypeError, "save: x must be an array of real numbers"),
-        ({"x": lp.quantize(np.ones((4, 64), np.float32), "bfp8"), "x.codes": np.array([0.3])}, ValueError, "two tensors"),
+        ({"x": np.ones((4, 64), np.float32), "x.codes": np.array([0.3])}, ValueError, "two tensors 'x.codes'"),
     ):
         with pytest.raises(error, match=sentence):
             save(tmp_path / "f", state, packed="bfp8")
@@ -120,8 +123,9 @@ def test_damaged_files_are_refused_by_name(tmp_path):
     honest = {"w": lp.quantize(np.random.default_rng(0).standard_normal((8, 64)).astype(np.float32), "bfp8")}
     save(file, honest, packed="bfp8")
     content = file.read_bytes()
-    for damaged in (b"", content[:5], content[:100], content[:-1], bytes(200), content[:-9] + b"\1" * 9,
-                    content.replace(b"bfp8", b"bfp9"), content.replace(b'version\\": 1', b'version\\": 7')):  # fmt: skip
+    cut = [b"", content[:5], content[:100], content[:-1]]
+    changed = [bytes(200), content[:-9] + b"\1" * 9, content.replace(b"bfp8", b"bfp9")]
+    for damaged in (*cut, *changed, content.replace(b'version\\": 1', b'version\\": 7')):
         assert damaged != content
         file.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"f: .*"):
