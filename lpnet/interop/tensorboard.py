@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -19,18 +20,17 @@ _KINDS = ("train", "test", "swalp")
 class Writer:
     """Writes rows of a log, one an epoch, as TensorBoard's scalars: `fit(..., progress=Writer(logdir))`.
 
-    Rows lie at their step; a tag is train/loss, test/error, swalp/error, lr and so on. Whatever lies in `logdir` from
-    step 0 on is replaced. Raises ImportError where tensorboardX is missing.
+    Rows lie at their step, and are on the disk a second later; a tag is train/loss, test/error, swalp/error, lr and so
+    on. Whatever lay in `logdir` is replaced. Raises ImportError where tensorboardX is missing.
     """
 
     def __init__(self, logdir: str | os.PathLike[str]) -> None:
-        self.writer = library("tensorboardX").SummaryWriter(str(logdir), purge_step=0)
+        self.writer = library("tensorboardX").SummaryWriter(str(logdir), purge_step=0, flush_secs=1)
 
     def __call__(self, row: Mapping[str, Any]) -> None:
         """Write the numbers of one row; what was not finite, null in the log, is left out."""
         for tag, value in _scalars(row):
             self.writer.add_scalar(tag, value, row["step"])
-        self.writer.flush()
 
     def close(self) -> None:
         """Close the file."""
@@ -53,13 +53,10 @@ def write(run_folder: str | os.PathLike[str], logdir: str | os.PathLike[str]) ->
     """
     folder = Path(run_folder).expanduser()
     config, rows = read_config(folder), list(_rows(folder / "log.jsonl"))
-    writer = Writer(logdir)
-    try:
+    with contextlib.closing(Writer(logdir)) as writer:
         writer.writer.add_text("config", f"```json\n{json.dumps(config, indent=2)}\n```", 0)
         for row in rows:
             writer(row)
-    finally:
-        writer.close()
 
 
 def _rows(file: Path) -> Iterator[dict[str, Any]]:
