@@ -14,7 +14,7 @@ from ..training import read_config
 from .libraries import library
 
 _PLACES = ("epoch", "step")  # where a row is, not what it measured
-_KINDS = ("train", "test", "swalp")
+_MEASURES = ("loss", "error")  # of training, the test set, averages
 
 
 class Writer:
@@ -41,8 +41,8 @@ def _scalars(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for name, value in row.items():
         if name in _PLACES or not isinstance(value, int | float) or not math.isfinite(value):
             continue
-        kind, _, measure = name.partition("_")
-        yield (f"{kind}/{measure}" if kind in _KINDS else name), value
+        kind, _, measure = name.rpartition("_")
+        yield (f"{kind}/{measure}" if kind and measure in _MEASURES else name), value
 
 
 def write(run_folder: str | os.PathLike[str], logdir: str | os.PathLike[str]) -> None:

@@ -88,6 +88,35 @@ def test_any_batch(tmp_path, fmt):
         assert_same(run(model, tmp_path / "m.onnx", x, (None, 2, 25)), model(lp.Tensor(x)).numpy())
 
 
+KEPT = {  # functions that any batch goes through
+    "the batch kept": lambda x: F.reshape(x, (x.shape[0], 6)),
+    "-1 for it": lambda x: F.reshape(x, (-1, 3)),
+    "all axes": lambda x: F.reshape(x, -1),
+    "another tensor with as many rows": lambda x: x + F.reshape(np.arange(6, dtype=np.float32).reshape(2, 3), (1, 2, 3)),
+    "broadcast along others": lambda x: F.broadcast_to(F.reshape(x, (x.shape[0], 1, 2, 3)), (x.shape[0], 4, 2, 3)),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_shapes_of_any_batch(tmp_path, name):
+    """A shape that was written for the batch that was traced is right for every other."""
+    model = Call(KEPT[name])
+    for n in (1, 2, 5):
+        x = numbers((n, 2, 3), seed=n)
+        assert_same(run(model, tmp_path / "m.onnx", x, (None, 2, 3)), model(lp.Tensor(x)).numpy())
+
+
+@pytest.mark.parametrize(("function", "sentence"), [
+    (lambda x: F.reshape(x, (x.shape[0] * 2, 3)), "mixes the batch with other axes: write -1"),
+    (lambda x: x + F.broadcast_to(F.mean(x, 0, keepdims=True), x.shape), "knows the batch's length"),
+])  # fmt: skip
+def test_what_knows_the_batch_is_refused(tmp_path, function, sentence):
+    """It would be wrong for any other; with N given it is fine."""
+    with pytest.raises(ValueError, match=sentence):
+        export(Call(function), tmp_path / "m.onnx", (None, 2, 3))
+    export(Call(function), tmp_path / "m.onnx", (4, 2, 3))
+
+
 @pytest.mark.parametrize(("fmt", "sentence"), [
     ("tf32", "tf32 has no type in ONNX; those that have are"),
     ("e6m9", "e6m9 has no type in ONNX"),

@@ -119,7 +119,7 @@ def _largest(graph: Graph, fmt: Blocked, x: str, shape: Shape) -> str:
     if missing := tiles * block - shape[axis]:
         pads = graph.constant([0, missing], np.int64)
         x = graph.node("Pad", x, pads, graph.constant(0.0), graph.constant([axis], np.int64))
-    tiled = graph.node("Reshape", x, graph.lengths((*shape[:axis], tiles, block, *shape[axis + 1 :])))
+    tiled = graph.node("Reshape", x, graph.lengths((*shape[:axis], tiles, block, *shape[axis + 1 :]), shape))
     return graph.reduce("ReduceMax", tiled, [axis + 1])  # (a, T, block, b) -> (a, T, b)
 
 

@@ -56,7 +56,17 @@ class Graph:
         over = () if axes is None else (self.constant(axes, np.int64),)
         return self.node(op, x, *over, keepdims=int(keepdims))
 
-    def lengths(self, shape: Sequence[int]) -> str:
-        """Write a shape; the batch's length, where it comes first, is that of whatever will be reshaped."""
-        first = [0] if self.batch is not None and shape and shape[0] == self.batch else list(shape[:1])
-        return self.constant([*first, *shape[1:]], np.int64)
+    def lengths(self, shape: Sequence[int], given: Shape) -> str:
+        """Write the shape that an array of shape `given` is brought into; one length may be -1.
+
+        Where any batch will do, the first length is that of whatever comes. Raises ValueError where that is mixed with
+        others.
+        """
+        new = list(shape)
+        if self.batch is not None and given[:1] == (self.batch,):
+            if new[:1] == [self.batch]:
+                new[0] = 0  # as it is
+            elif -1 not in new:
+                raise ValueError(f"export: a reshape to {tuple(shape)} mixes the batch with other axes: write -1 for "
+                                 "the length that it is in, or give N in input_shape, not None")  # fmt: skip
+        return self.constant(new, np.int64)

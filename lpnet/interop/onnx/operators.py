@@ -109,7 +109,7 @@ def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
 
 @writes(shape.Reshape)
 def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
-    return graph.node("Reshape", inputs[0], graph.lengths(shape))
+    return graph.node("Reshape", inputs[0], graph.lengths(f.shape, f.x_shape))
 
 
 @writes(shape.Transpose)
@@ -131,7 +131,11 @@ def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
 
 @writes(shape.BroadcastTo)
 def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
-    return graph.node("Expand", inputs[0], graph.constant(shape, np.int64))
+    given = (1,) * (len(shape) - f.inputs[0].ndim) + f.inputs[0].shape
+    if graph.batch is not None and shape[:1] == (graph.batch,) != given[:1]:
+        raise ValueError(f"export: a broadcast to {shape} knows the batch's length: give N in input_shape, not None")
+    kept = [1 if n == m else n for n, m in zip(shape, given, strict=True)]  # 1 stretches nothing
+    return graph.node("Expand", inputs[0], graph.constant(kept, np.int64))
 
 
 @writes(shape.Pad)
