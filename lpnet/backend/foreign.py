@@ -43,7 +43,7 @@ def _library(x: Any) -> Any:
 
 
 def _refused(x: Any, owner: Any, error: Exception) -> str:
-    dtype = str(getattr(x, "dtype", "?"))
+    dtype = str(getattr(x, "dtype", "float32"))
     if getattr(x, "requires_grad", False):
         return f"{owner}: x requires a gradient, which lpnet.interop.torch.quantize passes on; or give x.detach()"
     if dtype.split(".")[-1] not in ("float32", "float64"):

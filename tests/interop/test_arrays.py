@@ -64,6 +64,29 @@ def test_a_format_of_ones_own_gets_a_view_of_the_memory():
     assert x.tobytes() == X.tobytes()
 
 
+def test_a_tensor_is_neither_copied_on_the_way_in_nor_out():
+    """PyTorch's tensor and the result share memory with the arrays that are rounded and that come of it."""
+    torch, seen = pytest.importorskip("torch", reason="PyTorch is not installed: its memory is not looked at"), []
+
+    class Own(lp.Format):
+        def quantize(self, x, rounding="nearest", stream=None):
+            seen.extend([x, x + 1])
+            return seen[1]
+
+    x = torch.zeros(1000)
+    y = lp.quantize(x, Own())
+    assert [x.data_ptr(), y.data_ptr()] == [array.ctypes.data for array in seen]
+
+
+def test_another_device_is_refused_with_the_reason():
+    """An array on a GPU goes by way of CuPy; where there is none the error says so."""
+    if lp.cuda_available():
+        pytest.skip("there is a GPU")
+    far = type("Far", (Offered,), {"__dlpack_device__": lambda self: (2, 0)})(X)
+    with pytest.raises(TypeError, match=r"gives no view of its memory \(.*(?i:cuda|cupy|gpu)"):
+        lp.quantize(far, "bfp8")
+
+
 def test_numpy_arrays_pass_as_they_are():
     """NumPy's arrays offer DLPack as well and do not take that way: a subclass still gives an array."""
     assert type(lp.quantize(X, "bfp8")) is np.ndarray
