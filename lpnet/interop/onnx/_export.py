@@ -100,7 +100,9 @@ def _written(graph: Graph, function: Function, inputs: list[str], result: Tensor
         raise ValueError(f"export: {kind.__name__} has no counterpart in ONNX that gives the same for other inputs")
     name = WRITERS[kind](graph, function, inputs, result.shape)
     quantizer = _quantizer(function.precision, kind.__name__)
-    return name if quantizer is None or not kind.rounds else formats.rounded(graph, quantizer, name, result.shape)
+    if quantizer is None or function.rounds is not True:
+        return name
+    return formats.rounded(graph, quantizer, name, result.shape)
 
 
 def _quantizer(precision: Precision, where: str) -> Format | None:

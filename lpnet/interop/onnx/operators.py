@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from ...functions import activation, arithmetic, norm, pool, reduction, shape
+from ...functions._einsum import Einsum
 from ...functions._linear import Linear, MatMul
-from ...functions.conv import Conv2d
+from ...functions.conv import Conv2d, ConvTranspose2d
+from ...kernels.geometry import ConvGeometry
 from ...tensor import Function
 from .graph import Graph, Shape
 
@@ -29,12 +31,14 @@ def writes(*functions: type[Function]) -> Callable[[Writer], Writer]:
 
 SAME = {  # one operator of the same inputs, without attributes
     arithmetic.Add: "Add", arithmetic.Sub: "Sub", arithmetic.Mul: "Mul", arithmetic.Div: "Div", arithmetic.Neg: "Neg",
-    arithmetic.Exp: "Exp", arithmetic.Log: "Log", arithmetic.Sqrt: "Sqrt", arithmetic.Abs: "Abs",
-    arithmetic.Maximum: "Max", arithmetic.Minimum: "Min", reduction.Deviation: "Sqrt", activation.ReLU: "Relu",
-    activation.Sigmoid: "Sigmoid", activation.Tanh: "Tanh", MatMul: "MatMul",
+    arithmetic.PowTensor: "Pow", arithmetic.Exp: "Exp", arithmetic.Log: "Log", arithmetic.Sin: "Sin",
+    arithmetic.Cos: "Cos", arithmetic.Sqrt: "Sqrt", arithmetic.Abs: "Abs", arithmetic.Maximum: "Max",
+    arithmetic.Minimum: "Min", reduction.Deviation: "Sqrt", activation.ReLU: "Relu", activation.Sigmoid: "Sigmoid",
+    activation.Tanh: "Tanh", activation.GELU: "Gelu", activation.Softplus: "Softplus", MatMul: "MatMul",
 }  # fmt: skip
 REDUCE = {
     reduction.Sum: "ReduceSum", reduction.Mean: "ReduceMean", reduction.Max: "ReduceMax", reduction.Min: "ReduceMin",
+    reduction.LogSumExp: "ReduceLogSumExp", reduction.Prod: "ReduceProd",
 }  # fmt: skip
 
 
@@ -49,14 +53,34 @@ def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
     return graph.reduce(REDUCE[type(f)], inputs[0], axes, f.keepdims)
 
 
+@writes(reduction.CumSum)
+def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
+    return graph.node("CumSum", inputs[0], graph.constant(f.axis, np.int64))
+
+
 @writes(arithmetic.Pow)
 def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
     return graph.node("Pow", inputs[0], graph.constant(f.n))
 
 
-@writes(activation.GELU)
+@writes(activation.TanhGELU)
 def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
     return graph.node("Gelu", inputs[0], approximate="tanh")
+
+
+@writes(activation.LeakyReLU)
+def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
+    return graph.node("LeakyRelu", inputs[0], alpha=float(f.slope))
+
+
+@writes(activation.ELU)
+def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
+    return graph.node("Elu", inputs[0], alpha=float(f.alpha))
+
+
+@writes(activation.SiLU)
+def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
+    return graph.node("Mul", inputs[0], graph.node("Sigmoid", inputs[0]))
 
 
 @writes(activation.Softmax, activation.LogSoftmax)
@@ -70,9 +94,23 @@ def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
     return graph.node("Add", product, inputs[2]) if len(inputs) == 3 else product
 
 
+@writes(Einsum)
+def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
+    return graph.node("Einsum", *inputs, equation=f"{','.join(f.letters)}->{f.output}")
+
+
 @writes(Conv2d)
 def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
-    return graph.node("Conv", *inputs, strides=f.stride, pads=f.padding * 2, dilations=f.dilation, group=f.groups)
+    return graph.node("Conv", *inputs, **_windows(f.geometry))
+
+
+@writes(ConvTranspose2d)
+def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
+    return graph.node("ConvTranspose", *inputs, output_padding=f.extra, **_windows(f.geometry))
+
+
+def _windows(g: ConvGeometry) -> dict[str, Any]:
+    return {"strides": g.stride, "pads": g.padding * 2, "dilations": g.dilation, "group": g.groups}
 
 
 @writes(norm.BatchNorm)
@@ -93,12 +131,12 @@ def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
 
 @writes(pool.MaxPool2d)
 def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
-    return graph.node("MaxPool", *inputs, kernel_shape=f.size, strides=f.stride, pads=f.padding * 2)
+    return graph.node("MaxPool", *inputs, kernel_shape=f.window, strides=f.stride, pads=f.padding * 2)
 
 
 @writes(pool.AvgPool2d)
 def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
-    window = {"kernel_shape": f.size, "strides": f.stride, "pads": f.padding * 2}
+    window = {"kernel_shape": f.window, "strides": f.stride, "pads": f.padding * 2}
     return graph.node("AveragePool", *inputs, count_include_pad=1, **window)
 
 
