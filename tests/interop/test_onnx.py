@@ -7,13 +7,10 @@ import lpnet as lp
 import lpnet.functions as F
 from lpnet import nn
 
-from ..functions.cases import CASES
-
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: its files are not tried")
 from onnx.reference import ReferenceEvaluator  # noqa: E402
 
 from lpnet.interop.onnx import export  # noqa: E402
-from lpnet.interop.onnx.operators import WRITERS  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")  # onnx casts to fp16 so
 
@@ -153,63 +150,6 @@ def test_tiles_over_an_open_batch_are_refused(tmp_path):
     """Where blocks cut the batch its length must be known."""
     with pytest.raises(ValueError, match="cuts the batch into tiles"):
         export(rounding_to("BlockFloatingPoint(8, axis=0, block=2)"), tmp_path / "m.onnx", (None, 3))
-
-
-REFUSED = {
-    "cross_entropy", "mse_loss", "l1_loss", "where", "dropout",  # depend on labels, data or chance
-    "getitem", "split",  # pick
-    "log1p", "expm1", "remainder", "floor_divide",  # ONNX has no operator as exact
-}  # fmt: skip
-SAID = [case for case in CASES if case.name not in REFUSED and case.call is not F.batch_norm and case.inputs[0].size]
-# onnx 1.23's evaluator cuts a grouped transposed convolution's weight by outputs, and assigns to a scalar: both raise
-BEYOND_EVALUATOR = ("conv_transpose2d-(1,4,", "conv_transpose2d-(2,3,", "logsumexp-()")
-
-
-def test_every_refused_operation_is_one():
-    """Nothing is in the list that has a counterpart, or is no operation."""
-    assert {case.name for case in CASES} >= REFUSED
-    assert not {kind.__name__.lower() for kind in WRITERS} & {name.replace("_", "") for name in REFUSED}
-
-
-def exported(case, path):
-    """Export a case; return its input and lpnet's result."""
-    x, *rest = (a.astype(np.float32) for a in case.inputs)
-    model = Call(case.call, *rest)
-    export(model, path, x.shape)
-    onnx.checker.check_model(str(path), full_check=True)
-    return x, model(lp.Tensor(x)).numpy()
-
-
-def assert_near(y, expected):
-    """Compare up to the order of sums and the last bits of exp."""
-    assert np.shape(y) == expected.shape
-    np.testing.assert_allclose(y, expected, rtol=2e-6, atol=2e-6)
-
-
-@pytest.mark.parametrize("case", [case for case in SAID if not str(case).startswith(BEYOND_EVALUATOR)], ids=str)
-def test_every_operation(tmp_path, case):
-    """Every case of the table of operations gives lpnet's numbers in onnx's reference evaluator."""
-    x, expected = exported(case, tmp_path / "m.onnx")
-    assert_near(ReferenceEvaluator(str(tmp_path / "m.onnx")).run(None, {"input": x})[0], expected)
-
-
-@pytest.mark.parametrize("name", sorted({case.name for case in SAID}))
-def test_every_operation_in_onnx_runtime(tmp_path, name):
-    """Every case gives lpnet's numbers in ONNX Runtime, which is what the files are for."""
-    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: its results are not tried")
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3  # it warns of parameters that no node takes
-    for case in (case for case in SAID if case.name == name):
-        x, expected = exported(case, tmp_path / "m.onnx")
-        session = runtime.InferenceSession(str(tmp_path / "m.onnx"), options)
-        assert_near(session.run(None, {"input": np.asarray(x)})[0], expected)
-
-
-def test_statistics_of_a_batch_are_refused(tmp_path):
-    """They would be other ones for other inputs; in evaluation the layers give the running ones."""
-    model = Call(F.batch_norm, *np.ones((2, 3), np.float32))
-    with pytest.raises(ValueError, match="BatchNorm takes its statistics from the batch"):
-        export(model, tmp_path / "m.onnx", (4, 3))
 
 
 def dyadic(model, seed=0):
