@@ -12,6 +12,7 @@ import pytest
 import lpnet as lp
 from lpnet.data import load, sources, statistics
 
+from .cases import cifar_files
 from .small import idx, idx_files, write
 
 
@@ -36,18 +37,6 @@ def test_idx_files_come_back_as_written(tmp_path, name, folder, zipped):
     write(tmp_path / "d" / folder, contents, zipped)
     assert_is(load(name, root=tmp_path / "d"), arrays)
     assert_is(load(name, root=str(tmp_path / "d")), arrays)
-
-
-def cifar_files(source, records=4):
-    """File names and contents of a small CIFAR, with the images and (fine) labels in them."""
-    rng, contents, arrays = np.random.default_rng(0), {}, {}
-    for name in source.files:
-        rows = rng.integers(0, 256, (records, source.label_bytes + 3072)).astype(np.uint8)
-        rows[:, 0] = 19  # CIFAR-100: the coarse label
-        rows[:, source.label_bytes - 1] = rng.integers(0, len(source.classes), records)
-        contents[name] = rows.tobytes()
-        arrays[name] = rows[:, source.label_bytes :], rows[:, source.label_bytes - 1]
-    return contents, arrays
 
 
 def tar(contents, folder="cifar/"):
