@@ -45,6 +45,7 @@ def test_gradient_of_a_loss(name):
 
 
 def test_batch_norm_normalizes_by_the_batch_in_training_and_by_the_running_statistics_in_evaluation():
+    """Against the formula in NumPy."""
     x, norm = 3 * numbers(8, 3, 4, 4).astype(np.float32) + 2, nn.BatchNorm2d(3)
     column = (1, 3, 1, 1)
     mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3))
@@ -55,6 +56,7 @@ def test_batch_norm_normalizes_by_the_batch_in_training_and_by_the_running_stati
 
 
 def test_running_statistics_are_the_exponential_mean_with_the_unbiased_variance():
+    """Step by step, against the formula in NumPy."""
     norm, mean, var = nn.BatchNorm1d(3, momentum=0.3), np.zeros(3), np.ones(3)
     for i in range(4):
         x = numbers(5, 3, seed=i) * (i + 1) + i
@@ -65,6 +67,7 @@ def test_running_statistics_are_the_exponential_mean_with_the_unbiased_variance(
 
 
 def test_evaluation_moves_no_running_statistics():
+    """Looking at a model does not change it."""
     norm = nn.BatchNorm1d(3).eval()
     before = norm.state_dict()
     norm(numbers(5, 3).astype(np.float32))
@@ -72,14 +75,16 @@ def test_evaluation_moves_no_running_statistics():
 
 
 def test_dropout_is_off_in_evaluation_and_keeps_the_mean_in_training():
+    """Kept elements are divided by 1 - p, and evaluation is the identity."""
     x, layer = np.ones((200, 200), np.float32), nn.Dropout(0.25)
     y = layer(x).numpy()
     assert set(np.unique(y)) == {0, np.float32(1 / 0.75)}
     assert abs(y.mean() - 1) < 5 * np.sqrt(0.25 / 0.75 / y.size)  # five standard deviations of the mean
-    assert np.array_equal(layer.eval()(x).numpy() if layer.eval()(x) is not x else x, x)
+    assert np.array_equal(layer.eval()(x), x)
 
 
 def test_dropout_repeats_with_the_seed_and_changes_with_the_site():
+    """The mask is a function of the seed and of how many were drawn before."""
     x, layer = np.ones((50, 50), np.float32), nn.Dropout(0.5)
     lp.manual_seed(3)
     first, second = layer(x).numpy(), layer(x).numpy()
@@ -88,6 +93,7 @@ def test_dropout_repeats_with_the_seed_and_changes_with_the_site():
 
 
 def test_average_pooling_of_padding_counts_it():
+    """A window of one element and three of padding has a quarter of it, as in PyTorch."""
     y = nn.AvgPool2d(2, 2, 1)(np.ones((1, 1, 2, 2), np.float32))
     assert np.array_equal(y.numpy(), np.full((1, 1, 2, 2), 0.25))
 
@@ -100,6 +106,7 @@ def test_average_pooling_of_padding_counts_it():
     (lambda: nn.MaxPool2d(9), (2, 3, 8, 8), ["window"]),
 ])  # fmt: skip
 def test_an_input_that_does_not_fit_is_refused_by_name(layer, x, words):
+    """The error names the layer, what came and what would do."""
     with pytest.raises(ValueError) as refused:
         layer()(np.ones(x, np.float32))
     assert all(word in str(refused.value) for word in words), str(refused.value)
@@ -116,6 +123,7 @@ def test_an_input_that_does_not_fit_is_refused_by_name(layer, x, words):
     (lambda: nn.MaxPool2d(2, padding=-1), "padding"),
 ])  # fmt: skip
 def test_a_bad_argument_is_refused_when_the_layer_is_made(make, word):
+    """Not when the first batch comes."""
     with pytest.raises(ValueError, match=word):
         make()
 
@@ -127,6 +135,7 @@ def test_a_bad_argument_is_refused_when_the_layer_is_made(make, word):
     (nn.LayerNorm((2, 3)), ["LayerNorm", "2", "3"]),
 ])  # fmt: skip
 def test_repr_shows_what_the_layer_was_made_with(layer, parts):
+    """Sizes and options can be read off."""
     assert all(part in repr(layer) for part in parts), repr(layer)
 
 
