@@ -39,7 +39,7 @@ def test_a_file_that_is_accepted_wrongly_is_found(tmp_path):
 
 
 @pytest.mark.parametrize("state, message", [
-    ({"factor": 0.0, "good_steps": 1}, "factor must be above 0"),
+    ({"factor": 0.0, "good_steps": 1}, "factor must be a finite number above 0"),
     ({"factor": 2.0, "good_steps": -1}, "good_steps must be an integer"),
     ({"factor": float("nan"), "good_steps": 1}, "factor must be a finite number"),
     ({"factor": "2", "good_steps": 1}, "factor must be a finite number"),
