@@ -59,6 +59,13 @@ class Bar:
         elif sys.stdout is not None:
             print(line, flush=True)
 
+    def say(self, line: str) -> None:
+        """Print a line to stderr, above the bar."""
+        if self._tqdm is not None:
+            self._tqdm.write(line, file=sys.stderr)
+        else:
+            say(line)
+
 
 def _tqdm(**options: Any) -> Any:
     """Return tqdm's bar, or None where it cannot be made: it only decorates the work."""
