@@ -190,7 +190,8 @@ def _npz_parts(path: Path) -> dict[str, Dataset]:
         raise ValueError(f"{path}: expected arrays x and y, images and labels, or x_train and y_train, got "
                          f"{', '.join(held) or 'none'}")  # fmt: skip
     most = max(len(dataset.classes) for dataset in found.values())
-    return {part: replace(dataset, classes=most if dataset.classes[0] == "0" else dataset.classes)
+    numbered = tuple(map(str, range(most)))  # a part may lack the last ones
+    return {part: replace(dataset, classes=numbered if dataset.classes[0] == "0" else dataset.classes)
             for part, dataset in found.items()}  # fmt: skip
 
 

@@ -49,7 +49,7 @@ def _coefficients(size: int) -> tuple[np.ndarray, np.ndarray, float, float]:
     series[0] -= 1  # x itself is added at the end, where it is exact
     low, high = 1 / (1 + _END[size]), 1 / (1 + 1)
     a, b = 2 / (high - low), (high + low) / (high - low)
-    tail = chebyshev.chebinterpolate(lambda us: [_scaled_erfc(a / (u + b) - 1) for u in us], _TAIL[size] - 1)
+    tail = chebyshev.chebinterpolate(lambda us: np.array([_scaled_erfc(a / (u + b) - 1) for u in us]), _TAIL[size] - 1)
     kind = np.dtype(f"f{size}").type
     return np.array(series[::-1], kind), chebyshev.cheb2poly(tail)[::-1].astype(kind), kind(a), kind(b)
 
