@@ -8,7 +8,9 @@ Start with `lp.quantize(x, "bfp8")`, go on with `lp.nn`, `lp.optim.SWALP` and `l
 from . import data, formats, functions, models, nn, optim, precision, random, rounding
 from ._explain import explain
 from ._gradcheck import gradcheck
+from ._summary import summary
 from ._trace import trace
+from ._watch import watch
 from .backend import (
     cuda_available,
     cuda_problem,
@@ -33,5 +35,5 @@ __all__ = [
     "Precision", "Quantizer", "Stochastic", "Table", "Tensor", "__version__", "cuda_available", "cuda_problem", "data",
     "empty_cache", "evaluate", "explain", "fit", "format", "formats", "functions", "get_array_module",
     "get_num_threads", "gradcheck", "load", "manual_seed", "models", "nn", "no_grad", "optim", "precision", "quantize",
-    "random", "rounding", "save", "set_num_threads", "to_device", "trace", "use",
+    "random", "rounding", "save", "set_num_threads", "summary", "to_device", "trace", "use", "watch",
 ]  # fmt: skip

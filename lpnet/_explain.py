@@ -62,7 +62,7 @@ def explain(
     value, result = float(x[at]), None if random and below != above else float(fmt.quantize(x, rounding)[at])
     with quiet():
         fraction = float(np.float64(value - below) / (above - below)) if below < value < above else 0.0
-    bits = rule.bits if random else 16
+    bits = rule.bits if isinstance(rule, Stochastic) else 16
     ups = min(max(math.ceil(fraction * 2**bits - 0.5), 0), 2**bits) if math.isfinite(fraction) else 0
 
     element, scale, lines = _block(x, fmt, at)
@@ -70,7 +70,7 @@ def explain(
     def show(y: float) -> str:
         return f"{y:<24.17g} {_code(element, y, scale)}"
 
-    name = f"stochastic, {rule.bits} bits" if random else rounding
+    name = f"stochastic, {bits} bits" if random else rounding
     head = [("", f"{fmt}, {name}"), ("x", f"{value:.17g} in {x.dtype}"), *lines]
     if result is not None:
         head.append(("becomes", show(result)))

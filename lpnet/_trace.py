@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from . import tables
 from .formats import Format
 from .nn import Module
 from .optim import Optimizer
@@ -25,16 +27,30 @@ class RoundingStats:
     squared_error: float = 0.0  # sum of (rounded - x)^2
     saturated: int = 0  # moved by a whole gap of the grid or more: clipped
     underflowed: int = 0  # not 0 before, 0 after
+    exact: int = 0  # the same before and after
+
+    @property
+    def sqnr(self) -> float:
+        """Signal-to-quantization-noise ratio: the signal's energy over the error's, in dB; inf if nothing was lost."""
+        return 10 * math.log10(self.squared / self.squared_error) if self.squared and self.squared_error else math.inf
 
     @property
     def noise(self) -> float:
         """Root of the error's energy over the signal's, in per cent."""
         return 100 * (self.squared_error / self.squared) ** 0.5 if self.squared else 0.0
 
+    def cells(self) -> list[str]:
+        """Return exact, SQNR, saturated and to zero as text."""
+        exact, saturated, underflowed = (
+            tables.percent(part, self.count) for part in (self.exact, self.saturated, self.underflowed)
+        )
+        return [exact, f"{self.sqnr:.1f} dB" if self.squared else "-", saturated, underflowed]
+
     def add(self, x: np.ndarray, y: np.ndarray, fmt: Any) -> None:
         """Count one rounding of x to y."""
         error = (y - x).astype(np.float64)
         self.count += x.size
+        self.exact += int((y == x).sum())
         self.squared += float((x.astype(np.float64) ** 2).sum())
         self.squared_error += float((error**2).sum())
         self.underflowed += int(((x != 0) & (y == 0)).sum())
@@ -74,34 +90,45 @@ class Trace:
 
         return record
 
+    def rows(self) -> list[list[str]]:
+        """Return the cells of the table below its `HEAD`."""
+        return [
+            [place or "(whole model)", role, f"{stats.count:,}", *stats.cells()]
+            for (place, role), stats in self.stats.items()
+        ]
+
     def __str__(self) -> str:
-        lines = [f"{'place':28} {'role':11} {'numbers':>10} {'noise':>8} {'saturated':>9} {'to zero':>8}"]
-        for (place, role), s in self.stats.items():
-            share = 100 / max(1, s.count)
-            lines.append(f"{place[-28:]:28} {role:11} {s.count:10d} {s.noise:6.2f} % {s.saturated * share:7.2f} % "
-                         f"{s.underflowed * share:6.2f} %")  # fmt: skip
-        return "\n".join(lines)
+        return tables.text(HEAD, self.rows()) if self.stats else EMPTY
+
+    def _repr_html_(self) -> str:
+        return tables.html(HEAD, self.rows()) if self.stats else tables.preformatted(EMPTY)
+
+
+HEAD = ["place", "role", "numbers", "exact", "SQNR", "saturated", "to zero"]
+EMPTY = ("nothing was rounded: no layer is marked (lp.nn.lower), the optimizer has no precision, "
+         "or nothing ran in the block")
 
 
 @contextlib.contextmanager
 def trace(model: Module, optimizer: Optimizer | None = None) -> Iterator[Trace]:
     """Record within this block what rounding does at every layer that `nn.lower` marked, and in the optimizer.
 
-    noise is the root-mean-square error over the root-mean-square value; saturated counts numbers beyond the format's
-    range, "to zero" those too small for it.
+    exact is the share of numbers that rounding did not move, SQNR the signal's energy over the error's; saturated
+    counts numbers beyond the format's range, "to zero" those too small for it.
     """
     result = Trace()
     marked = [(name, m, m.precision) for name, m in model.named_modules() if m.precision is not None]
-    exact = (optimizer.precision, optimizer.overrides) if optimizer is not None else None
+    if optimizer is not None:
+        exact, overrides = optimizer.precision, optimizer.overrides
     try:
         for name, module, precision in marked:
             module.precision = result.wrap(name, precision)
         if optimizer is not None:
-            optimizer.precision = result.wrap("optimizer", exact[0])
-            optimizer.overrides = {i: result.wrap(f"optimizer, parameter {i}", own) for i, own in exact[1].items()}
+            optimizer.precision = result.wrap("optimizer", exact)
+            optimizer.overrides = {i: result.wrap(f"optimizer, parameter {i}", p) for i, p in overrides.items()}
         yield result
     finally:
         for _, module, precision in marked:
             module.precision = precision
         if optimizer is not None:
-            optimizer.precision, optimizer.overrides = exact
+            optimizer.precision, optimizer.overrides = exact, overrides

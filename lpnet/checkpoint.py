@@ -7,29 +7,23 @@ is no array; the archive's checksums tell a damaged file. Arrays on the grid of 
 from __future__ import annotations
 
 import contextlib
-import errno
-import itertools
 import json
 import math
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import IO, Any
 
 import numpy as np
 
 from . import formats
-from .backend import beside, device_of, to_device
+from .backend import device_of, to_device
+from .files import atomic_write
 from .formats import Encoded, Format
-from .precision import Quantizer
 from .tensor import Tensor
 
 _INDEX, _VERSION = "lpnet.json", 1
-_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM)  # from systems that do not synchronise folders
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)  # from those that do not lock
-_count = itertools.count()  # of temporary files: two of one name at a time must not meet
 
 
 def save(path: str | os.PathLike[str], *, packed: Format | str | None = None, **objects: Any) -> None:
@@ -45,7 +39,7 @@ def save(path: str | os.PathLike[str], *, packed: Format | str | None = None, **
     arrays: dict[str, np.ndarray] = {}
     tree = _flatten(objects, "", arrays, None if packed is None else _readable(packed))
     index = json.dumps({"version": _VERSION, "objects": tree})
-    with atomic(path) as file, zipfile.ZipFile(file, "w") as archive:
+    with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
         archive.writestr(zipfile.ZipInfo(_INDEX), index)  # without a date: equal contents are equal bytes
         for name, array in arrays.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
@@ -70,153 +64,6 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     if version != _VERSION:
         raise ValueError(f"{path}: written by another version of lpnet (file version {version})")
     return objects
-
-
-@contextlib.contextmanager
-def atomic(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
-    """Open a temporary file that takes the place of `path` when the block ends, and vanishes if it fails."""
-    path = Path(path)
-    if path.is_symlink():
-        path = path.resolve()  # the link stays, and what it points to is written
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{next(_count)}.tmp")
-    try:
-        with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        if isinstance(error, OSError) and error.errno is not None:
-            # without a number it is no fault of the disk, but a sentence of whoever writes
-            raise OSError(error.errno, f"cannot write {path}: {error.strerror or error}") from error
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have the renaming itself survive a power failure, where the system lets folders be synchronised."""
-    if os.name != "posix":
-        return
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_SYNC:
-            raise
-
-
-def has_state(value: Any) -> bool:
-    """Return whether the object gives its state away and takes it back by itself."""
-    return hasattr(value, "state_dict") and hasattr(value, "load_state_dict")
-
-
-class Attributes:
-    """The state of an object that has no `state_dict`: those of its attributes that can be saved.
-
-    These are what `save` takes, a Quantizer's stream, and NumPy's generators.
-    """
-
-    def __init__(self, owner: Any) -> None:
-        self.values = vars(owner)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return values and states of the attributes, by name; not copied."""
-        return {name: _state(value) for name, value in self.values.items() if _is_state(value)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned: attributes that came into being later go."""
-        for name in self.state_dict().keys() - state.keys():
-            del self.values[name]
-        for name, value in state.items():
-            self.values[name] = _restored(self.values.get(name), value)
-
-
-def _inner(value: Any) -> Any:
-    return getattr(value, "stream", None) if isinstance(value, Quantizer) else value
-
-
-def _is_state(value: Any) -> bool:
-    return has_state(_inner(value)) or isinstance(value, np.random.Generator) or _is_plain(value)
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return all(_is_plain(item) for item in value)
-    array = hasattr(value, "dtype") and hasattr(value, "shape") and not value.dtype.hasobject
-    return array or value is None or isinstance(value, bool | int | float | str)
-
-
-def _state(value: Any) -> Any:
-    if isinstance(value, np.random.Generator):
-        return value.bit_generator.state
-    return _inner(value).state_dict() if has_state(_inner(value)) else value
-
-
-def _restored(own: Any, state: Any) -> Any:
-    """Return what is in `state`: the object itself where it has one, else a value of the same kind."""
-    if has_state(_inner(own)):
-        _inner(own).load_state_dict(state)
-        return own
-    if isinstance(own, np.random.Generator):
-        own.bit_generator.state = state
-        return own
-    if isinstance(own, Tensor | tuple | np.generic) and state is not None:
-        return getattr(type(own), "_make", type(own))(state)
-    return beside(state, own) if hasattr(own, "dtype") and hasattr(state, "dtype") else state
-
-
-class Lock:
-    """A file that one owner holds at a time; the system lets go of it when the process ends, however it does.
-
-    Raises RuntimeError if another owner, in this process or another, has it. Where the file system has no locks, no
-    one is kept out.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            _lock(self.descriptor)
-            held = os.path.samestat(os.fstat(self.descriptor), os.stat(path))  # else its last owner has deleted it
-        except OSError as error:
-            os.close(self.descriptor)
-            if error.errno not in (errno.EAGAIN, errno.EACCES, errno.ENOENT):
-                raise
-            held = False
-        else:
-            if not held:
-                os.close(self.descriptor)
-        if not held:
-            raise RuntimeError(f"{path.parent}: another run is at work in this folder; wait, or choose another one")
-
-    def release(self) -> None:
-        """Let go of the file, and delete it."""
-        if os.name == "posix":  # first: whoever opened it meanwhile finds that it is no longer there
-            self.path.unlink(missing_ok=True)
-        os.close(self.descriptor)
-
-
-def _lock(descriptor: int) -> None:
-    """Lock an open file, or raise OSError if it is locked."""
-    if os.name == "nt":
-        import msvcrt
-
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
 
 
 def _readable(packed: Format | str) -> Format:
@@ -289,7 +136,7 @@ def _known(name: str) -> Format:
 
 
 def _crc(array: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).view(np.uint8))
+    return zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data)
 
 
 def _unflatten(value: Any, read: Callable[[str], np.ndarray]) -> Any:

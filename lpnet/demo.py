@@ -14,7 +14,7 @@ from typing import Any
 
 from . import data, models, nn, optim, picture, random, workers
 from .backend import choose_device, processors
-from .checkpoint import atomic
+from .files import atomic_write
 from .precision import Precision
 from .training import Row, evaluate, fit
 
@@ -106,7 +106,7 @@ def run(out: str | os.PathLike[str], seeds: int = 6, epochs: int = EPOCHS, progr
     started = time.monotonic()
     results = _train_all(seeds, epochs, tell, device)
     text = table(results, seeds, epochs) + f"\ntraining took {time.monotonic() - started:.0f} s\n"
-    with atomic(out / "table.md", "w") as file:
+    with atomic_write(out / "table.md", "w") as file:
         file.write(text)
     tell(f"\n{text}")
     if plot(results, out / "curves.png"):
@@ -155,7 +155,7 @@ def _row(name: str, errors: list[tuple[float, float]]) -> str:
 
 def plot(results: dict[Method, list[Result]], path: Path) -> bool:
     """Draw the table's first column against the epoch, mean over seeds; returns whether there is a picture."""
-    return picture.save(path, (8, 4.5), lambda figure: _draw(figure, results))
+    return picture.try_save(path, (8, 4.5), lambda figure: _draw(figure, results))
 
 
 def _draw(figure: Any, results: dict[Method, list[Result]]) -> None:

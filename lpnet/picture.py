@@ -1,29 +1,48 @@
-"""Pictures, which come after the work and never fail it."""
+"""Pictures, by matplotlib where it is installed."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import atomic
+from .files import atomic_write
+from .progress import reason, say
+
+Draw = Callable[[Any], None]  # given matplotlib's Figure
 
 
-def save(path: Path, size: tuple[float, float], draw: Callable[[Any], None]) -> bool:
-    """Write what `draw(figure)` draws to a PNG file, and return whether there is one; none without matplotlib.
+class MatplotlibMissing(ImportError):
+    """A picture was asked for where there is no matplotlib."""
+
+
+def save(path: Path, size: tuple[float, float], draw: Draw) -> None:
+    """Write what `draw(figure)` draws, `size` inches wide and high, to a .png, .svg or .pdf file.
+
+    Raises MatplotlibMissing, an ImportError; OSError if the file cannot be written.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        if str(error.name).split(".")[0] != "matplotlib":
+            raise
+        raise MatplotlibMissing("a picture needs matplotlib: pip install 'lpnet[demo]'") from error
+    figure = Figure(figsize=size, layout="constrained")
+    draw(figure)
+    with atomic_write(path) as file:
+        figure.savefig(file, format=path.suffix[1:].lower() or "png", dpi=120)
+
+
+def try_save(path: Path, size: tuple[float, float], draw: Draw) -> bool:
+    """Do as `save` where the picture only decorates the work; return whether there is one, none without matplotlib.
 
     Whatever else goes wrong (a foreign MPLBACKEND, a LaTeX that is not there, a full disk) is one line of stderr.
     """
     try:
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure)
-        with atomic(path) as file:
-            figure.savefig(file, format="png", dpi=120)
+        save(path, size, draw)
         return True
+    except MatplotlibMissing:
+        return False
     except Exception as error:
-        if not isinstance(error, ModuleNotFoundError) or str(error.name).split(".")[0] != "matplotlib":
-            print(f"lpnet: no picture {path}: {' '.join(str(error).split())[:200]}", file=sys.stderr)
+        say(f"lpnet: no picture {path}: {reason(error)}")
         return False

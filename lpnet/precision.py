@@ -34,7 +34,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from . import formats, kernels
 from .backend import get_array_module
@@ -188,6 +188,9 @@ def _specificity(name: str) -> Callable[[str], tuple[bool, bool, int]]:
     return lambda key: (_contains(key, name), key != "*", len(re.sub(r"\[.+?\]|[*?]", "", key)))
 
 
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
 class Setting(contextlib.ContextDecorator):
     """A block in which a context variable has a value; it may be entered again, also within itself.
 
@@ -208,7 +211,7 @@ class Setting(contextlib.ContextDecorator):
     def _recreate_cm(self) -> Setting:
         return Setting(self.variable, self.value)  # threads that call one decorated function share no tokens
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, function: Decorated) -> Decorated:
         """Return `function` with every call, of a generator every step, in such a block."""
         if not inspect.isgeneratorfunction(function):
             return super().__call__(function)
@@ -230,7 +233,7 @@ class Setting(contextlib.ContextDecorator):
             finally:
                 generator.close()
 
-        return steps
+        return cast(Decorated, steps)
 
 
 class use(Setting):

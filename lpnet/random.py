@@ -11,14 +11,14 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from .backend import empty, launch
+from .backend import empty
 from .validate import integer
 
 _CHUNK = 1 << 13  # words: for so few the C library has memory at hand, for more it asks the system each time
@@ -123,14 +123,20 @@ def thread_stream() -> Stream:
     return _seeded.get() or default
 
 
+_Drawer = Callable[[Stream, int, ModuleType], Any]
+_drawer: _Drawer
+
+
+def draw_by(drawer: _Drawer) -> _Drawer:
+    """Have `draw` done by a function of (stream, n, xp): the kernels, which know the GPU's, come after this file."""
+    global _drawer
+    _drawer = drawer
+    return drawer
+
+
 def draw(stream: Stream | None, n: int, xp: ModuleType) -> Any:
     """Return `n` 16-bit random numbers of the current stream's next site as an array of `xp`: the GPU draws its own."""
-    if xp is np:
-        return current(stream).draw(n)
-    (seed, site), y = current(stream).take(), xp.empty(n, np.uint16)
-    if n:
-        launch("quantize.cu", "random_bits", -(-n // LANES), np.float32, y, *map(np.uint64, (n, seed, site)))
-    return y
+    return _drawer(current(stream), n, xp)
 
 
 @contextlib.contextmanager

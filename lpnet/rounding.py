@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from . import random
-from .backend import empty, get_array_module
+from .backend import Array, empty, get_array_module
 from .registry import Registry
 from .validate import check_fields
 
-Array = Any
 Mode = Callable[[Array, "random.Stream | None"], Array]
 
 
@@ -86,18 +84,16 @@ class Stochastic:
         return xp.asarray(u.reshape(n.shape))
 
 
-MODES: Registry[Mode] = Registry(
-    "rounding",
-    {
-        "nearest": nearest,
-        "nearest_away": nearest_away,
-        "nearest_up": nearest_up,
-        "toward_zero": toward_zero,
-        "floor": floor,
-        "ceil": ceil,
-        "stochastic": Stochastic(),
-    },
-)
+_MODES: dict[str, Mode] = {
+    "nearest": nearest,
+    "nearest_away": nearest_away,
+    "nearest_up": nearest_up,
+    "toward_zero": toward_zero,
+    "floor": floor,
+    "ceil": ceil,
+    "stochastic": Stochastic(),
+}
+MODES = Registry("rounding", _MODES)
 
 
 def mode(rounding: str | Stochastic) -> Mode:

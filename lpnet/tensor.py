@@ -7,46 +7,17 @@ returned and the reverse sweep rounds what `backward` returned: there is no othe
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from . import precision as _precision
-from .backend import carry_digits, check_one_device, device_of, elementwise, get_array_module, to_device
-
-Array = Any  # numpy.ndarray or cupy.ndarray
-_grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
+from .backend import Array, check_one_device, elementwise, get_array_module
+from .operators import Operators
 
 
-class no_grad(_precision.Setting):
-    """Within this block, or the function or generator it decorates, nothing is remembered for `backward`."""
-
-    def __init__(self) -> None:
-        super().__init__(_grad_enabled, False)
-
-
-def as_array(data: Any) -> Array:
-    """Return `data` as an array of floats: float64 stays, everything else becomes float32."""
-    if isinstance(data, Tensor):
-        return data.data
-    xp = get_array_module(data)
-    array = data if isinstance(data, np.ndarray | np.generic) or xp is not np else np.asarray(data)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"Tensor: expected real numbers, got an array of dtype {array.dtype}")
-    wide = array.dtype == np.float64 and isinstance(data, xp.ndarray | np.generic)  # Python's floats are float32 here
-    return xp.asarray(array, dtype=np.float64 if wide else np.float32)
-
-
-def _converted(array: np.ndarray, dtype: Any, copy: bool | None) -> np.ndarray:
-    """Return the array in `dtype` (None: as it is); raises ValueError if that takes a copy and `copy` is False."""
-    if copy is False and dtype is not None and array.dtype != dtype:
-        raise ValueError(f"a tensor of dtype {array.dtype} does not become {np.dtype(dtype)} without a copy")
-    return np.asarray(array, dtype)
-
-
-class Tensor:
+class Tensor(Operators):
     """An array of any shape, and how it came about.
 
     Parameters: data, an array or nested sequence of real numbers; requires_grad, whether `backward` shall leave the
@@ -54,7 +25,6 @@ class Tensor:
     """
 
     role = "error"  # how its gradient is rounded while it flows; a Parameter's is left to the optimizer
-    __array_ufunc__ = None  # numpy_array + tensor asks the tensor
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
         self.data: Array = as_array(data)
@@ -68,47 +38,6 @@ class Tensor:
         new = memo[id(self)] = object.__new__(type(self))
         vars(new).update(copy.deepcopy({**vars(self), "creator": None}, memo))
         return new
-
-    shape = property(lambda self: self.data.shape)
-    dtype = property(lambda self: self.data.dtype)
-    ndim = property(lambda self: self.data.ndim)
-    size = property(lambda self: self.data.size)
-
-    def numpy(self) -> np.ndarray:
-        """Return the data as a NumPy array, without copying on the CPU."""
-        return to_device(self.data, "cpu")
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """Return the data as a NumPy array for np.asarray and what calls it; raises TypeError if it is on the GPU."""
-        if get_array_module(self.data) is not np:
-            raise TypeError("a tensor on the GPU does not become a NumPy array by itself; call numpy()")
-        return np.array(self.data, dtype) if copy else _converted(self.data, dtype, copy)
-
-    def item(self) -> float:
-        """Return the only element as a Python float."""
-        return self.data.item()
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __format__(self, spec: str) -> str:
-        return format(self.item() if self.size == 1 else self.data, spec) if spec else str(self)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        if self.ndim == 0:
-            raise TypeError("iteration over a tensor of no axes; item() is its number")
-        return (self[i] for i in range(len(self)))
-
-    def __pos__(self) -> Tensor:
-        return self
-
-    @property
-    def device(self) -> str:
-        """Where the data lives, "cpu" or "cuda"."""
-        return device_of(self.data)
 
     def detach(self) -> Tensor:
         """Return a tensor of the same data that no gradient flows through."""
@@ -137,12 +66,6 @@ class Tensor:
             raise ValueError(f"backward: grad has shape {seed.shape}, the tensor {self.shape}")
         _sweep(self, seed)
 
-    def __bool__(self) -> bool:
-        return bool(self.data)  # of one element, as NumPy has it
-
-    def __len__(self) -> int:
-        return len(self.data)
-
     def __repr__(self) -> str:
         by = f", creator={type(self.creator).__name__}" if self.creator else ""
         return f"{type(self).__name__}({self.data}{by})"
@@ -157,12 +80,22 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad=True)
 
 
+_grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
+
+
+class no_grad(_precision.Setting):
+    """Within this block, or the function or generator it decorates, nothing is remembered for `backward`."""
+
+    def __init__(self) -> None:
+        super().__init__(_grad_enabled, False)
+
+
 class Function:
     """One operation. A subclass gives `forward` and `backward` on arrays and keeps on itself what backward needs."""
 
-    rounds = True  # False where values only move or are selected: what was representable still is
-    moves = False  # True where every number of the result, and of what `backward` returns, came in, or is 0
-    sums = False  # True where backward nevertheless adds or divides gradients, and so has to round
+    # What is rounded: the result and the gradients, neither (values only move or are selected: what was representable
+    # still is), or only the gradients (values move, but an input may get the sum of several gradients).
+    rounds: bool | Literal["backward"] = True
 
     def forward(self, *arrays: Array) -> Array:
         """Return the result for the inputs' arrays."""
@@ -181,28 +114,11 @@ class Function:
         check_one_device(type(self).__name__, *arrays)
         with np.errstate(under="ignore"):  # what is too small is 0, whoever wants to hear of other faults
             y = as_array(self.forward(*arrays))  # NumPy's 0-d results are scalars, not arrays
-        if self.moves and not self.rounds:
-            carry_digits(y, *arrays)
-        out = Tensor(precision.round("activation", y) if self.rounds else y)
+        out = Tensor(precision.round("activation", y) if self.rounds is True else y)
         if _grad_enabled.get() and any(self.needs):
             self.inputs, self.precision = tensors, precision
             out.creator, out.requires_grad = self, True
         return out
-
-
-def as_tensors(inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
-    """Return the inputs as tensors; Python's numbers and lists take the dtype and device of the tensors beside them."""
-    like = next((x.data for x in inputs if isinstance(x, Tensor)), None)
-    if like is None:
-        return tuple(Tensor(x) for x in inputs)
-    xp = get_array_module(like)
-
-    def convert(x: Any) -> Tensor:
-        if isinstance(x, Tensor):
-            return x
-        return Tensor(xp.asarray(x, dtype=like.dtype) if isinstance(x, bool | int | float | list | tuple) else x)
-
-    return tuple(convert(x) for x in inputs)
 
 
 def _sweep(root: Tensor, seed: Array) -> None:
@@ -227,15 +143,16 @@ def _step(function: Function, gy: Array, grads: dict[int, Array]) -> None:
         if gx is None or not x.requires_grad:
             continue
         summed, gx = gx.shape != x.shape, _unbroadcast(gx, x.data)
-        rounds = x.role == "error"
-        if rounds and (function.rounds or function.sums or summed):
-            gx = function.precision.round("error", gx)
-        elif function.moves and not (function.rounds or function.sums or summed):
-            carry_digits(gx, gy)
+        if function.rounds or summed:
+            gx = _round_error(function, x, gx)
         if id(x) in grads:  # a value used more than once: the sum is an operation too
-            gx = as_array(elementwise(get_array_module(gx).add, grads[id(x)], gx))
-            gx = function.precision.round("error", gx) if rounds else gx
+            total = as_array(elementwise(get_array_module(gx).add, grads[id(x)], gx))
+            gx = _round_error(function, x, total)
         grads[id(x)] = gx
+
+
+def _round_error(function: Function, x: Tensor, gx: Array) -> Array:
+    return function.precision.round("error", gx) if x.role == "error" else gx
 
 
 def _users_first(root: Tensor) -> list[Tensor]:
@@ -267,3 +184,30 @@ def _unbroadcast(gx: Array, x: Array) -> Array:
         stretched = tuple(i for i, n in enumerate(x.shape, lead) if n == 1 and gx.shape[i] != 1)
         gx = gx.sum(axis=tuple(range(lead)) + stretched).reshape(x.shape)
     return get_array_module(x).asarray(gx, dtype=x.dtype)
+
+
+def as_array(data: Any) -> Array:
+    """Return `data` as an array of floats: float64 stays, everything else becomes float32."""
+    if isinstance(data, Tensor):
+        return data.data
+    xp = get_array_module(data)
+    array = data if isinstance(data, np.ndarray | np.generic) or xp is not np else np.asarray(data)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"Tensor: expected real numbers, got an array of dtype {array.dtype}")
+    wide = array.dtype == np.float64 and isinstance(data, xp.ndarray | np.generic)  # Python's floats are float32 here
+    return xp.asarray(array, dtype=np.float64 if wide else np.float32)
+
+
+def as_tensors(inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    """Return the inputs as tensors; Python's numbers and lists take the dtype and device of the tensors beside them."""
+    like = next((x.data for x in inputs if isinstance(x, Tensor)), None)
+    if like is None:
+        return tuple(Tensor(x) for x in inputs)
+    xp = get_array_module(like)
+
+    def convert(x: Any) -> Tensor:
+        if isinstance(x, Tensor):
+            return x
+        return Tensor(xp.asarray(x, dtype=like.dtype) if isinstance(x, bool | int | float | list | tuple) else x)
+
+    return tuple(convert(x) for x in inputs)

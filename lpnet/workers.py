@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from typing import Any
@@ -77,17 +76,3 @@ def count(steps: int) -> None:
     """Tell, in a worker, that so many more steps are done."""
     with _steps_done.get_lock():
         _steps_done.value += steps
-
-
-@contextlib.contextmanager
-def bar(total: int, done: int, progress: bool) -> Iterator[Tick]:
-    """Give a function that moves a progress bar over all calls, with tqdm where it is installed."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        progress = False
-    if not progress or sys.stderr is None:
-        yield lambda steps: None
-        return
-    with tqdm(total=total, initial=done, unit="step", unit_scale=True, ncols=79, leave=False) as shown:
-        yield shown.update

@@ -29,7 +29,7 @@ from unittest import mock
 import numpy as np
 
 import lpnet as lp
-from lpnet import cli, nn, optim, training
+from lpnet import cli, nn, optim, picture, training
 from lpnet.data import DataLoader, _load, load, sources
 
 try:
@@ -395,7 +395,7 @@ def prove(folder: Path, count: int) -> Proof:
         ("data", 0.2, lambda place, n: data_sets(proof, place, n)),
     ):
         (folder / name).mkdir()
-        with mock.patch.object(training, "plot_curves"):  # pictures take memory of their own
+        with mock.patch.object(picture, "try_save"):  # pictures take memory of their own
             make(folder / name, round(share * count))
     return proof
 

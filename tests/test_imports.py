@@ -14,9 +14,10 @@ from lpnet import models
 
 # Each may import from those before it only. `lpnet` itself gathers the public names from all.
 ORDER = [
-    "version", "registry", "validate", "backend", "workers", "random", "rounding", "formats", "_explain", "kernels",
-    "precision", "tensor", "functions", "_gradcheck", "checkpoint", "picture", "nn", "optim", "data", "_trace",
-    "training", "models", "demo", "reproduce", "cli", "__main__",
+    "version", "registry", "validate", "files", "progress", "picture", "backend", "workers", "random", "rounding",
+    "formats", "tables", "_explain", "kernels", "precision", "operators", "tensor", "functions", "_gradcheck",
+    "checkpoint", "nn", "optim", "data", "_trace", "_watch", "_summary", "training", "models", "demo", "reproduce",
+    "cli", "__main__",
 ]  # fmt: skip
 NEEDED = {"numpy", "threadpoolctl"}  # all else is imported where it is used, and may be missing
 FOLDERS = {"lpnet": Path(lpnet.__file__).parent, "lpnet.models": Path(models.__file__).parent}
@@ -38,8 +39,12 @@ TREES = modules()
 
 
 def imported(name, nodes=None):
-    """Yield the modules of the package that module `name` imports, anywhere in it or among `nodes`."""
+    """Yield the modules of the package that module `name` imports, anywhere in it or among `nodes`, but for types."""
+    only_types = {id(node) for block in ast.walk(TREES[name]) if isinstance(block, ast.If)
+                  and ast.unparse(block.test) == "TYPE_CHECKING" for node in ast.walk(block)}  # fmt: skip
     for node in ast.walk(TREES[name]) if nodes is None else nodes:
+        if id(node) in only_types:
+            continue
         if isinstance(node, ast.ImportFrom) and node.level:
             package = name.split(".") if TREES[name].is_package else name.split(".")[:-1]
             base = ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])

@@ -1,6 +1,5 @@
 """The fast way to round gives the bits of the one that explains: every format, mode, shape, order, thread count."""
 
-import importlib
 import itertools
 
 import numpy as np
@@ -8,13 +7,13 @@ import pytest
 
 import lpnet as lp
 from lpnet.formats.base import ruled
+from lpnet.kernels.cuda import rounding as cuda
+from lpnet.kernels.numpy import rounding as fast
 from lpnet.random import Stream, Window
 from lpnet.rounding import MODES
 
 from .formats.cases import FORMATS
 
-cuda = importlib.import_module("lpnet.kernels.cuda")
-fast = importlib.import_module("lpnet.kernels._quantize")
 NAMES = ["fp16", "e4m3", "e2m1", "fixed8.4", "bfp8", "bfp4:tensor", "bfp8:16", "mxfp4_e2m1", "nvfp4"]
 SHAPES = [(300_000,), (3, 100_003), (129, 16, 9, 9), (700, 431)]
 

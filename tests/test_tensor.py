@@ -484,29 +484,3 @@ def test_what_underflows_is_zero_under_any_error_state(op):
         y = op(x)
         y.backward(np.full(y.shape, 1e-20))
     assert np.isfinite(x.grad).all()
-
-
-class Doubled(lp.Function):
-    """A user's operation that does not round: it has numbers that no input has, and claims nothing."""
-
-    rounds = False
-
-    def forward(self, x):
-        return x * 1.1
-
-    def backward(self, gy):
-        return gy * 1.1
-
-
-@pytest.mark.parametrize(("op", "claims"), [
-    (Doubled(), 0), (F.exp, 0), (lambda x: F.pad(x, 1, 0.3), 0), (lambda x: F.mse_loss(x, [1.0, 2.0]), 0),
-    (F.relu, 2), (lambda x: x.reshape(1, 2), 2), (lambda x: F.pad(x, 1), 2), (lambda x: x.max(), 1),
-])  # fmt: skip
-def test_only_what_says_that_it_moves_numbers_carries_their_digits(op, claims, monkeypatch):
-    """What is known of the inputs' numbers goes to the result, and back, where the operation says so; else nowhere."""
-    calls = []
-    monkeypatch.setattr("lpnet.tensor.carry_digits", lambda *arrays: calls.append(arrays))
-    x = leaf(1, 2)
-    y = op(x)
-    y.backward(np.ones(y.shape))
-    assert len(calls) == claims

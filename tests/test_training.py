@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 import lpnet as lp
-from lpnet import nn, optim, training
-from lpnet.checkpoint import Attributes
+from lpnet import nn, optim, picture, training
 from lpnet.data import DataLoader, random_crop, random_flip
+from lpnet.training.attributes import Attributes
+from lpnet.training.log import as_json
+from lpnet.training.settings import text
 
-DRAW = training.plot_curves
+DRAW = picture.try_save
 TRAIN, TEST = lp.data.load("digits")
 TRAIN, TEST = TRAIN[:100], TEST[:60]
 
@@ -26,7 +28,7 @@ TRAIN, TEST = TRAIN[:100], TEST[:60]
 def without_pictures():
     """Drawing takes longer than these runs; one test looks at the picture."""
     with pytest.MonkeyPatch.context() as patch:
-        yield patch.setattr(training, "plot_curves", lambda log, path: None)
+        yield patch.setattr(picture, "try_save", lambda *_: True)
 
 
 class Killed(Exception):
@@ -76,7 +78,7 @@ def uninterrupted(tmp_path_factory, without_pictures):
 
 
 def test_the_run_folder_holds_what_the_docs_say(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "plot_curves", DRAW)
+    monkeypatch.setattr(picture, "try_save", DRAW)
     lp.fit(**parts(), out=tmp_path)
     names = {"config.json", "log.jsonl", "checkpoint.npz", "model.npz", "averaged.npz", "curves.png"}
     assert set(contents(tmp_path)) == names
@@ -151,7 +153,7 @@ def test_whatever_stops_a_run_writes_the_last_whole_step_first(uninterrupted, tm
         lp.fit(**run, out=tmp_path, checkpoint_every=1e9)
     assert lp.load(tmp_path / "checkpoint.npz")["run"]["step"] > 0 and not (tmp_path / ".lock").exists()
     monkeypatch.undo()
-    monkeypatch.setattr(training, "plot_curves", lambda log, path: None)
+    monkeypatch.setattr(picture, "try_save", lambda *_: True)
     lp.fit(**parts(), out=tmp_path, resume=True)
     assert contents(tmp_path) == uninterrupted[False]
 
@@ -181,7 +183,7 @@ def test_resuming_where_there_is_no_run_is_refused_and_makes_nothing(tmp_path, m
 def test_what_a_kill_leaves_behind_is_cleared_away(uninterrupted, tmp_path):
     with pytest.raises(Killed):
         lp.fit(**parts(9), out=tmp_path, checkpoint_every=0)
-    (tmp_path / ".checkpoint.npz.123.tmp").write_bytes(b"half")
+    (tmp_path / ".tmp-123-0-checkpoint.npz").write_bytes(b"half")
     with open(tmp_path / "log.jsonl", "a") as log:
         log.write('{"epoch": 3, "st')
     (tmp_path / "model.npz").write_bytes(b"of an earlier time")
@@ -215,7 +217,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(uninterrupted, tmp_path, mo
     with pytest.raises(OSError, match=r"cannot write .*: No space left"):
         lp.fit(**parts(), out=tmp_path, checkpoint_every=0)
     monkeypatch.undo()
-    assert not [name for name in os.listdir(tmp_path) if name.endswith(".tmp")]
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(".tmp")]
     assert lp.load(tmp_path / "checkpoint.npz")["run"]["step"] > 0
     lp.fit(**parts(), out=tmp_path, resume=True)
     assert contents(tmp_path) == uninterrupted[False]
@@ -479,8 +481,9 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_the_system(tmp_path):
         lp.fit(**parts(), out=tmp_path / "file" / "run")
 
 
-def test_curves_of_a_short_log_are_a_picture(tmp_path):
-    DRAW([{"epoch": 1, "train_loss": 1.0}], tmp_path / "x.png")
+def test_curves_of_a_short_log_are_a_picture(tmp_path, monkeypatch):
+    monkeypatch.setattr(picture, "try_save", DRAW)
+    training.plot_curves([{"epoch": 1, "train_loss": 1.0}], tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -658,7 +661,7 @@ def test_a_checkpoint_that_knows_no_functions_is_taken_and_one_of_others_refused
 
 
 def test_functions_that_round_are_the_same_in_every_process():
-    assert " at 0x" not in training._named(lp.Precision(weight=lambda x: x))
+    assert " at 0x" not in text(lp.Precision(weight=lambda x: x))
 
 
 def test_a_step_that_the_scaler_skips_is_none_for_the_average():
@@ -737,7 +740,7 @@ def test_parts_of_another_model_are_refused():
     run, other = plain(nn.Linear(4, 3)), plain(nn.Linear(4, 3))
     with pytest.raises(ValueError, match="optimizer holds none of the model's parameters"):
         lp.fit(**{**run, "optimizer": other["optimizer"]})
-    with pytest.raises(ValueError, match="swalp averages another model"):
+    with pytest.raises(ValueError, match="SWALP averages another model"):
         lp.fit(**run, swalp=optim.SWALP(other["model"], other["optimizer"], 1, 1))
 
 
@@ -768,12 +771,13 @@ def test_the_users_folder_is_meant(tmp_path, monkeypatch):
 
 
 def test_a_picture_that_cannot_be_drawn_is_a_line(tmp_path, monkeypatch, capsys):
-    def draw(log, path):
+    def draw(*_):
         raise RuntimeError("no\nLaTeX")
 
-    monkeypatch.setattr(training, "plot_curves", draw)
+    monkeypatch.setattr(picture, "try_save", DRAW)
+    monkeypatch.setattr(picture, "save", draw)
     assert len(lp.fit(**plain(nn.Linear(4, 3)), out=tmp_path)) == 2
-    assert capsys.readouterr().err == "fit: no curves.png: no LaTeX\n"
+    assert capsys.readouterr().err == f"lpnet: no picture {tmp_path / 'curves.png'}: no LaTeX\n"
 
 
 @pytest.mark.parametrize("streams", [("stderr",), ("stderr", "stdout")])
@@ -800,7 +804,7 @@ def test_a_test_loss_that_is_nan_stops_and_the_log_is_json(tmp_path):
     x = spoiled(np.ones((8, 4), np.float32), (3, 1))
     with pytest.raises(FloatingPointError, match=r"epoch 1: test_loss is nan.*lower learning rate"):
         lp.fit(**run, test=DataLoader((x, np.zeros(8, int)), 8), out=tmp_path)
-    assert json.dumps(training._as_json({"a": float("nan"), "b": 1.0}), allow_nan=False) == '{"a": null, "b": 1.0}'
+    assert json.dumps(as_json({"a": float("nan"), "b": 1.0}), allow_nan=False) == '{"a": null, "b": 1.0}'
 
 
 def test_a_folder_has_one_run_at_a_time(tmp_path):
@@ -813,10 +817,10 @@ def test_a_folder_has_one_run_at_a_time(tmp_path):
         with pytest.raises(RuntimeError, match="another run is at work in this folder"):
             lp.fit(**plain(nn.Linear(4, 3)), out=tmp_path, resume=True)
         other = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
-        assert "another run is at work" in other.stderr and (tmp_path / ".model.npz.99999999.1.tmp").exists()
+        assert "another run is at work" in other.stderr and (tmp_path / ".tmp-99999999-1-model.npz").exists()
 
     def first(row):
-        (tmp_path / ".model.npz.99999999.1.tmp").write_text("half")
+        (tmp_path / ".tmp-99999999-1-model.npz").write_text("half")
         second(row)
 
     lp.fit(**plain(nn.Linear(4, 3), epochs=1, progress=first), out=tmp_path)

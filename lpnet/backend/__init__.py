@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from .arrays import get_array_module, select
+from .arrays import Array, get_array_module, select
 from .blas import one_blas_thread
-from .cuda import cublas, cuda_available, cuda_problem, forget_cuda, kernel_options, kernel_source, launch
-from .devices import DEVICES, beside, check_one_device, choose_device, copy_like, device_of, enough_memory, to_device
-from .digits import carry_digits, known_digits, note_digits
+from .cuda import cublas, cuda_available, cuda_problem, forget_cuda, on_forget, raw_module
+from .devices import (
+    DEVICES,
+    check_one_device,
+    choose_device,
+    copy_like,
+    device_of,
+    enough_memory,
+    on_host,
+    to_device,
+    to_device_of,
+)
 from .memory import empty, empty_cache
 from .pieces import elementwise, parallel, slices
 from .threads import MOST_PROCESSES, get_num_threads, processors, set_num_threads
@@ -14,8 +23,7 @@ from .threads import MOST_PROCESSES, get_num_threads, processors, set_num_thread
 __all__ = [
     "DEVICES",
     "MOST_PROCESSES",
-    "beside",
-    "carry_digits",
+    "Array",
     "check_one_device",
     "choose_device",
     "copy_like",
@@ -30,16 +38,15 @@ __all__ = [
     "forget_cuda",
     "get_array_module",
     "get_num_threads",
-    "kernel_options",
-    "kernel_source",
-    "known_digits",
-    "launch",
-    "note_digits",
+    "on_forget",
+    "on_host",
     "one_blas_thread",
     "parallel",
     "processors",
+    "raw_module",
     "select",
     "set_num_threads",
     "slices",
     "to_device",
+    "to_device_of",
 ]

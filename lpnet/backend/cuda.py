@@ -1,17 +1,13 @@
-"""CuPy: whether it works, its kernels and its cuBLAS. The only file that imports it."""
+"""CuPy: whether it works, its compiler and its cuBLAS. The only file that imports it."""
 
 from __future__ import annotations
 
 import functools
 import importlib
-import importlib.resources
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
-
-import numpy as np
-
-from . import digits
 
 
 @functools.cache
@@ -50,37 +46,17 @@ def cuda_available() -> bool:
     return cuda_problem() is None
 
 
-_THREADS, _MOST_BLOCKS = 256, 65535  # of a launch; a thread takes more than one thing where there are more
+_forgetters: list[Callable[[], None]] = []
 
 
-def launch(file: str, kernel: str, n: int, dtype: Any, *arguments: Any, rows: int = 1) -> None:
-    """Run a kernel of lpnet/kernels for n things in each of some rows on the GPU, without waiting for it.
-
-    `arguments` are contiguous CuPy arrays and NumPy scalars of the kernel's types; dtype is the kernel's REAL.
-    """
-    grid = min(-(-n // _THREADS), _MOST_BLOCKS), min(rows, _MOST_BLOCKS)
-    _kernel(file, kernel, np.dtype(dtype).itemsize == 8)(grid, (_THREADS,), arguments)
+def on_forget(forgetter: Callable[[], None]) -> None:
+    """Have `forget_cuda` call this, too: for what else was found out about arrays or kernels of CuPy."""
+    _forgetters.append(forgetter)
 
 
-@functools.cache
-def _kernel(file: str, kernel: str, double: bool) -> Any:
-    return _kernels(file, double).get_function(kernel)
-
-
-@functools.cache
-def _kernels(file: str, double: bool) -> Any:
-    return sys.modules["cupy"].RawModule(code=kernel_source(file), options=kernel_options(double))
-
-
-def kernel_source(file: str) -> str:
-    """Return the text of a file of kernels, with what all share before it."""
-    folder = importlib.resources.files("lpnet.kernels")
-    return "".join((folder / name).read_text(encoding="utf-8") for name in ("real.cuh", file))
-
-
-def kernel_options(double: bool) -> tuple[str, ...]:
-    """Return the options of NVRTC for kernels on float64 or float32."""
-    return ("-std=c++17", "--fmad=false", f"-DREAL={'double' if double else 'float'}", f"-DDOUBLE={int(double)}")
+def raw_module(source: str, options: tuple[str, ...]) -> Any:
+    """Return CuPy's module of the kernels of a CUDA source."""
+    return sys.modules["cupy"].RawModule(code=source, options=options)
 
 
 @functools.cache
@@ -95,9 +71,8 @@ def cublas() -> Any:
 
 def forget_cuda() -> None:
     """Forget what was found out about CuPy and compiled with it, so that it is looked for again."""
-    for cached in (cuda_problem, _kernel, _kernels, cublas):
-        cached.cache_clear()
-    digits.forget()
+    for forget in (cuda_problem.cache_clear, cublas.cache_clear, *_forgetters):
+        forget()
 
 
 if hasattr(os, "register_at_fork"):  # a child cannot use its parent's GPU

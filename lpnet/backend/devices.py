@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import get_array_module
+from .arrays import Array, get_array_module
 from .cuda import cuda_available, cuda_problem
 
 DEVICES = ("cpu", "cuda")
@@ -29,12 +29,17 @@ def choose_device(device: str | None = None) -> str:
     return device
 
 
-def device_of(x: Any) -> str:
+def device_of(x: Array) -> str:
     """Return where an array lives, "cpu" or "cuda"."""
     return "cpu" if get_array_module(x) is np else "cuda"
 
 
-def to_device(x: Any, device: str) -> Any:
+def on_host(x: Array) -> bool:
+    """Return whether the numbers of an array can be read without waiting for a GPU."""
+    return get_array_module(x) is np
+
+
+def to_device(x: Array, device: str) -> Array:
     """Return the array `x` on `device`, "cpu" or "cuda"; no copy if it is there already.
 
     Raises ValueError for another device name, RuntimeError with the reason if CUDA cannot be used, MemoryError that
@@ -46,18 +51,18 @@ def to_device(x: Any, device: str) -> Any:
         return sys.modules["cupy"].asarray(x)
 
 
-def beside(x: Any, other: Any) -> Any:
+def to_device_of(x: Array, other: Array) -> Array:
     """Return the array `x` on the device where `other` lives; no copy if it is there already."""
     return x if get_array_module(x) is get_array_module(other) else to_device(x, device_of(other))
 
 
-def copy_like(x: Any, like: Any) -> Any:
+def copy_like(x: Any, like: Array) -> Array:
     """Return a copy of the array or list `x` on the device and in the dtype of `like`."""
     xp = get_array_module(like)
     return xp.array(x if xp is not np else to_device(x, "cpu"), dtype=like.dtype)
 
 
-def check_one_device(owner: str, *arrays: Any) -> None:
+def check_one_device(owner: str, *arrays: Array) -> None:
     """Raise ValueError unless all arrays are on one device."""
     if "cupy" not in sys.modules:
         return
@@ -73,8 +78,6 @@ def enough_memory(what: str, advice: str = "make room on it, or use smaller arra
     try:
         yield
     except MemoryError as error:
-        if type(error).__module__.split(".")[0] in ("builtins", "numpy") or hasattr(error, "explained"):
+        if type(error).__module__.split(".")[0] in ("builtins", "numpy"):
             raise  # the host's, or said already
-        new = MemoryError(f"the GPU has no room for {what}: {str(error).rstrip('.')}; {advice}")
-        new.explained = True
-        raise new from error
+        raise MemoryError(f"the GPU has no room for {what}: {str(error).rstrip('.')}; {advice}") from error

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import Array
+
 _SMALL_BLOCK = 1 << 16  # bytes; below, NumPy's own allocation is as fast
 _KEPT = 1 << 29  # bytes of free memory held back for the next arrays, at most, whenever fresh memory is taken
 _REMEMBERED = 1 << 31  # bytes of memory in use or free, at most: all that a training step of a large network uses
@@ -19,7 +21,7 @@ _MOST_OF_A_SIZE = 256  # blocks: so many are looked at in search of a free one
 _pool: OrderedDict[int, deque[np.ndarray]] = OrderedDict()  # blocks by size, the size asked for last at the end
 
 
-def empty(shape: tuple[int, ...], dtype: Any, xp: ModuleType = np) -> Any:
+def empty(shape: tuple[int, ...], dtype: Any, xp: ModuleType = np) -> Array:
     """Return an array of any content, in memory that an earlier one has left where there is such.
 
     The system hands out fresh memory page by page and cleans each: for a large array that takes as long as a pass
@@ -31,14 +33,14 @@ def empty(shape: tuple[int, ...], dtype: Any, xp: ModuleType = np) -> Any:
     blocks = _pool.get(size)
     if blocks is None:
         blocks = _pool.setdefault(size, deque(maxlen=_MOST_OF_A_SIZE))
-    memory = _free_block(blocks)
-    y = np.ndarray(shape, dtype, np.empty(size, np.uint8) if memory is None else memory)
-    blocks.append(y.base)
+    free = _free_block(blocks)
+    memory = np.empty(size, np.uint8) if free is None else free
+    blocks.append(memory)
     _pool.pop(size, None)  # to the end, also where another thread evicted it meanwhile
     _pool[size] = blocks
-    if memory is None:
+    if free is None:
         _evict()
-    return y
+    return np.ndarray(shape, dtype, memory)
 
 
 def _free_block(blocks: deque[np.ndarray]) -> np.ndarray | None:

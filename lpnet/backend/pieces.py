@@ -8,11 +8,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .arrays import Array
 from .blas import one_blas_thread
 from .memory import empty
 from .threads import Task, get_num_threads, tasks
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 _WORTH = 1 << 18  # numbers; for fewer a second thread costs more than it brings
 
 
@@ -36,7 +38,8 @@ def _on_all_threads(function: Callable[[Item], Result], items: Sequence[Item]) -
                 return
             results[i] = function(item)
 
-    shared, errors = [Task(work) for _ in range(1, min(get_num_threads(), len(items)))], []
+    shared = [Task(work) for _ in range(1, min(get_num_threads(), len(items)))]
+    errors: list[BaseException] = []
     unfinished = [task.finish for task in shared] + [waiting.clear]  # after an error nobody starts another item
     try:
         helpers = tasks()
@@ -66,7 +69,7 @@ def slices(n: int, size: int, most: int = 1 << 18) -> list[slice]:
     return [slice(i, i + step) for i in range(0, n, step)]
 
 
-def elementwise(function: Callable[..., Any], *arrays: Any) -> Any:
+def elementwise(function: Callable[..., Array], *arrays: Array) -> Array:
     """Return function(*arrays, out=...) of arrays of one shape and dtype, large ones in pieces on all threads."""
     x = arrays[0]
     plain = all(isinstance(a, np.ndarray) and a.flags.c_contiguous for a in arrays)

@@ -84,7 +84,8 @@ class Task:
     """Work that another thread may help with. An executor's futures take 50 µs longer, a hundred times a step."""
 
     def __init__(self, work: Callable[[], None]) -> None:
-        self.work, self.error = functools.partial(contextvars.copy_context().run, work), None
+        self.work: Callable[[], None] = functools.partial(contextvars.copy_context().run, work)
+        self.error: BaseException | None = None
         self.claim: dict[str, str] = {}  # who was the first to want it: worked on, or called off
         self.done = threading.Lock()
         self.done.acquire()

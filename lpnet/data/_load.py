@@ -9,9 +9,8 @@ from __future__ import annotations
 import functools
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from .sources import DIGITS, SOURCES, File, Source
 
 Root = str | os.PathLike[str] | None  # the only folder to look in, or None
 Arrays = tuple[np.ndarray, np.ndarray]  # images and labels
+Contents = Mapping[str, bytes | memoryview]  # of files, by name
 _DIGITS_TRAIN = 1297  # the other 500 of the 1,797 are the test set
 
 
@@ -136,21 +136,23 @@ def _arrays(source: Source, paths: dict[str, Path], strict: bool) -> tuple[Array
     limits = {name: source.limit(name) for name in source.files}
     # An archive is no longer than what is in it, and is checked before it is unpacked.
     whole = sum(limits.values()) + files.TAR_ROOM
-    contents = {name: files.read(path, limits.get(name, whole)) for name, path in paths.items()}
+    read = {name: files.read(path, limits.get(name, whole)) for name, path in paths.items()}
     for file in source.downloads:
-        if file.name in contents and (strict or len(contents[file.name]) == file.size):
-            files.verify(contents[file.name], file, paths[file.name])
-    if len(contents) < len(source.files):  # an archive
-        [(name, archive)] = contents.items()
+        if file.name in read and (strict or len(read[file.name]) == file.size):
+            files.verify(read[file.name], file, paths[file.name])
+    contents: Contents = read
+    if len(read) < len(source.files):  # an archive
+        [(name, archive)] = read.items()
         contents = files.members(archive, limits, paths[name])
         paths = {file: paths[name] / file for file in source.files}
     return _parse(source, source.train, contents, paths), _parse(source, source.test, contents, paths)
 
 
-def _parse(source: Source, names: tuple[str, ...], contents: dict[str, Any], paths: dict[str, Path]) -> Arrays:
+def _parse(source: Source, names: tuple[str, ...], contents: Contents, paths: dict[str, Path]) -> Arrays:
     """Return images (N, C, H, W) uint8 and labels (N,) uint8 of the files `names`."""
     if not source.label_bytes:
-        images, labels = files.parse_idx_pair(*(contents[n] for n in names), tuple(paths[n] for n in names))
+        first, second = names
+        images, labels = files.parse_idx_pair(contents[first], contents[second], (paths[first], paths[second]))
     else:
         parts = [files.parse_cifar(contents[n], source.label_bytes, paths[n]) for n in names]
         images, labels = (np.concatenate(part) for part in zip(*parts, strict=True))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, overload
 
 import numpy as np
 
 from ..validate import number
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, init=False, eq=False, repr=False)
 class Dataset:
     """Labelled images, and the numbers that normalise them.
 
@@ -25,32 +27,33 @@ class Dataset:
 
     images: np.ndarray  # (N, C, H, W), uint8 or float32
     labels: np.ndarray  # (N,), int64
-    name: str = "data"
-    classes: tuple[str, ...] | int = 10  # names; a number n stands for "0" .. "n-1"
-    mean: tuple[float, ...] = ()  # per channel, of images / scale over the training set; () = 0
-    std: tuple[float, ...] = ()  # likewise; () = 1
-    scale: float | None = None  # the value that counts as 1; None = 255 for uint8, 1 for float32
+    name: str
+    classes: tuple[str, ...]  # names; a number n given stands for "0" .. "n-1"
+    mean: tuple[float, ...]  # per channel, of images / scale over the training set; () = 0
+    std: tuple[float, ...]  # likewise; () = 1
+    scale: float  # the value that counts as 1; None given = 255 for uint8, 1 for float32
 
-    def __post_init__(self) -> None:
-        images, labels = np.asarray(self.images), np.asarray(self.labels)
-        classes = _names(self.classes, self.name)
-        _check_images(images, self.name)
-        check_labels(labels, len(images), len(classes), self.name)
+    def __init__(
+        self, images: Any, labels: Any, name: str = "data", classes: tuple[str, ...] | int = 10,
+        mean: Sequence[float] = (), std: Sequence[float] = (), scale: float | None = None,
+    ) -> None:  # fmt: skip
+        images, labels, names = np.asarray(images), np.asarray(labels), _names(classes, name)
+        _check_images(images, name)
+        check_labels(labels, len(images), len(names), name)
         channels = images.shape[1]
-        fields = {
-            "images": images,
-            "labels": labels.astype(np.int64),
-            "classes": classes,
-            "mean": _per_channel(self.mean, 0.0, channels, "mean"),
-            "std": _per_channel(self.std, 1.0, channels, "std"),
-            "scale": _scale(self.scale, images.dtype),
-        }
-        for field, value in fields.items():
-            object.__setattr__(self, field, value)  # the way to set a field of a frozen dataclass
+        vars(self).update(
+            images=images, labels=labels.astype(np.int64), name=name, classes=names,
+            mean=_per_channel(mean, 0.0, channels, "mean"), std=_per_channel(std, 1.0, channels, "std"),
+            scale=_scale(scale, images.dtype),
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @overload
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.int64]: ...
+    @overload
+    def __getitem__(self, index: slice | np.ndarray) -> Dataset: ...
     def __getitem__(self, index: slice | np.ndarray | int) -> Dataset | tuple[np.ndarray, np.int64]:
         if isinstance(index, int | np.integer):
             return self.images[index], self.labels[index]
@@ -105,8 +108,8 @@ def check_labels(labels: np.ndarray, count: int, classes: int, where: object) ->
         raise ValueError(f"Dataset {where}: label {labels[at]} of sample {at} is outside of 0..{classes - 1}")
 
 
-def _per_channel(values: tuple[float, ...], default: float, channels: int, what: str) -> tuple[float, ...]:
-    values = tuple(float(v) for v in values) or (default,) * channels
+def _per_channel(given: Sequence[float], default: float, channels: int, what: str) -> tuple[float, ...]:
+    values = tuple(float(v) for v in given) or (default,) * channels
     if len(values) != channels or not np.isfinite(values).all() or (what == "std" and min(values) <= 0):
         raise ValueError(f"Dataset: {what} must be {channels} numbers, one a channel (std above 0), got {values}")
     return values

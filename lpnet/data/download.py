@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
-import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
+
+from ..files import atomic_write
+from ..progress import Bar, say
 
 CHUNK = 1 << 18  # bytes
 TIMEOUT = 30  # seconds without an answer
@@ -30,17 +31,16 @@ def fetch(address: str, target: Path, check: Callable[[Path], None], size: int) 
     the disk is full.
     """
     try:
-        with _folder(target.parent), _temporary(target) as (file, path):
+        with _folder(target.parent), atomic_write(target) as file:
             _receive(address, file, size + size // 1000 + 1000)  # gzip adds that little to what it cannot compress
             file.flush()
-            os.fsync(file.fileno())
-            _checked(address, path, check)
-            os.replace(path, target)
+            _checked(address, Path(file.name), check)
     except DownloadError:
         raise
     except OSError as error:
-        reason = f"{error.strerror or error}; make room there or set XDG_CACHE_HOME to another folder"
-        raise OSError(f"cannot write {target}: {reason}") from error
+        reason = os.strerror(error.errno) if error.errno else error
+        advice = "make room there or set XDG_CACHE_HOME to another folder"
+        raise OSError(f"cannot write {target}: {reason}; {advice}") from error
 
 
 @contextlib.contextmanager
@@ -57,18 +57,6 @@ def _folder(path: Path) -> Iterator[None]:
         raise
 
 
-@contextlib.contextmanager
-def _temporary(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """Yield a new file beside `target`, which is gone afterwards unless it was renamed."""
-    # The suffix stays last: readers go by it.
-    number, name = tempfile.mkstemp(prefix=".part-", suffix="-" + target.name, dir=target.parent)
-    try:
-        with open(number, "wb") as file:
-            yield file, Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
 def _receive(address: str, file: BinaryIO, limit: int) -> None:
     """Copy the answer of `address` into `file`; errors of the network become a DownloadError, those of `file` stay."""
     deadline = time.monotonic() + TIMEOUT + limit / SLOWEST
@@ -78,7 +66,9 @@ def _receive(address: str, file: BinaryIO, limit: int) -> None:
             _check_scheme(address, response.geturl())
             total = int(response.headers.get("Content-Length") or 0)
             _check_progress(total, limit, deadline)
-        advance = stack.enter_context(_progress(address, total))
+        bar = stack.enter_context(Bar(total or None, title=address.rsplit("/", 1)[-1], unit="B"))
+        if not bar.shown:
+            say(f"downloading {address}")
         received = 0
         while True:
             with _blaming(address):
@@ -88,7 +78,7 @@ def _receive(address: str, file: BinaryIO, limit: int) -> None:
                 break
             file.write(chunk)
             received += len(chunk)
-            advance(len(chunk))
+            bar.advance(len(chunk))
     if total and received != total:
         raise DownloadError(f"{address} (only {received} of {total} bytes came)")
 
@@ -120,16 +110,3 @@ def _checked(address: str, path: Path, check: Callable[[Path], None]) -> None:
     except ValueError as error:
         raise DownloadError(f"{address} (what came is not the published file)") from error
 
-
-@contextlib.contextmanager
-def _progress(address: str, total: int) -> Iterator[Callable[[int], Any]]:
-    """Yield a function to call with the number of bytes that came: tqdm's bar, or one line where tqdm is missing."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        print(f"downloading {address}", file=sys.stderr)
-        yield lambda count: None
-        return
-    name = address.rsplit("/", 1)[-1]
-    with tqdm(desc=name, total=total or None, unit="B", unit_scale=True, disable=None) as bar:
-        yield bar.update

@@ -35,7 +35,7 @@ def read(path: Path, limit: int) -> bytes:
         return _gunzip(file, path, limit) if zipped else _bounded(file, path, limit)
 
 
-def _bounded(file: BinaryIO, where: object, limit: int) -> bytes:
+def _bounded(file: BinaryIO | gzip.GzipFile, where: object, limit: int) -> bytes:
     """Return all that `file` has, in pieces, so that what is promised takes no memory before it is there."""
     pieces, room = [], limit
     while piece := file.read(min(_PIECE, room + 1)):
@@ -65,7 +65,7 @@ def verify(content: bytes, file: File, where: object) -> None:
         )
 
 
-def parse_idx(content: bytes, where: object) -> np.ndarray:
+def parse_idx(content: bytes | memoryview, where: object) -> np.ndarray:
     """Return the uint8 array of an idx file: two zero bytes, 8 (= uint8), ndim, ndim big-endian uint32, the values.
 
     Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits", section on file formats.
@@ -74,14 +74,15 @@ def parse_idx(content: bytes, where: object) -> np.ndarray:
     if content[:3] != b"\0\0\x08" or not 1 <= ndim <= 4:
         raise ValueError(f"{where}: not an idx file of unsigned bytes, it begins with {content[:4].hex() or 'nothing'}")
     start = 4 + 4 * ndim
-    shape = tuple(int(n) for n in np.frombuffer(content[4:start].ljust(4 * ndim, b"\0"), ">u4"))
+    shape = tuple(int(n) for n in np.frombuffer(bytes(content[4:start]).ljust(4 * ndim, b"\0"), ">u4"))
     expected = start + math.prod(shape)
     if len(content) != expected:
         raise ValueError(f"{where}: {len(content)} bytes long, an idx file of shape {shape} has {expected}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def parse_idx_pair(images: bytes, labels: bytes, where: tuple[object, object]) -> tuple[np.ndarray, np.ndarray]:
+def parse_idx_pair(images: bytes | memoryview, labels: bytes | memoryview, where: tuple[object, object]
+                   ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Return images (N, 1, 28, 28) uint8 and labels (N,) uint8 from the contents of two idx files."""
     x, y = parse_idx(images, where[0]), parse_idx(labels, where[1])
     if x.ndim != 3 or x.shape[1:] != (28, 28) or not len(x):
@@ -91,7 +92,7 @@ def parse_idx_pair(images: bytes, labels: bytes, where: tuple[object, object]) -
     return x[:, None], y  # (N, 28, 28) -> (N, 1, 28, 28)
 
 
-def parse_cifar(content: bytes, label_bytes: int, where: object) -> tuple[np.ndarray, np.ndarray]:
+def parse_cifar(content: bytes | memoryview, label_bytes: int, where: object) -> tuple[np.ndarray, np.ndarray]:
     """Return images (N, 3, 32, 32) uint8 and labels (N,) uint8 of one CIFAR .bin file.
 
     A record is `label_bytes` labels, of which the last is meant (CIFAR-100: coarse, then fine), then 3 * 32 * 32

@@ -129,7 +129,8 @@ def representable(fmt: Format, x: np.ndarray) -> str:
 
 def neighbours(fmt: Format, x: np.ndarray) -> str:
     """Every mode gives the neighbour below or the one above, the nearest modes the nearer one."""
-    low, high = fmt.quantize(x, "floor"), fmt.quantize(x, "ceil")
+    low: np.ndarray = fmt.quantize(x, "floor")
+    high: np.ndarray = fmt.quantize(x, "ceil")
     inside = (low <= x) & (x <= high)
     for mode in MODES:
         y = fmt.quantize(x, mode, Stream(3))

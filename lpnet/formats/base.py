@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from ..backend import get_array_module, to_device
+from ..backend import Array, get_array_module, to_device
 from ..random import Stream
 from ..registry import Registry
 from ..rounding import Stochastic, round
 from .codes import Encoded, pack, unpack
-
-Array = Any
 
 
 class Format:
@@ -24,11 +22,6 @@ class Format:
     To be encoded it also gives `bits`, `to_codes` and `from_codes`. What it does not say of `min`, `max` and `smallest`
     is found by rounding the ends of float64; `bits` is then None, `name` is its text.
     """
-
-    signed_zero: ClassVar[bool] = False  # whether -0.0 is a number of the format; where not, zeros are +0.0
-    has_nan: ClassVar[bool] = False  # whether a code stands for NaN
-    idempotent: ClassVar[bool] = True  # whether rounded numbers stay put; not where rounding can change a block's scale
-    mirrored: ClassVar[bool] = True  # whether -v is a number of the format where v is, but for a lowest one
 
     def __getattr__(self, name: str) -> Any:
         """Return what the format does not say of itself; class attributes would be defaults of dataclasses' fields."""
@@ -157,6 +150,10 @@ DEFAULTS: dict[str, Callable[[Format], Any]] = {
     "axis": lambda fmt: None,  # which one is cut into blocks
     "block": lambda fmt: None,  # how many neighbours along the axis share a scale
     "specials": lambda fmt: "",
+    "signed_zero": lambda fmt: False,  # whether -0.0 is a number of the format; where not, zeros are +0.0
+    "has_nan": lambda fmt: False,  # whether a code stands for NaN
+    "idempotent": lambda fmt: True,  # whether rounded numbers stay put; not where rounding can change a block's scale
+    "mirrored": lambda fmt: True,  # whether -v is a number of the format where v is, but for a lowest one
     "saturate": lambda fmt: math.isfinite(_end(fmt, _LARGEST, "nearest", math.inf)),
 }
 

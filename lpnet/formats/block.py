@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..backend import get_array_module
+from ..backend import Array, get_array_module
 from ..random import Stream
 from ..rounding import Stochastic
 from ..validate import check_fields
-from .base import Array, bound, tiny
+from .base import bound, tiny
 from .fixed import FixedPoint
 from .tiles import Blocked, Exponent
 

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..backend import get_array_module
+from ..backend import Array, get_array_module, on_host
 from ..random import Stream
 from ..rounding import Stochastic
 from ..validate import check_fields, choice
-from .base import Array, Format, bound, exact_pow2floor, float_array, pow2floor, quiet, tiny
+from .base import Format, bound, exact_pow2floor, float_array, pow2floor, quiet, tiny
 
 SPECIALS = ("ieee", "nan", "none")
 
@@ -65,12 +65,13 @@ class FloatingPoint(Format):
     @property
     def emin(self) -> int:
         """Exponent of the smallest normal number, and of all the numbers below it."""
+        assert self.bias is not None  # __post_init__ has found it
         return 1 - self.bias
 
     @property
     def emax(self) -> int:
         """Exponent of the largest number."""
-        return max(self._top >> self.man, 1) - self.bias
+        return self.emin + max(self._top >> self.man, 1) - 1
 
     @property
     def max(self) -> float:
@@ -113,7 +114,7 @@ class FloatingPoint(Format):
     def rule(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
         """Return `x` rounded to the format, as `Format.rule`; what lies beyond its ends as IEEE 754 has it."""
         xp, x = get_array_module(x), float_array(x, self)
-        if not self.has_nan and xp is np and np.isnan(x).any():  # on a GPU it would have to be waited for
+        if not self.has_nan and on_host(x) and np.isnan(x).any():
             raise ValueError(f"{self}: x holds NaN, which this format does not have")
         y = super().rule(x, rounding, stream)
         if self.saturate or rounding not in ("toward_zero", "floor", "ceil"):
@@ -126,7 +127,7 @@ class FloatingPoint(Format):
     def largest(self, dtype: np.dtype) -> float:
         """Return the largest number that the dtype has, too."""
         own = 127 if dtype.itemsize == 4 else 1023
-        return self.max if self.emax <= own else bound((2 - 2.0**-self.man) * 2.0**own, dtype)
+        return bound(min(self.max, (2 - 2.0**-self.man) * 2.0**own), dtype)
 
     def fields(self) -> tuple[tuple[str, int], ...]:
         """Return sign, exponent and mantissa."""

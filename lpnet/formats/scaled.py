@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..backend import get_array_module
+from ..backend import Array, get_array_module
 from ..random import Stream
 from ..rounding import Stochastic
 from ..validate import check_fields
-from .base import Array, Format, divide, float_array, quiet, ruled, tiny
+from .base import Format, divide, float_array, quiet, ruled, tiny
 from .fixed import FixedPoint
 from .floating import PRESETS
 from .tiles import Blocked, Exponent

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
 import textwrap
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import picture
 from ._names import format, names
 from .base import Format
 from .floating import FloatingPoint
@@ -59,13 +59,12 @@ def plot(name: str | Format, path: str | os.PathLike[str]) -> None:
 
     Raises ImportError if matplotlib is missing, OSError if the file cannot be written.
     """
-    try:
-        figure_module = importlib.import_module("matplotlib.figure")
-    except ImportError as error:
-        raise ImportError("a picture needs matplotlib: pip install 'lpnet[demo]'") from error
     fmt = format(name)
+    picture.save(Path(path), (9, 3), lambda figure: _draw(figure, fmt))
+
+
+def _draw(figure: Any, fmt: Format) -> None:
     numbers = _numbers(fmt)
-    figure = figure_module.Figure(figsize=(9, 3), layout="constrained")
     for axes, scale in zip(figure.subplots(2, 1), ("linear", "log"), strict=True):
         shown = numbers[numbers > 0] if scale == "log" else numbers
         axes.vlines(shown, 0, 1, linewidth=0.6)
@@ -74,7 +73,6 @@ def plot(name: str | Format, path: str | os.PathLike[str]) -> None:
         axes.spines[["left", "right", "top"]].set_visible(False)
     unit = ", in units of the block's scale" if isinstance(fmt, Blocked) else ""
     figure.suptitle(f"{fmt}: {'every number' if _all_shown(fmt) else 'some of its numbers'}{unit}")
-    _write(figure, Path(path))
 
 
 _MOST = 4096  # lines in a picture
@@ -110,16 +108,6 @@ def _rounded(fmt: Format) -> np.ndarray:
 def _element(fmt: Format) -> Format:
     """Return the format of a single number."""
     return fmt.element if isinstance(fmt, Blocked) else fmt
-
-
-def _write(figure: Any, path: Path) -> None:
-    """Save the figure so that the whole file is there or none."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        figure.savefig(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _bits(fmt: Format) -> str:

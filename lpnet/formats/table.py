@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..backend import get_array_module
+from ..backend import Array, get_array_module
 from ..random import Stream
 from ..rounding import Stochastic, mode, round
-from .base import REGISTERED, Array, Format, float_array, quiet
+from .base import REGISTERED, Format, float_array, quiet
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,12 @@ class Table(Format):
 
     def rule(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
         """Return one of the two neighbours of each element of `x`."""
-        xp, x, rule = get_array_module(x), float_array(x, self), mode(rounding)
+        xp, x = get_array_module(x), float_array(x, self)
+        mode(rounding)  # an unknown one is refused
         place, low, high = self.neighbours(x)
         with quiet():
             down, up = x.astype(np.float64) - low, high.astype(np.float64) - x
-            if isinstance(rule, Stochastic):
+            if isinstance(rounding, Stochastic) or rounding == "stochastic":
                 between = xp.asarray(xp.where(high > low, down / (high.astype(np.float64) - low), 0.0))
                 higher = round(between, rounding, stream) > 0
             else:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..backend import get_array_module, to_device
+from ..backend import Array, get_array_module, to_device
 from ..random import Stream
 from ..rounding import Stochastic
 from ..validate import check_fields
-from .base import Array, Format, exact_pow2floor, float_array, quiet, tiny
+from .base import Format, exact_pow2floor, float_array, quiet, tiny
 from .codes import Encoded, pack, unpack
 
 
@@ -78,8 +79,13 @@ class Blocked(Format):
 
     axis: int | None
     block: int | None
-    element: Format
-    scale: Format
+    if TYPE_CHECKING:  # else a property would be the default of a subclass's field
+
+        @property
+        def element(self) -> Format: ...
+        @property
+        def scale(self) -> Format: ...
+
     tensor: bool = False  # whether a float32 scale of the whole array multiplies those of the blocks
 
     def block_scales(self, x: Array) -> tuple[Array, float]:
@@ -181,7 +187,7 @@ class Blocked(Format):
 
     def positive_axis(self, shape: tuple[int, ...]) -> int:
         """Return the axis counted from the front; raises ValueError if `shape` has no such axis."""
-        if not -len(shape) <= self.axis < len(shape):
+        if self.axis is None or not -len(shape) <= self.axis < len(shape):
             raise ValueError(f"{self}: axis {self.axis} is out of range for an array of shape {shape}")
         return self.axis % len(shape)
 

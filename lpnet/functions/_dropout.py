@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .. import random
-from ..backend import get_array_module, select
-from ..tensor import Array, Function, Tensor
+from ..backend import Array, get_array_module, select
+from ..tensor import Function, Tensor
 from ..validate import number
 
 

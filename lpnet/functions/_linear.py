@@ -4,30 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from ..backend import empty, get_array_module, one_blas_thread, parallel, slices
-from ..kernels import tensorcores
-from ..tensor import Array, Function, Tensor
-
-_PRODUCT = 1 << 22  # multiplications: for fewer a second thread costs more than it brings
-_ROWS = 64  # at a time, at least: each time BLAS rearranges all of the other matrix
+from ..backend import Array, get_array_module
+from ..kernels import kernel
+from ..tensor import Function, Tensor
 
 
 def product(a: Array, b: Array) -> Array:
-    """Return a @ b, some rows of `a` at a time on all threads.
-
-    BLAS never gets to start threads of its own: after a product they wait busily for the next, on our processors.
-    """
-    work = a.size * b.shape[-1]
-    if get_array_module(a) is not np:
-        return tensorcores.product(a, b)
-    if a.ndim != 2 or b.ndim != 2 or work < _PRODUCT:
-        with one_blas_thread():
-            return np.matmul(a, b)  # after a call, unlike after a @ b, a Ctrl-C arrives within the block
-    y = empty((len(a), b.shape[1]), np.result_type(a, b))
-    parallel(lambda rows: np.matmul(a[rows], b, out=y[rows]), slices(len(a), 1, max(_ROWS, len(a) // 8)))
-    return y
+    """Return a @ b."""
+    return kernel("matmul", get_array_module(a))(a, b)
 
 
 class MatMul(Function):

@@ -5,22 +5,25 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..backend import elementwise, get_array_module, select
-from ..tensor import Array, Function, Tensor
+from ..backend import Array, elementwise, get_array_module, select
+from ..kernels import keeps_digits
+from ..tensor import Function, Tensor
 from ..validate import choice
 from .erf import erf
 
 
 class ReLU(Function):
     # y = max(x, 0)
-    rounds, moves = False, True
+    rounds = False
 
+    @keeps_digits
     def forward(self, x: Array) -> Array:
         xp = get_array_module(x)
         # four times as fast as maximum(x, 0)
         self.y = elementwise(lambda x, out=None: xp.clip(x, 0.0, math.inf, out=out), x)
         return self.y
 
+    @keeps_digits
     def backward(self, gy: Array) -> Array:
         return elementwise(lambda gy, y, out=None: select(y > 0, gy, out), gy, self.y)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..backend import check_one_device, elementwise, get_array_module
-from ..tensor import Array, Function, Tensor
+from ..backend import Array, check_one_device, elementwise, get_array_module
+from ..kernels import keeps_digits
+from ..tensor import Function, Tensor, as_tensors
 
 
 class Add(Function):
@@ -167,15 +169,17 @@ def absolute(x: Any) -> Tensor:
 
 class Where(Function):
     # y = a where condition else b
-    rounds, moves = False, True
+    rounds = False
 
     def __init__(self, condition: Array) -> None:
         self.condition = condition
 
+    @keeps_digits
     def forward(self, a: Array, b: Array) -> Array:
         check_one_device("where", self.condition, a, b)
         return get_array_module(a).where(self.condition, a, b)
 
+    @keeps_digits
     def backward(self, gy: Array) -> tuple[Array, Array]:
         xp = get_array_module(gy)
         zero = xp.zeros_like(gy)
@@ -192,6 +196,7 @@ class Maximum(Where):
     def __init__(self) -> None:
         """The condition is found by `forward`."""
 
+    @keeps_digits
     def forward(self, a: Array, b: Array) -> Array:
         self.condition = (a >= b) | (a != a)  # NaN is the larger, wherever it is
         return get_array_module(a).maximum(a, b)
@@ -204,6 +209,7 @@ def maximum(a: Any, b: Any) -> Tensor:
 
 class Minimum(Maximum):
     # y = min(a, b)
+    @keeps_digits
     def forward(self, a: Array, b: Array) -> Array:
         self.condition = (a <= b) | (a != a)
         return get_array_module(a).minimum(a, b)
@@ -217,3 +223,13 @@ def minimum(a: Any, b: Any) -> Tensor:
 def _mask(condition: Any) -> Array:
     array = condition.data if isinstance(condition, Tensor) else condition
     return get_array_module(array).asarray(array, dtype=bool)
+
+
+def compare(operator: Callable[[Any, Any], Any], a: Tensor, other: Any) -> Array:
+    """Return the truth values of operator(a, other), an array: no gradient flows through comparisons."""
+    if other is None or isinstance(other, str):
+        return NotImplemented
+    if not isinstance(other, int | float):
+        other = as_tensors((a, other))[1].data
+        check_one_device(operator.__name__, a.data, other)
+    return operator(a.data, other)

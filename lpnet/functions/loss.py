@@ -7,76 +7,162 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import beside, get_array_module
-from ..tensor import Array, Function, Tensor
+from ..backend import Array, get_array_module, on_host, to_device_of
+from ..tensor import Function, Tensor
+from ..validate import choice, number
 from .activation import log_softmax_array
+
+REDUCTIONS = ("mean", "sum", "none")
 
 
 class CrossEntropy(Function):
-    # y = mean over samples of -log softmax(x)[label],  gx = (softmax(x) - onehot) / N
+    # y_i = -sum over classes of t_ic log softmax(x_i)_c,  gx_i = softmax(x_i) sum t_i - t_i
     rounds = False
 
-    def __init__(self, labels: Array) -> None:
-        self.labels = labels
+    def __init__(self, labels: Array, weight: Array | None, ignore_index: int, reduction: str,
+                 label_smoothing: float) -> None:  # fmt: skip
+        self.labels, self.weight, self.ignore_index = labels, weight, ignore_index
+        self.reduction, self.label_smoothing = reduction, label_smoothing
 
     def forward(self, x: Array) -> Array:
-        _check_labels(x, self.labels)
-        xp, k = get_array_module(x), x.shape[1]
-        self.labels = beside(self.labels, x)
+        _check_labels(x, self.labels, self.ignore_index)
+        xp = get_array_module(x)
         self.logp = log_softmax_array(x, 1)
-        if xp is np:
-            return -np.take_along_axis(self.logp, self.labels[:, None], axis=1).mean()
-        right = ((self.labels >= 0) & (self.labels < k))[:, None]  # the check above would have waited for the GPU
-        chosen = xp.take_along_axis(self.logp, xp.where(right, self.labels[:, None], 0), axis=1)
-        return -xp.where(right, chosen, math.nan).mean()
+        self.targets, counted = self._targets(x)
+        losses = -(self.targets * xp.where(self.targets != 0, self.logp, 0)).sum(axis=1)  # 0 * -inf is no loss
+        self.count = 1 if self.reduction != "mean" else losses.size if counted is None else counted
+        return losses if self.reduction == "none" else losses.mean() if counted is None and self.reduction == "mean" \
+            else losses.sum() / self.count  # fmt: skip
+
+    def _targets(self, x: Array) -> tuple[Array, Array | None]:
+        """Return t, (N, K, ...), and the sum of the labels' weights if it is not how many labels there are."""
+        xp, k = get_array_module(x), x.shape[1]
+        labels = to_device_of(self.labels, x)[:, None]  # (N, ...) -> (N, 1, ...)
+        along = (1, k) + (1,) * (x.ndim - 2)
+        onehot = (labels == xp.arange(k).reshape(along)).astype(x.dtype)  # (N, K, ...)
+        ignored = labels == self.ignore_index
+        t = onehot
+        if self.label_smoothing:
+            t = (1 - self.label_smoothing) * onehot + self.label_smoothing / k
+        weights = xp.ones(along, x.dtype) if self.weight is None else self._weights(x, k).reshape(along)
+        t = t if self.weight is None else t * weights
+        if not on_host(x):  # the check would have waited
+            t = xp.where(((labels < 0) | (labels >= k)) & ~ignored, math.nan, t)
+        if self.weight is None and on_host(x) and not ignored.any():
+            return t, None
+        return xp.where(ignored, 0, t).astype(x.dtype), xp.where(ignored, 0, onehot * weights).sum()
+
+    def _weights(self, x: Array, k: int) -> Array:
+        weight = to_device_of(get_array_module(self.weight).asarray(self.weight, dtype=x.dtype), x)
+        if weight.shape != (k,):
+            raise ValueError(f"cross_entropy: weight has shape {weight.shape}, {k} classes need ({k},)")
+        return weight
 
     def backward(self, gy: Array) -> Array:
-        xp, (n, k) = get_array_module(gy), self.logp.shape
-        onehot = self.labels[:, None] == xp.arange(k)  # (N, 1) == (K,) -> (N, K)
-        return (xp.exp(self.logp) - onehot) * (gy / n)
+        xp = get_array_module(gy)
+        gy = gy[:, None] if self.reduction == "none" else gy / self.count
+        whole = self.targets.sum(axis=1, keepdims=True)
+        return (xp.exp(self.logp) * whole - self.targets) * gy
 
 
-def _check_labels(x: Array, labels: Array) -> None:
-    if x.ndim != 2:
+def _check_labels(x: Array, labels: Array, ignore_index: int) -> None:
+    if x.ndim < 2:
         raise ValueError(f"cross_entropy: expected logits (N, classes), got shape {x.shape}")
     if labels.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy: labels must be integers, got dtype {labels.dtype}")
-    if labels.shape != x.shape[:1]:
+    if labels.shape != (x.shape[0], *x.shape[2:]):
         raise ValueError(f"cross_entropy: labels of shape {labels.shape} do not fit logits of shape {x.shape}")
-    if len(labels) == 0:
+    if labels.size == 0:
         raise ValueError("cross_entropy: the batch is empty")
-    if isinstance(labels, np.ndarray) and not 0 <= labels.min() <= labels.max() < x.shape[1]:
+    if not on_host(labels):
+        return
+    counted = labels[labels != ignore_index]
+    if counted.size and not 0 <= counted.min() <= counted.max() < x.shape[1]:
         raise ValueError(f"cross_entropy: labels must be in 0..{x.shape[1] - 1}, "
-                         f"got {labels.min()}..{labels.max()}")  # fmt: skip
+                         f"got {counted.min()}..{counted.max()}")  # fmt: skip
 
 
-def cross_entropy(logits: Any, labels: Any) -> Tensor:
-    """Return the mean cross-entropy, in nats, of logits (N, classes) against integer labels (N,).
+def cross_entropy(logits: Any, labels: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean",
+                  label_smoothing: float = 0.0) -> Tensor:  # fmt: skip
+    """Return the cross-entropy, in nats, of logits (N, classes, ...) against integer labels (N, ...).
+
+    Parameters: weight, one a class, (classes,), by which the mean is weighted; ignore_index, a label that does not
+    count; reduction, "mean", "sum" or "none" for one loss a label; label_smoothing, the share of each target that is
+    spread evenly over all classes (Szegedy et al., CVPR 2016).
 
     Labels may be on the CPU where the logits are on the GPU. Raises TypeError for labels that are not integers,
     ValueError for labels out of range or shapes that do not fit; labels on the GPU are not waited for, and one out of
     range makes the loss NaN.
     """
-    return CrossEntropy(labels if hasattr(labels, "dtype") else np.asarray(labels))(logits)
+    labels = labels if hasattr(labels, "dtype") else np.asarray(labels)
+    smoothing = number("cross_entropy", "label_smoothing", label_smoothing, 0, 1)
+    weight = weight.data if isinstance(weight, Tensor) else weight
+    weight = np.asarray(weight) if isinstance(weight, list | tuple) else weight
+    return CrossEntropy(labels, weight, int(ignore_index), choice("cross_entropy", "reduction", reduction, REDUCTIONS),
+                        smoothing)(logits)  # fmt: skip
 
 
-class MSELoss(Function):
-    # y = mean (x - t)^2,  gx = 2 (x - t) / n
+class Elementwise(Function):
+    """A loss of the difference d = x - t of two tensors of one shape, element by element, then reduced."""
+
     rounds = False
+    name = ""
+
+    def __init__(self, reduction: str = "mean") -> None:
+        self.reduction = choice(self.name, "reduction", reduction, REDUCTIONS)
 
     def forward(self, x: Array, t: Array) -> Array:
         if x.shape != t.shape:
-            raise ValueError(f"mse_loss: prediction {x.shape} and target {t.shape} must have one shape")
+            raise ValueError(f"{self.name}: prediction {x.shape} and target {t.shape} must have one shape")
         if not x.size:
-            raise ValueError("mse_loss: the batch is empty")
+            raise ValueError(f"{self.name}: the batch is empty")
         self.difference = x - t
-        return (self.difference**2).mean()
+        losses = self.loss(self.difference)
+        return losses if self.reduction == "none" else losses.mean() if self.reduction == "mean" else losses.sum()
 
     def backward(self, gy: Array) -> tuple[Array, Array]:
-        gx = self.difference * (gy * 2 / self.difference.size)
+        gx = self.slope(self.difference, gy / self.difference.size if self.reduction == "mean" else gy)
         return gx, -gx
 
+    def loss(self, d: Array) -> Array:
+        """Return the loss of each difference."""
+        raise NotImplementedError
 
-def mse_loss(x: Any, target: Any) -> Tensor:
-    """Return the mean squared difference of two tensors of one shape; raises ValueError for two or empty ones."""
-    return MSELoss()(x, target)
+    def slope(self, d: Array, gy: Array) -> Array:
+        """Return the derivative of the loss at each difference, times gy."""
+        raise NotImplementedError
+
+
+class MSELoss(Elementwise):
+    # y = d^2
+    name = "mse_loss"
+
+    def loss(self, d: Array) -> Array:
+        return d**2
+
+    def slope(self, d: Array, gy: Array) -> Array:
+        return d * (gy * 2)
+
+
+def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
+    """Return the squared difference of two tensors of one shape: "mean", "sum" or, for each element, "none".
+
+    Raises ValueError for two shapes, for empty tensors, for another reduction.
+    """
+    return MSELoss(reduction)(x, target)
+
+
+class L1Loss(Elementwise):
+    # y = |d|, flat at 0
+    name = "l1_loss"
+
+    def loss(self, d: Array) -> Array:
+        return abs(d)
+
+    def slope(self, d: Array, gy: Array) -> Array:
+        return get_array_module(d).sign(d) * gy
+
+
+def l1_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
+    """Return the absolute difference of two tensors of one shape, reduced as by `mse_loss`; its gradient at 0 is 0."""
+    return L1Loss(reduction)(x, target)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from ..backend import check_one_device, empty, get_array_module, parallel, slices
+from ..backend import check_one_device, get_array_module
+from ..kernels import kernel
 from ..tensor import Array, Function, Tensor
-from . import norm_cuda
 
 
 def _normalize(x: Array, mean: Array, inverse: Array) -> Array:
@@ -30,8 +28,7 @@ def _gradient(g: Array, xhat: Array, inverse: Array, over: tuple[int, ...]) -> A
 class BatchNorm(Function):
     """Normalizes each channel over the batch, or with a given mean and variance; keeps `mean`, `var` and `count`."""
 
-    # y = weight xhat + bias, channel by channel. An array (N, C, ...) is worked on as rows (n, C S) of some samples
-    # at a time, with each channel's numbers repeated S times: numpy is twice as fast on long rows alike.
+    # y = weight xhat + bias,  xhat = (x - mean) / std,  gx = weight (gy - mean(gy) - xhat mean(gy xhat)) / std
     def __init__(self, eps: float, mean: Array | None = None, var: Array | None = None) -> None:
         if (mean is None) != (var is None):
             raise ValueError("batch_norm: give both mean and var, or neither")
@@ -39,100 +36,21 @@ class BatchNorm(Function):
 
     def forward(self, x: Array, weight: Array, bias: Array) -> Array:
         self._check(x, weight, bias)
+        xp, self.weight = get_array_module(x), weight
+        self.x = x = xp.ascontiguousarray(x)
         if not x.size:
-            self.x = x
             return x
-        if get_array_module(x) is not np:
-            return norm_cuda.forward(self, x, weight, bias)
-        xp = get_array_module(x)
-        self.x, self.weight = xp.ascontiguousarray(x), weight
-        self.mean, self.var = (v.astype(x.dtype) for v in self.given) if self.given else self._statistics()
-        self.inverse = 1 / xp.sqrt(self.var + self.eps)
-        y = empty(x.shape, xp.result_type(x, weight), xp)
-        scale = weight * self.inverse
-        scales, shifts = self._wide(scale), self._wide(bias - self.mean * scale)
-
-        def normalize(samples: slice) -> None:
-            rows = self._rows(y, samples)
-            xp.multiply(self._rows(self.x, samples), scales, out=rows)
-            rows += shifts
-
-        parallel(normalize, self._slices())
+        self.mean, self.var = [v.astype(x.dtype) for v in self.given] or kernel("moments", xp)(x)
+        y, self.inverse = kernel("batch_norm", xp)(x, self.mean, self.var, weight, bias, self.eps)
         return y
 
     def backward(self, gy: Array) -> tuple[Array | None, Array, Array]:
+        xp, constant = get_array_module(gy), bool(self.given)
         if not gy.size:
-            nothing = get_array_module(gy).zeros(gy.shape[1], gy.dtype)
+            nothing = xp.zeros(gy.shape[1], gy.dtype)
             return gy, nothing, nothing
-        if get_array_module(gy) is not np:
-            return norm_cuda.backward(self, gy)
-        xp, gy = get_array_module(gy), get_array_module(gy).ascontiguousarray(gy)
-        means = self._wide(self.mean)
-
-        def sums(samples: slice) -> tuple[Array, Array]:
-            g = self._rows(gy, samples)
-            return self._sum(g), self._dot(g, self._less(self._rows(self.x, samples), means))
-
-        gbias, gweight = (sum(parts) for parts in zip(*parallel(sums, self._slices()), strict=True))
-        gweight *= self.inverse
-        if not self.needs[0]:
-            return None, gweight, gbias
-        # gx = weight / std (g - mean(g) - xhat mean(g xhat)); with a given mean and variance only the first term
-        gx, scale = empty(self.x.shape, gy.dtype, xp), self.weight * self.inverse
-        slope = -scale * gweight * self.inverse / self.count
-        scales, slopes = self._wide(scale), self._wide(slope)
-        shifts = self._wide(-scale * gbias / self.count - slope * self.mean)
-
-        def differentiate(samples: slice) -> None:
-            rows = self._rows(gx, samples)
-            xp.multiply(self._rows(gy, samples), scales, out=rows)
-            if not self.given:
-                towards = xp.multiply(self._rows(self.x, samples), slopes, out=empty(rows.shape, rows.dtype, xp))
-                towards += shifts
-                rows += towards
-
-        parallel(differentiate, self._slices())
-        return gx, gweight, gbias
-
-    def _statistics(self) -> tuple[Array, Array]:
-        """Return the mean and variance of each channel, (C,), from those of some samples at a time.
-
-        Source: Chan, Golub and LeVeque, "Updating formulae ... for computing sample variances", 1979.
-        """
-        values = self.x[0, 0].size  # a channel and sample
-
-        def moments(samples: slice) -> tuple[Array, Array, int]:
-            rows = self._rows(self.x, samples)
-            mean = self._sum(rows) / (len(rows) * values)
-            centred = self._less(rows, self._wide(mean))
-            return mean, self._dot(centred, centred), len(rows) * values
-
-        parts = parallel(moments, self._slices())
-        mean = sum(part * n for part, _, n in parts) / self.count
-        return mean, sum(squares + n * (part - mean) ** 2 for part, squares, n in parts) / self.count
-
-    def _slices(self) -> list[slice]:
-        return slices(len(self.x), self.x[:1].size, 1 << 19)  # fewer take less time than what fits the cache would
-
-    def _rows(self, array: Array, samples: slice) -> Array:
-        return array[samples].reshape(-1, array[0].size)  # (n, C, ...) -> (n, C S)
-
-    def _less(self, rows: Array, values: Array) -> Array:
-        xp = get_array_module(rows)
-        return xp.subtract(rows, values, out=empty(rows.shape, rows.dtype, xp))
-
-    def _wide(self, values: Array) -> Array:
-        return values.repeat(self.x[0, 0].size)  # (C,) -> (C S,)
-
-    def _sum(self, rows: Array) -> Array:
-        # (n, C S) -> (n C, S) -> (n, C) -> (C,); BLAS adds twice as fast as a sum over two axes
-        channels = rows.reshape(-1, self.x[0, 0].size)
-        ones = get_array_module(rows).ones(channels.shape[1], dtype=rows.dtype)
-        return (channels @ ones).reshape(len(rows), -1).sum(axis=0)
-
-    def _dot(self, a: Array, b: Array) -> Array:
-        shape = len(a), -1, self.x[0, 0].size  # (n, C S) -> (n, C, S)
-        return get_array_module(a).einsum("ncs,ncs->c", a.reshape(shape), b.reshape(shape))
+        backward = kernel("batch_norm_backward", xp)
+        return backward(gy, self.x, self.mean, self.inverse, self.weight, constant, self.needs[0])
 
     def _check(self, x: Array, weight: Array, bias: Array) -> None:
         """Raise ValueError if the shapes do not fit or there is nothing to take a variance of; count the values."""

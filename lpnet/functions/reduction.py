@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import get_array_module, select
-from ..tensor import Array, Function, Tensor
+from ..backend import Array, get_array_module, select
+from ..operators import Axis
+from ..tensor import Function, Tensor
 from .arithmetic import Sqrt, power, sub
-
-Axis = int | tuple[int, ...] | None
 
 
 def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
@@ -78,7 +77,7 @@ def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 class Max(Sum):
     # y = max of x along the axes; the gradient is shared evenly by the elements that reach it
-    rounds, moves, sums = False, True, True
+    rounds = "backward"
 
     def forward(self, x: Array) -> Array:
         y = self.extreme(x)

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import choose_device, device_of, get_array_module, to_device
-from ..tensor import Array, Function, Tensor
+from ..backend import Array, choose_device, device_of, get_array_module, to_device
+from ..kernels import keeps_digits, kernel
+from ..tensor import Function, Tensor
 
 
 class Identity(Function):
@@ -27,7 +28,7 @@ def identity(x: Any) -> Tensor:
 
 class Move(Function):
     # y = x, on another device
-    rounds, moves = False, True
+    rounds = False
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -46,7 +47,7 @@ def move(x: Any, device: str) -> Tensor:
 
 
 class Reshape(Function):
-    rounds, moves = False, True
+    rounds = False
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
@@ -65,7 +66,7 @@ def reshape(x: Any, shape: int | Sequence[int]) -> Tensor:
 
 
 class Transpose(Function):
-    rounds, moves = False, True
+    rounds = False
 
     def __init__(self, axes: tuple[int, ...] | None) -> None:
         self.axes = axes
@@ -74,10 +75,7 @@ class Transpose(Function):
         return x.transpose(self.axes)
 
     def backward(self, gy: Array) -> Array:
-        return gy.transpose(None if self.axes is None else [int(i) for i in np.argsort(self._positive(gy.ndim))])
-
-    def _positive(self, ndim: int) -> list[int]:
-        return [axis % ndim for axis in self.axes]
+        return gy.transpose(None if self.axes is None else np.argsort([i % gy.ndim for i in self.axes]).tolist())
 
 
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
@@ -86,11 +84,11 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
 
 
 class GetItem(Function):
-    rounds, moves = False, True
-
     def __init__(self, key: Any) -> None:
-        self.key, self.sums = key, not _is_basic(key)  # an element picked twice gets both gradients
+        self.key = key
+        self.rounds = False if _is_basic(key) else "backward"  # an element picked twice gets both gradients
 
+    @keeps_digits
     def forward(self, x: Array) -> Array:
         self.like = x
         return x[self.key]
@@ -100,8 +98,8 @@ class GetItem(Function):
         gx = xp.zeros_like(self.like)
         if _is_basic(self.key):
             gx[self.key] = gy
-        else:
-            xp.add.at(gx, self.key, gy)
+            return kernel("carry_digits", xp)(gx, gy)
+        xp.add.at(gx, self.key, gy)
         return gx
 
 
@@ -138,11 +136,12 @@ def _some(xs: Sequence[Any], name: str) -> Sequence[Any]:
 
 
 class Concatenate(Function):
-    rounds, moves = False, True
+    rounds = False
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
 
+    @keeps_digits
     def forward(self, *xs: Array) -> Array:
         self.cuts = [int(i) for i in np.cumsum([x.shape[self.axis] for x in xs])[:-1]]
         return get_array_module(xs[0]).concatenate(xs, axis=self.axis)
@@ -157,11 +156,12 @@ def concatenate(xs: Sequence[Any], axis: int = 0) -> Tensor:
 
 
 class Stack(Function):
-    rounds, moves = False, True
+    rounds = False
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
 
+    @keeps_digits
     def forward(self, *xs: Array) -> Array:
         return get_array_module(xs[0]).stack(xs, axis=self.axis)
 
@@ -178,7 +178,7 @@ class Pad(Function):
     rounds = False
 
     def __init__(self, width: Any, value: float) -> None:
-        self.width, self.value, self.moves = width, value, value == 0
+        self.width, self.value = width, value
 
     def forward(self, x: Array) -> Array:
         width = np.broadcast_to(self.width, (x.ndim, 2)).tolist()

@@ -40,7 +40,7 @@ def lower(model: Module, precision: PrecisionLike | Mapping[str | type[Module], 
     by_name = most_specific("lower", "layer", keys, modules)
     chosen = {}
     for name, module in modules.items():
-        key = by_name[name]
+        key: str | type[Module] | None = by_name[name]
         if key in (None, "*"):
             key = next((t for t in type(module).__mro__ if t in table), key)
         if key is not None and (key == name or name in names or isinstance(module, types)):

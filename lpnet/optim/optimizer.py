@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..backend import beside, copy_like, elementwise, get_array_module, to_device
-from ..kernels import quantize
+from ..backend import Array, copy_like, get_array_module, to_device, to_device_of
+from ..kernels import kernel, quantize
 from ..precision import ByName, Precision, PrecisionLike, Quantizer, as_precision, most_specific, use
-from ..tensor import Array, Parameter
+from ..tensor import Parameter
 from ..validate import Number, integer, number
-from . import sgd_cuda
 
+StepHook = Callable[["Optimizer", int, Array, Array, Array], None]
+step_hooks: list[StepHook] = []  # called after every update with the optimizer, the parameter's number, and the arrays
+# (what collects updates before, the rounded gradient, the new weights before rounding)
 State = dict[str, Any]  # arrays of the parameter's shape, by name, and "t", a count
 Params = Iterable[Parameter] | Iterable[tuple[str, Parameter]]
 
@@ -48,8 +50,7 @@ class Optimizer:
             raise ValueError(f"{type(self).__name__}: params holds a Parameter more than once")
         self.lr = lr
         self.overrides: dict[int, Precision] = {}  # by the number of the parameter
-        by_name = isinstance(precision, Mapping)
-        self.precision = self._by_name(precision, names) if by_name else as_precision(precision)
+        self.precision = self._by_name(precision, names) if isinstance(precision, Mapping) else as_precision(precision)
         self.state: list[State] = [{} for _ in self.params]
         self._written: list[Array | None] = [None for _ in self.params]  # the weights last rounded; None: as was loaded
         for i, p in enumerate(self.params):
@@ -63,8 +64,8 @@ class Optimizer:
         if wrong := [key for key in table if not isinstance(key, str)]:
             raise TypeError(f"{owner}: precision goes by names of parameters and patterns, got the key {wrong[0]!r}")
         keys = most_specific(owner, "parameter", table, names)
-        chosen = {i: keys[name] for i, name in enumerate(names) if keys[name] not in (None, "*")}
-        self.overrides = {i: as_precision(table[key]) for i, key in chosen.items()}
+        chosen = [keys[name] for name in names]
+        self.overrides = {i: as_precision(table[key]) for i, key in enumerate(chosen) if key is not None and key != "*"}
         return as_precision(table.get("*"))
 
     def precision_of(self, i: int) -> Precision:
@@ -84,11 +85,14 @@ class Optimizer:
             self._sync(i)
             precision = self.precision_of(i)
             g = precision.round("gradient", p.grad)
-            w = self.update(state.get("accumulator", p.data), g, state)
+            before = state.get("accumulator", p.data)
+            w = self.update(before, g, state)
             for name, array in _arrays(state):  # in the order of definition, in which the random bits are taken
                 if name != "accumulator":
                     state[name] = precision.round(self.roles.get(name, "momentum"), array)
             self._store(i, w)
+            for hook in step_hooks:
+                hook(self, i, before, g, w)
 
     def _sync(self, i: int) -> None:
         """Round the weights of parameter number `i`, and go on from them, if others were put there since the last step.
@@ -105,13 +109,13 @@ class Optimizer:
         self.params[i].data = self._written[i] = _to_nearest(precision.weight, w)
         if "accumulator" in state:
             # A state that was loaded is of the weights that are there, unless these were never rounded.
-            same = (self._written[i] == w).all() if known is None else w == beside(known, w)
+            same = (self._written[i] == w).all() if known is None else w == to_device_of(known, w)
             state["accumulator"] = xp.where(same, state["accumulator"], _to_nearest(precision.accumulator, w))
 
     def _sync_by_function(self, i: int, w: Array) -> None:
         """Do so where rounding twice may move the weights: those that are the same are left alone."""
         known, held = self._written[i], self.state[i].get("accumulator")
-        same = np.bool_(True) if known is None else w == beside(known, w)
+        same = np.bool_(True) if known is None else w == to_device_of(known, w)
         if same.all():
             self._written[i] = w
         else:
@@ -121,7 +125,7 @@ class Optimizer:
     def _move_state(p: Parameter, state: State) -> None:
         """Move the state to where the parameter is: `model.to` knows nothing of optimizers."""
         for name, array in _arrays(state):
-            state[name] = beside(array, p.data)
+            state[name] = to_device_of(array, p.data)
 
     def _store(self, i: int, w: Array) -> None:
         """Round new weights into parameter number `i`, by way of the accumulator if there is one."""
@@ -186,12 +190,6 @@ def check_saved(array: Array, what: str) -> None:
         raise ValueError(f"{what} holds a NaN")
 
 
-def scaled_plus(x: Array, factor: float, y: Array) -> Array:
-    """Return factor * x + y in one piece of memory, large arrays on all threads."""
-    xp = get_array_module(x)
-    return elementwise(lambda x, y, out=None: xp.add(xp.multiply(x, factor, out=out), y, out=out), x, y)
-
-
 class SGD(Optimizer):
     """v <- momentum * v + g,  w <- w - lr * v, where g is the rounded gradient plus weight_decay * w.
 
@@ -210,15 +208,11 @@ class SGD(Optimizer):
 
     def update(self, w: Array, g: Array, state: State) -> Array:
         """Return the weights after one step."""
-        if get_array_module(w) is not np:
-            return sgd_cuda.update(self, w, g, state)
-        if self.weight_decay:
-            g = scaled_plus(w, self.weight_decay, g)
-        v = g
+        sgd, v = kernel("sgd", get_array_module(w)), state.get("momentum")
+        w, v = sgd(w, g, v, self.lr, self.weight_decay, self.momentum, self.nesterov)
         if self.momentum:
-            v = scaled_plus(state["momentum"], self.momentum, g) if "momentum" in state else g
             state["momentum"] = v
-        return scaled_plus(scaled_plus(v, self.momentum, g) if self.nesterov else v, -self.lr, w)
+        return w
 
 
 class Adam(Optimizer):

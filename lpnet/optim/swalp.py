@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import beside, copy_like, to_device
+from ..backend import Array, copy_like, to_device, to_device_of
 from ..formats import Format
 from ..nn import Dropout, Module, lower
 from ..nn.layers import _BatchNorm
@@ -39,18 +39,20 @@ class Average:
     def step(self, t: int) -> None:
         """Take in the weights if `t`, counted from the start of the averaging, is a step of the cycle."""
         if t > 0 and t % self.cycle == 0:
-            self._average()
+            self.take_in()
         if not self.n_averaged:
             self._copy = None  # it is of weights that have moved
 
-    def _average(self) -> None:
-        # mean <- (mean n + w) / (n + 1), in the form that cannot overflow
+    def take_in(self) -> None:
+        """Average the weights as they are now."""
         for name, p in self.model.named_parameters():
-            mean = beside(self.mean.get(name, p.data), p.data)  # the model may have moved
-            mean = mean + (p.data - mean) / (self.n_averaged + 1)
+            mean = self._mix(to_device_of(self.mean.get(name, p.data), p.data), p.data)  # the model may have moved
             self.mean[name] = self.overrides.get(id(p), self.precision).round("average", mean)
         self.n_averaged += 1
         self._copy = None
+
+    def _mix(self, mean: Array, w: Array) -> Array:
+        return mean + (w - mean) / (self.n_averaged + 1)  # (mean n + w) / (n + 1), in the form that cannot overflow
 
     @property
     def averaged(self) -> Module:
@@ -59,17 +61,8 @@ class Average:
         The same object until the next average. Before the first one its weights are the model's own.
         """
         if self._copy is None or self._copy.device != self.model.device:
-            self._copy = self._averaged()
+            self._copy = with_weights(self.model, self.mean)
         return self._copy
-
-    def _averaged(self) -> Module:
-        model = _copied(self.model)
-        lower(model, None)
-        for name, p in model.named_parameters():
-            p.grad = None
-            if name in self.mean:
-                p.data = beside(self.mean[name].copy(), p.data)
-        return model
 
     def state_dict(self) -> dict[str, Any]:
         """Return how many were averaged, and copies of the averaged weights, by name."""
@@ -176,6 +169,17 @@ class SWALP:
             average.load_state_dict(states[name])
 
 
+def with_weights(model: Module, weights: Mapping[str, Array]) -> Module:
+    """Return a copy of the model with other weights, by name, exact activations and no gradients."""
+    model = _copied(model)
+    lower(model, None)
+    for name, p in model.named_parameters():
+        p.grad = None
+        if name in weights:
+            p.data = to_device_of(weights[name].copy(), p.data)
+    return model
+
+
 def _kinds(averages: Mapping[str, Mapping[str, Any]], known: Collection[str]) -> Mapping[str, Mapping[str, Any]]:
     """Return `averages`; raises ValueError unless it holds dictionaries with known keys only, and one at least."""
     form = '{name: {"cycle": steps, "average": format}}'
@@ -208,7 +212,9 @@ class _Moments:
     """
 
     def __init__(self) -> None:
-        self.count, self.mean, self.square = 0, 0.0, 0.0  # square: sum of squared distances from the mean
+        self.count = 0
+        self.mean: Array = 0.0
+        self.square: Array = 0.0  # sum of squared distances from the mean
 
     def __call__(self, mean: Any, var: Any, count: int) -> None:
         mean, square = mean.astype(np.float64), var.astype(np.float64) * count
@@ -234,7 +240,7 @@ def update_bn(model: Module, loader: Iterable[Any]) -> None:
     modes = [(module, module.training) for module in model.modules()]
     try:
         for norm, collect in zip(norms, moments, strict=True):
-            norm.update_running_stats = collect  # in place of moving the running statistics
+            norm.update_running_stats = collect  # type: ignore[method-assign]  # in place of moving the running statistics
         for module in model.modules():
             module.training = not isinstance(module, Dropout)
         with no_grad(), fork_rng(), use(None):

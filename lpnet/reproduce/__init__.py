@@ -17,8 +17,8 @@ from typing import Any
 
 from .. import picture
 from ..backend import processors
-from ..checkpoint import atomic
 from ..data import load
+from ..files import atomic_write
 from . import averaging, classification, formats, grid, linear_regression, logistic_regression
 from .report import Report
 
@@ -59,7 +59,7 @@ def run(name: str, out: str | os.PathLike[str], *, quick: bool = False, paper: s
                        jobs or (processors() if device == "cpu" else 1), progress, device)  # fmt: skip
     report = experiment.report(settings, results)
     _write(out, settings, results, report, time.monotonic() - started)
-    picture.save(out / "picture.png", (10, 4.5), lambda figure: experiment.draw(figure, settings, results))
+    picture.try_save(out / "picture.png", (10, 4.5), lambda figure: experiment.draw(figure, settings, results))
     return report
 
 
@@ -88,13 +88,13 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
         except ValueError as error:
             raise ValueError(f"{file}: damaged ({error})") from error
         grid.check(out, old, settings)
-    with atomic(file, "w") as stream:
+    with atomic_write(file, "w") as stream:
         json.dump(settings, stream, indent=2)
 
 
 def _write(out: Path, settings: dict[str, Any], results: grid.Results, report: Report, seconds: float) -> None:
-    with atomic(out / "table.md", "w") as file:
+    with atomic_write(out / "table.md", "w") as file:
         file.write(str(report))
-    with atomic(out / "results.json", "w") as file:
+    with atomic_write(out / "results.json", "w") as file:
         json.dump({"settings": settings, "verdicts": report.state(), "passed": report.passed,
                    "seconds": round(seconds, 1), "results": results}, file, indent=1)  # fmt: skip

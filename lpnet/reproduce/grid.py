@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import workers
-from ..checkpoint import atomic
+from ..files import atomic_write
+from ..progress import Bar
 from ..workers import Tick
 
 Results = dict[str, dict[str, Any]]  # by task; {"diverged": reason} of one whose numbers were not finite
@@ -51,11 +52,11 @@ def run(work: Work, tasks: list[Task], folder: Path, data_dir: Path | None = Non
     left = sorted((t for t in tasks if t.name not in results), key=lambda t: -t.steps)  # no long one alone at the end
     here = Here(folder, data_dir, workers.count, device)  # a task's own folder is in this one
     done = sum(t.steps for t in tasks if t.name in results)
-    with workers.bar(sum(t.steps for t in tasks), done, progress) as tick:
+    with Bar(sum(t.steps for t in tasks), done, wanted=progress) as bar:
         if jobs > 1 and len(left) > 1:
-            found = workers.run(_compute, [(work, task, here) for task in left], jobs, tick)
+            found = workers.run(_compute, [(work, task, here) for task in left], jobs, bar.advance)
         else:
-            found = [_compute(work, task, replace(here, tick=tick)) for task in left]
+            found = [_compute(work, task, replace(here, tick=bar.advance)) for task in left]
     results |= {task.name: result for task, result in zip(left, found, strict=True)}
     return {task.name: results[task.name] for task in tasks}
 
@@ -67,7 +68,7 @@ def _compute(work: Work, task: Task, here: Here) -> dict[str, Any]:
     except FloatingPointError as error:
         result = {"diverged": str(error)}
     record = {"settings": task.settings, "seconds": round(time.monotonic() - started, 1), "result": result}
-    with atomic(here.folder / f"{task.name}.json", "w") as file:
+    with atomic_write(here.folder / f"{task.name}.json", "w") as file:
         json.dump(record, file, allow_nan=False)
     return json.loads(json.dumps(result))  # as it will be read again
 

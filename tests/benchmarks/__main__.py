@@ -20,12 +20,12 @@ import ml_dtypes
 import numpy as np
 import torch
 from gfloat.formats import format_info_ocp_e4m3
-from lpnet.models import preresnet
 from qtorch import quant
 
 import lpnet as lp
 import lpnet.functions as F
 from lpnet.backend import get_num_threads, parallel, set_num_threads, slices
+from lpnet.models import preresnet
 from lpnet.random import bits
 
 from . import peers

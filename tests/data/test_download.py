@@ -8,7 +8,6 @@ import http.server
 import os
 import shutil
 import sys
-import tempfile
 import threading
 import time
 import urllib.request
@@ -16,6 +15,7 @@ from dataclasses import replace
 
 import pytest
 
+from lpnet import files
 from lpnet.data import download, load, sources
 
 from .small import idx_files
@@ -240,7 +240,7 @@ def test_an_unwritable_folder_is_one_sentence(serve, cache, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     with monkeypatch.context() as patch:
-        patch.setattr(tempfile, "mkstemp", refuse)
+        patch.setattr(files, "open", refuse, raising=False)
         with pytest.raises(OSError, match=r"cannot write .*: Permission denied; .*XDG_CACHE_HOME"):
             load("mnist")
     cache.mkdir(parents=True)

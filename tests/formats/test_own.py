@@ -116,7 +116,7 @@ def test_it_trains_and_is_traced_packed_and_loaded(name, tmp_path):
 @pytest.mark.parametrize("precision", [*OWN, "weight=powers,activation=eighths", "Powers()", "call"])
 def test_the_command_line_takes_it(precision, tmp_path, capsys, monkeypatch):
     """By its registered name, role by role, and a table as its call, unregistered."""
-    monkeypatch.setattr("lpnet.training.plot_curves", lambda log, path: None)
+    monkeypatch.setattr("lpnet.picture.try_save", lambda *_: True)
     formats.register(Powers)
     call = repr(lp.Table((-2.0, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 2.0), "unregistered"))
     chosen = call if precision == "call" else precision

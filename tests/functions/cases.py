@@ -178,7 +178,13 @@ def _softmaxes() -> list[Case]:
 def _losses() -> list[Case]:
     labels = np.array([2, 0, 0, 1])
     cases = [Case("cross_entropy", lambda x, n=n: F.cross_entropy(x, labels[:n]), (normal(n, 3),)) for n in (1, 4)]
-    return cases + [Case("mse_loss", F.mse_loss, (normal(*s), normal(*s, seed=1))) for s in ((), (3,), (2, 1, 3))]
+    options = [{"weight": [0.5, 1, 2]}, {"ignore_index": 0}, {"label_smoothing": 0.2}, {"reduction": "sum"},
+               {"weight": np.array([0.5, 1, 2]), "label_smoothing": 0.1, "reduction": "none", "ignore_index": 1}]
+    cases += [Case("cross_entropy", lambda x, o=o: F.cross_entropy(x, labels, **o), (normal(4, 3),)) for o in options]
+    cases.append(Case("cross_entropy", lambda x: F.cross_entropy(x, labels.reshape(1, 2, 2)), (normal(1, 3, 2, 2),)))
+    pairs = [(normal(*s), normal(*s, seed=1)) for s in ((), (3,), (2, 1, 3))]
+    return cases + [Case(f.__name__, lambda x, t, f=f, r=r: f(x, t, r), pair)
+                    for f in (F.mse_loss, F.l1_loss) for pair in pairs for r in ("mean", "sum", "none")]  # fmt: skip
 
 
 def _dropouts() -> list[Case]:

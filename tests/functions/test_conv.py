@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import lpnet as lp
 from lpnet import functions as F
-from lpnet.functions import conv
+from lpnet.kernels.numpy import conv, patches
 
 from . import windows
 from .cases import normal
@@ -50,8 +50,8 @@ def test_gradients(drawn):
 def test_the_batch_is_cut_without_a_trace(size, numbers, flat, monkeypatch):
     """One, some or all samples at a time, side by side or not, in one product or in several: the numbers agree."""
     inputs = normal(6, 16, size, size), normal(32, 8, 3, 3), normal(32)
-    monkeypatch.setattr(conv, "_AT_A_TIME", numbers)
-    monkeypatch.setattr(conv, "_FLAT", flat)
+    monkeypatch.setattr(conv, "AT_A_TIME", numbers)
+    monkeypatch.setattr(patches, "FLAT", flat)
     x, W, b = (lp.Tensor(v, requires_grad=True) for v in inputs)
     y = F.conv2d(x, W, b, padding=1, groups=2)
     np.testing.assert_allclose(y.data, windows.conv2d(*inputs, padding=1, groups=2), rtol=1e-10, atol=1e-12)

@@ -11,8 +11,8 @@ from .cases import CASES, Case
 
 # Values move or are selected, or are the loss: forward leaves them as they are.
 UNROUNDED = {
-    "concatenate", "cross_entropy", "expand_dims", "getitem", "max", "max_pool2d", "maximum", "min", "minimum",
-    "mse_loss", "pad", "relu", "reshape", "squeeze", "stack", "transpose", "where",
+    "concatenate", "cross_entropy", "expand_dims", "getitem", "l1_loss", "max", "max_pool2d", "maximum", "min",
+    "minimum", "mse_loss", "pad", "relu", "reshape", "squeeze", "stack", "transpose", "where",
 }  # fmt: skip
 BROADCASTING = {"maximum", "minimum", "where"}  # a stretched input gets the sum of several gradients, which is rounded
 every = pytest.mark.parametrize("case", CASES, ids=str)

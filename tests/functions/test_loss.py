@@ -68,3 +68,57 @@ def test_mse_refuses_to_broadcast():
     """A column against a row would silently be a table of differences."""
     with pytest.raises(ValueError, match=r"mse_loss: prediction \(3, 1\) and target \(3,\) must have one shape"):
         F.mse_loss(lp.Tensor(normal(3, 1)), lp.Tensor(normal(3)))
+
+
+LABELS = np.array([2, 0, 1, 0])
+
+
+def by_hand(x, labels, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+    """Return the cross-entropy written out label by label, with PyTorch's meaning of each option."""
+    k = x.shape[1]
+    w = np.ones(k) if weight is None else np.asarray(weight, float)
+    losses, total = [], 0.0
+    for row, label in zip(x, labels, strict=True):
+        if label == ignore_index:
+            losses.append(0.0)
+            continue
+        p = np.exp(row - row.max()) / np.exp(row - row.max()).sum()
+        even = -(w * np.log(p)).sum() / k
+        losses.append((1 - label_smoothing) * -w[label] * np.log(p[label]) + label_smoothing * even)
+        total += w[label]
+    return {"none": np.array(losses), "sum": sum(losses), "mean": sum(losses) / total}[reduction]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("options", [{}, {"weight": [0.5, 1, 3]}, {"ignore_index": 0}, {"label_smoothing": 0.3},
+                                     {"weight": [0.5, 1, 3], "ignore_index": 2, "label_smoothing": 0.1}])  # fmt: skip
+def test_options_of_cross_entropy_mean_what_they_mean_by_hand(reduction, options):
+    """Weights, ignored labels, smoothing and reductions, alone and together."""
+    x = np.random.default_rng(0).standard_normal((4, 3))
+    got = F.cross_entropy(lp.Tensor(x), LABELS, reduction=reduction, **options)
+    np.testing.assert_allclose(got.data, by_hand(x, LABELS, reduction=reduction, **options), rtol=1e-12)
+
+
+def test_ignored_labels_may_be_no_class_and_an_infinite_logit_of_another_class_costs_nothing():
+    """-100 is ignored unless told otherwise; a probability of 0 for a class that is not the label is no loss."""
+    x = np.float32([[0.0, 0.0], [5.0, -np.inf]])
+    assert F.cross_entropy(x, np.array([0, -100])).item() == pytest.approx(np.log(2))
+    assert F.cross_entropy(x, np.array([1, 0]), reduction="sum").item() == pytest.approx(np.log(2))
+
+
+def test_places_are_samples():
+    """Logits (N, K, H, W) have the mean loss of the pixels as samples."""
+    rng = np.random.default_rng(1)
+    x, labels = rng.standard_normal((2, 3, 4, 5)), rng.integers(0, 3, (2, 4, 5))
+    flat = np.moveaxis(x, 1, -1).reshape(-1, 3)
+    assert F.cross_entropy(lp.Tensor(x), labels).item() == pytest.approx(by_hand(flat, labels.ravel()))
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ({"reduction": "avg"}, "reduction must be one of mean, sum, none"),
+    ({"weight": [1, 2]}, r"weight has shape \(2,\)"),
+    ({"label_smoothing": 2}, "label_smoothing must be"),
+])  # fmt: skip
+def test_wrong_options_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        F.cross_entropy(np.zeros((4, 3), np.float32), LABELS, **options)

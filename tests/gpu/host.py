@@ -6,28 +6,26 @@ import ctypes
 import functools
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from lpnet.kernels.cuda.launch import parameters
+
 COMPILER = shutil.which("g++")
 FLAGS = ("-O2", "-std=c++17", "-ffp-contract=off", "-fPIC", "-shared", "-Wall", "-Wextra", "-Wno-unknown-pragmas",
          "-Werror")  # fmt: skip
 HEADER = Path(__file__).with_name("host.h")
-SIGNATURE = re.compile(r'extern "C" __global__ void (\w+)\((.*?)\) \{', re.DOTALL)
 
 
 def launchers(code: str) -> str:
     """Return C functions NAME_host(grid_x, grid_y, block, arguments) for the kernels of a source, macros expanded."""
     text = []
-    for name, parameters in SIGNATURE.findall(code):
-        for macro, meaning in re.findall(r"#define ([A-Z]+) ((?:int|i64) .*)", code):
-            parameters = re.sub(rf"\b{macro}\b", meaning, parameters)
-        names = ", ".join(p.split()[-1].lstrip("*") for p in parameters.split(","))
-        text.append(f'extern "C" void {name}_host(unsigned grid_x, unsigned grid_y, unsigned block, {parameters}) '
+    for name, known in parameters(code).items():
+        typed, names = ", ".join(f"{kind} {name}" for name, kind in known.items()), ", ".join(known)
+        text.append(f'extern "C" void {name}_host(unsigned grid_x, unsigned grid_y, unsigned block, {typed}) '
                     f"{{ run(grid_x, grid_y, block, [&] {{ {name}({names}); }}); }}\n")  # fmt: skip
     return "".join(text)
 

@@ -4,12 +4,12 @@ from importlib import resources
 
 import pytest
 
-from lpnet.backend import kernel_options, kernel_source
+from lpnet.kernels.cuda.launch import launch, options, source
 
 from . import nvrtc
 from .conftest import skip_loudly
 
-FILES = sorted(f.name for f in resources.files("lpnet.kernels").iterdir() if f.name.endswith(".cu"))
+FILES = sorted(f.name for f in resources.files("lpnet.kernels.cuda").iterdir() if f.name.endswith(".cu"))
 ARCHITECTURES = ("sm_75", "sm_80", "sm_89", "sm_90", "sm_100")
 
 
@@ -29,8 +29,14 @@ def test_there_are_kernels():
 def test_kernels_compile_without_a_warning(file, architecture):
     """In float32 and float64; the result is a binary for that GPU."""
     for double in (False, True):
-        code = nvrtc.compiled(kernel_source(file), [*kernel_options(double), f"-arch={architecture}"])
+        code = nvrtc.compiled(source(file), [*options(double), f"-arch={architecture}"])
         assert code.startswith(b"\x7fELF")
+
+
+def test_arguments_go_by_the_names_of_the_text():
+    """A missing, an unknown or a misspelt one is refused before anything runs."""
+    with pytest.raises(TypeError, match=r"kernel affine takes a, scale, b, .* missing or unknown: b, slope, x"):
+        launch("norm.cu", "affine", 1, "f4", a=0, scale=0, shift=0, y=0, n=1, channels=1, size=1, x=0)
 
 
 def test_what_is_wrong_is_said():

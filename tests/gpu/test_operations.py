@@ -28,10 +28,10 @@ def counts(case):
 @pytest.fixture(autouse=True)
 def _constants_move(monkeypatch):
     """The cases hold conditions and statistics on the host; move them with the rest, as a user has to."""
-    where, batch_norm, beside = F.where, F.batch_norm, lp.backend.beside
-    monkeypatch.setattr(F, "where", lambda c, a, b: where(beside(c, a.data), a, b))
+    where, batch_norm, to_device_of = F.where, F.batch_norm, lp.backend.to_device_of
+    monkeypatch.setattr(F, "where", lambda c, a, b: where(to_device_of(c, a.data), a, b))
     monkeypatch.setattr(F, "batch_norm", lambda x, w, b, *given: batch_norm(
-        x, w, b, *(beside(v, x.data) for v in given)))  # fmt: skip
+        x, w, b, *(to_device_of(v, x.data) for v in given)))  # fmt: skip
 
 
 @every
@@ -84,7 +84,7 @@ def test_convolution_of_integers_is_exact(cupy, monkeypatch, x_shape, w_shape, g
     b = rng.integers(-9, 10, w_shape[0]).astype(np.float32)
     results = []
     for at_a_time in (1 << 28, 1):
-        monkeypatch.setattr("lpnet.functions.conv_cuda.AT_A_TIME", at_a_time)
+        monkeypatch.setattr("lpnet.kernels.cuda.conv.AT_A_TIME", at_a_time)
         for xp in (np, cupy):
             tensors = [lp.Tensor(xp.asarray(a), requires_grad=True) for a in (x, w, b)]
             y = F.conv2d(*tensors, **geometry)

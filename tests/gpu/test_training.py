@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import lpnet as lp
-from lpnet import cli, models, nn, reproduce, training
+from lpnet import cli, models, nn, reproduce
 from lpnet import functions as F
+from lpnet.training import diagnosis
 
 from ..nn.cases import LAYERS
 from . import blas
@@ -137,7 +138,7 @@ def test_fit_reads_the_loss_once_an_epoch(fake):
 @pytest.mark.parametrize("first, second", [("cpu", "cuda"), ("cuda", "cpu")])
 def test_fit_resumes_on_the_other_device(cupy, tmp_path, monkeypatch, first, second):
     """A run begun on one device goes on on the other, at the very next step."""
-    monkeypatch.setattr("lpnet.training.plot_curves", lambda log, path: None)
+    monkeypatch.setattr("lpnet.picture.try_save", lambda *_: True)
     whole, _ = trained("cpu")
     begun, _ = trained(first, tmp_path / "run", epochs=1)
     log, _ = trained(second, tmp_path / "run", epochs=2, resume=True)
@@ -147,8 +148,8 @@ def test_fit_resumes_on_the_other_device(cupy, tmp_path, monkeypatch, first, sec
 
 def test_the_command_line_resumes_on_the_other_device(cupy, tmp_path, monkeypatch, capsys):
     """--device may change when a run goes on; eval takes it, too, and without it the GPU is used where it works."""
-    monkeypatch.setattr("lpnet.training.plot_curves", lambda log, path: None)
-    monkeypatch.setattr("lpnet.training.evaluate", lambda *_: {"loss": 1.0, "error": 2.0})
+    monkeypatch.setattr("lpnet.picture.try_save", lambda *_: True)
+    monkeypatch.setattr("lpnet.training.run.evaluate", lambda *_: {"loss": 1.0, "error": 2.0})
     command = ["train", "--model", "logistic_regression", "--precision", "bfp8", "--epochs", "1", "--quiet",
                "--out", str(tmp_path / "run")]  # fmt: skip
     assert cli.main([*command, "--device", "cpu"]) == 0 and "on cpu" in capsys.readouterr().out
@@ -161,7 +162,7 @@ def test_the_command_line_resumes_on_the_other_device(cupy, tmp_path, monkeypatc
 
 def test_a_loss_that_is_not_finite_is_found(cupy, monkeypatch):
     """On a GPU it is found at the next look, and where it came from is told."""
-    monkeypatch.setattr(training, "LOOK", 3)
+    monkeypatch.setattr(diagnosis, "INTERVAL", 3)
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).to("cuda")
     x, y = images(256)
     loader = lp.data.DataLoader((x, y), 32)

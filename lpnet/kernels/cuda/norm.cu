@@ -30,9 +30,11 @@ extern "C" __global__ void forward_factors(const REAL* mean, const REAL* var, co
 }
 
 // gx = gy scale + x slope + shift; products, the sums of gy (x - mean), become the gradient of the weight
-extern "C" __global__ void backward_factors(const REAL* mean, const REAL* inverse, const REAL* scale, const REAL* sums,
-                                            REAL* products, REAL* slope, REAL* shift, i64 channels, REAL count) {
+extern "C" __global__ void backward_factors(const REAL* mean, const REAL* inverse, const REAL* weight,
+                                            const REAL* sums, REAL* products, REAL* scale, REAL* slope, REAL* shift,
+                                            i64 channels, REAL count) {
   EACH(c, channels) {
+    scale[c] = MUL(weight[c], inverse[c]);
     products[c] = MUL(products[c], inverse[c]);
     slope[c] = DIV(MUL(MUL(-scale[c], products[c]), inverse[c]), count);
     shift[c] = ADD(DIV(MUL(-scale[c], sums[c]), count), -MUL(slope[c], mean[c]));

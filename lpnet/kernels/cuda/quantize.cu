@@ -17,14 +17,13 @@ __device__ inline void philox(u64 c[4], u64 key) {
 }
 
 #define LANES 16
-enum Mode { NEAREST, NEAREST_AWAY, NEAREST_UP, TOWARD_ZERO, DOWN, UP, STOCHASTIC };
 
-struct Rounding {  // to integers
+struct Rounding {  // to integers, in the modes of lpnet/rounding.py
   int mode, bits;  // bits: of a random number, that decide
   u64 seed, site, c[4];
 
   __device__ inline void draw(i64 group) {
-    if (mode != STOCHASTIC) return;
+    if (mode != MODE_STOCHASTIC) return;
     c[0] = (u64)group + 1, c[1] = site, c[2] = 0, c[3] = 0;
     philox(c, seed);
   }
@@ -35,24 +34,24 @@ struct Rounding {  // to integers
   }
 
   __device__ inline REAL operator()(REAL n, int lane) const {
-    if (mode == NEAREST) return RINT(n);
-    if (mode == TOWARD_ZERO) return TRUNC(n);
-    if (mode == UP) return CEIL(n);
+    if (mode == MODE_NEAREST) return RINT(n);
+    if (mode == MODE_TOWARD_ZERO) return TRUNC(n);
+    if (mode == MODE_CEIL) return CEIL(n);
     REAL whole = FLOOR(n);
-    if (mode == DOWN) return whole;
-    if (mode == NEAREST_AWAY) {
+    if (mode == MODE_FLOOR) return whole;
+    if (mode == MODE_NEAREST_AWAY) {
       whole = TRUNC(n);
       return ADD(whole, with_sign(magnitude(ADD(n, -whole)) >= (REAL)0.5 ? (REAL)1 : (REAL)0, n));
     }
     REAL fraction = ADD(n, -whole);
-    bool up = mode == NEAREST_UP ? fraction >= (REAL)0.5 : uniform(lane) < fraction;
+    bool up = mode == MODE_NEAREST_UP ? fraction >= (REAL)0.5 : uniform(lane) < fraction;
     return ADD(whole, up ? (REAL)1 : (REAL)0);
   }
 
   // x / s; where a tiny number is to be rounded away from zero it must not become zero first.
   __device__ inline REAL divided(REAL x, REAL s) const {
     REAL n = DIV(x, s);
-    bool lost = (mode == DOWN || mode == UP) && n == 0 && x != 0;
+    bool lost = (mode == MODE_FLOOR || mode == MODE_CEIL) && n == 0 && x != 0;
     return lost ? with_sign(FROM_BITS((Bits)1), x) : n;
   }
 };
@@ -89,7 +88,7 @@ struct Floats {  // of exponents low..high, and what lies above `top`
     else if (magnitude(y) > top)
       y = beyond;
     y = with_sign(y, x);
-    bool inward = round.mode == TOWARD_ZERO || (round.mode == DOWN && x > 0) || (round.mode == UP && x < 0);
+    bool inward = round.mode == MODE_TOWARD_ZERO || (round.mode == MODE_FLOOR && x > 0) || (round.mode == MODE_CEIL && x < 0);
     if (directed && inward && is_finite(x) && (magnitude(y) > limit || y != y)) y = with_sign(top, x);
     return y;
   }

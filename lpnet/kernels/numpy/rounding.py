@@ -9,18 +9,18 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from .. import random
-from ..backend import empty, get_array_module, get_num_threads, parallel
-from ..formats import BlockFloatingPoint, FixedPoint, FloatingPoint, Format, format
-from ..formats.base import accelerate, pow2floor, quiet
-from ..random import Stream
-from ..rounding import Stochastic
-from . import cuda
-from .dispatch import by_class, plain
+from ... import random
+from ...backend import empty, get_num_threads, parallel
+from ...formats import BlockFloatingPoint, FixedPoint, FloatingPoint, Format
+from ...formats.base import pow2floor, quiet
+from ...random import Stream
+from ...rounding import Stochastic
+from ..dispatch import by_class, plain
 
 SMALL, LARGE = 1 << 17, 1 << 19  # numbers a piece: more than the threads' taking turns costs, within the cache
 Array = np.ndarray
@@ -28,21 +28,9 @@ Rounding = str | Stochastic
 Kernel = Callable[[Array, Array, Rounding, Stream], None]  # rounds x into y, drawing from the stream
 
 
-def quantize(x: Any, fmt: Format | str, rounding: Rounding = "nearest", stream: Stream | None = None) -> Any:
-    """Return the array `x` rounded to a format, or the format of that name: same shape, same dtype.
-
-    This is `fmt.quantize(x, rounding, stream)`. Raises TypeError for arrays that are not float32 or float64,
-    ValueError for an unknown format or rounding.
-    """
-    return format(fmt).quantize(x, rounding, stream)
-
-
-@accelerate
-def fast(fmt: Format, x: Any, rounding: Rounding = "nearest", stream: Stream | None = None) -> Any:
+def quantize(fmt: Format, x: Any, rounding: Rounding, stream: Stream | None) -> Any:
     """Return `fmt.rule(x, rounding, stream)`, by a kernel or piece by piece where the format allows it."""
     stochastic = rounding == "stochastic" or isinstance(rounding, Stochastic)
-    if get_array_module(x) is not np:
-        return cuda.quantize(x, fmt, rounding, stream)
     if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64) or x.size == 0:
         return fmt.rule(x, rounding, stream)
     if stochastic and type(random.current(stream)) is not Stream:  # a window, or a user's: only it knows what it draws
@@ -69,6 +57,11 @@ def fast(fmt: Format, x: Any, rounding: Rounding = "nearest", stream: Stream | N
 
     parallel(piece, range(0, len(rows), step))
     return y.reshape(x.shape)
+
+
+def random_bits(stream: Stream, n: int, xp: ModuleType = np) -> Array:
+    """Return 16-bit random numbers of the stream's next site, (n,)."""
+    return stream.draw(n)
 
 
 def promises(fmt: Format) -> bool:

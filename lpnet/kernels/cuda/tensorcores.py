@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import cublas, get_array_module, known_digits
+from ...backend import cublas, get_array_module
+from .digits import known_digits
 
 Array = Any  # cupy.ndarray
 DIGITS = 11  # of a TF32 number: that many survive in an operand, all of a product, float32's own in a sum
 
 
-def product(a: Array, b: Array) -> Array:
+def matmul(a: Array, b: Array) -> Array:
     """Return a @ b of CuPy arrays.
 
     Operands known to have at most 11 significant binary digits (rounded to 12 bits or fewer) are multiplied in TF32,

@@ -1,0 +1,77 @@
+"""The CUDA sources beside this file: compiled when first asked for, and launched with their arguments by name."""
+
+from __future__ import annotations
+
+import functools
+import re
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from ...backend import on_forget, raw_module
+from ...rounding import MODES
+
+THREADS, MOST_BLOCKS = 256, 65535  # of a launch; a thread takes more than one thing where there are more
+NUMBERS = {"int": np.int32, "i64": np.int64, "u64": np.uint64}
+KERNEL = re.compile(r'extern "C" __global__ void (\w+)\((.*?)\) \{', re.DOTALL)
+MACRO = re.compile(r"#define ([A-Z]+) ((?:int|i64) .*)")  # that stands for parameters
+
+
+def launch(file: str, kernel: str, things: int | tuple[int, int], dtype: Any, /, **arguments: Any) -> None:
+    """Run a kernel for so many things, or (things, rows), on the GPU, without waiting for it.
+
+    `arguments` has all that the kernel's text names: contiguous CuPy arrays, None for no array, and numbers, which are
+    given its types; dtype is its REAL. Raises TypeError where one is missing or one too many.
+    """
+    n, rows = things if isinstance(things, tuple) else (things, 1)
+    dtype, known = np.dtype(dtype), parameters(source(file))[kernel]
+    if wrong := known.keys() ^ arguments.keys():
+        raise TypeError(f"kernel {kernel} takes {', '.join(known)}; missing or unknown: {', '.join(sorted(wrong))}")
+    typed = tuple(_typed(kind, arguments[name], dtype) for name, kind in known.items())
+    grid = min(-(-n // THREADS), MOST_BLOCKS), min(rows, MOST_BLOCKS)
+    _kernel(file, kernel, dtype.itemsize == 8)(grid, (THREADS,), typed)
+
+
+def _typed(kind: str, value: Any, dtype: np.dtype) -> Any:
+    if kind.endswith("*"):
+        return np.uint64(0) if value is None else value
+    return dtype.type(value) if kind == "REAL" else NUMBERS[kind](value)
+
+
+@functools.cache
+def parameters(code: str) -> dict[str, dict[str, str]]:
+    """Return the parameters of every kernel of a source in order, by name: their types, as in "const REAL*"."""
+    found, macros = {}, dict(MACRO.findall(code))
+    for kernel, inside in KERNEL.findall(code):
+        expanded = re.sub(r"\b[A-Z]+\b", lambda word: macros.get(word[0], word[0]), inside)
+        words = [parameter.strip().rsplit(maxsplit=1) for parameter in expanded.split(",")]
+        found[kernel] = {name: kind for kind, name in words}
+    return found
+
+
+@functools.cache
+def source(file: str) -> str:
+    """Return the text of a file of kernels, after what all share and the modes of rounding as Python lists them."""
+    modes = ", ".join(f"MODE_{name.upper()}" for name in MODES)
+    texts = ((resources.files(__package__) / name).read_text(encoding="utf-8") for name in ("real.cuh", file))
+    return f"enum Mode {{ {modes} }};\n" + "".join(texts)
+
+
+def options(double: bool) -> tuple[str, ...]:
+    """Return the options of NVRTC for kernels on float64 or float32."""
+    return ("-std=c++17", "--fmad=false", f"-DREAL={'double' if double else 'float'}", f"-DDOUBLE={int(double)}")
+
+
+@functools.cache
+def _kernel(file: str, kernel: str, double: bool) -> Any:
+    return _module(file, double).get_function(kernel)
+
+
+@functools.cache
+def _module(file: str, double: bool) -> Any:
+    return raw_module(source(file), options(double))
+
+
+on_forget(_kernel.cache_clear)
+on_forget(_module.cache_clear)

@@ -1,0 +1,43 @@
+"""Pooling on the GPU, all samples at once."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+from ...backend import get_array_module
+from .. import pool
+from ..geometry import WindowGeometry
+
+Array = Any  # cupy.ndarray
+
+
+def max_pool2d(geometry: WindowGeometry, x: Array) -> Array:
+    """Return the largest number that each window sees of x (N, C, H, W): (N, C, H', W')."""
+    y = get_array_module(x).empty((*x.shape[:2], *geometry.out), x.dtype)
+    pool.largest(geometry, x, y)
+    return y
+
+
+def max_pool2d_backward(geometry: WindowGeometry, gy: Array, x: Array, y: Array) -> Array:
+    """Return the gradient of x: the first of the largest in a window gets that window's."""
+    gx = get_array_module(gy).empty((*x.shape[:2], *geometry.bordered), gy.dtype)
+    # Whether there is a NaN one would have to wait for.
+    pool.spread(geometry, pool.shares_of_largest(geometry, gy, x, y, has_nan=True), gx)
+    return gx[geometry.inside]
+
+
+def avg_pool2d(geometry: WindowGeometry, x: Array) -> Array:
+    """Return the mean of each window of x (N, C, H, W): (N, C, H', W')."""
+    y = get_array_module(x).empty((*x.shape[:2], *geometry.out), x.dtype)
+    pool.means(geometry, x, y)
+    return y
+
+
+def avg_pool2d_backward(geometry: WindowGeometry, gy: Array) -> Array:
+    """Return the gradient of x: each place in a window gets an equal share."""
+    gx = get_array_module(gy).empty((*gy.shape[:2], *geometry.bordered), gy.dtype)
+    places = math.prod(geometry.window)
+    pool.spread(geometry, itertools.repeat(gy / places, places), gx)
+    return gx[geometry.inside]

@@ -1,0 +1,185 @@
+"""Rounding on the GPU: kernels that are bit-equal to `Format.rule`, but for the bits inside a NaN.
+
+Blocks' largest magnitudes, scales and gaps are found first, for all blocks in a few passes over small arrays; one pass
+over the array then draws, divides, rounds, clips and multiplies. Nothing here waits for the GPU, so a format without
+NaN cannot refuse one: it stays NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ... import random
+from ...backend import get_array_module
+from ...formats import BlockFloatingPoint, BlockScaled, Exponent, FixedPoint, FloatingPoint, Format
+from ...formats.base import bound, quiet, tiny
+from ...rounding import MODES, Stochastic, mode
+from ..dispatch import by_class, plain
+from .digits import note_digits
+from .launch import launch
+
+Array = Any  # cupy.ndarray
+Numbers = dict[str, Any]  # what a kernel takes, by name
+FILE = "quantize.cu"
+PART, PARTS = 64, 1 << 16  # numbers that a thread looks at, at least; threads, at most
+SHORT = 512  # numbers that one thread looks at sooner than another kernel is launched
+
+
+def quantize(fmt: Format, x: Array, rounding: str | Stochastic, stream: random.Stream | None) -> Array:
+    """Return the CuPy array `x` rounded to a format: same shape, same dtype, the same bits as on the CPU."""
+    mode(rounding)  # an unknown one is refused
+    usual = plain(rounding) and x.dtype in (np.float32, np.float64) and x.size and x.ndim
+    plan = planned(fmt, get_array_module(x).ascontiguousarray(x)) if usual else None
+    y = fmt.rule(x, rounding, stream) if plan is None else _run(*plan, rounding, stream)
+    return note_digits(y, significant(fmt))
+
+
+def _run(name: str, x: Array, numbers: Numbers, rounding: str | Stochastic, stream: random.Stream | None) -> Array:
+    """Launch one of the two rounding kernels."""
+    stochastic = isinstance(mode(rounding), Stochastic)
+    seed, site = random.current(stream).take() if stochastic else (0, 0)
+    number = list(MODES).index("stochastic" if stochastic else rounding)
+    bits = mode(rounding).bits if stochastic else 16
+    y = get_array_module(x).empty(x.shape, x.dtype)
+    launch(FILE, name, -(-x.size // random.LANES), x.dtype, x=x, y=y, n=x.size, **numbers, mode=number, bits=bits,
+           seed=seed, site=site)  # fmt: skip
+    return y
+
+
+def random_bits(stream: random.Stream, n: int, xp: ModuleType) -> Array:
+    """Return 16-bit random numbers of the stream's next site, (n,), drawn on the GPU: the same as on the CPU."""
+    (seed, site), y = stream.take(), xp.empty(n, np.uint16)
+    if n:
+        launch(FILE, "random_bits", -(-n // random.LANES), np.float32, y=y, n=n, seed=seed, site=site)
+    return y
+
+
+@by_class
+def planned(fmt: Format, x: Array) -> tuple[str, Array, Numbers] | None:
+    """Return a kernel's name, x, and what else it takes; None for a format that only `Format.rule` knows."""
+    return None
+
+
+UNSCALED = {"scales": None, "blocks": None, "whole": None}
+
+
+@planned.register(FixedPoint, FloatingPoint)
+def _(fmt: FixedPoint | FloatingPoint, x: Array) -> tuple[str, Array, Numbers]:
+    name, numbers = grid(fmt, x.dtype)
+    return name, x, {**numbers, **UNSCALED, **blocks(None, None, x.shape)}
+
+
+@planned.register(BlockFloatingPoint)
+def _(fmt: BlockFloatingPoint, x: Array) -> tuple[str, Array, Numbers]:
+    with quiet():
+        top = x.dtype.type(bound(2.0 ** (fmt.wl - 1) - 1, x.dtype))
+        bottom = -top if fmt.symmetric else x.dtype.type(-(2.0 ** (fmt.wl - 1)))
+    numbers = {"gaps": gaps(fmt, x), "gap": 0, "bottom": bottom, "top": top, "saturate": True}
+    return "integers", x, {**numbers, **UNSCALED, **blocks(fmt.axis, fmt.block, x.shape)}
+
+
+@planned.register(BlockScaled)
+def _(fmt: BlockScaled, x: Array) -> tuple[str, Array, Numbers] | None:
+    if type(fmt.element) not in (FixedPoint, FloatingPoint):
+        return None
+    with quiet():
+        scales, whole = replace(fmt, block=1).block_scales(_largest_in_tiles(fmt, x).view(x.dtype))
+        both = {"scales": (scales * whole).astype(x.dtype), "blocks": scales.astype(x.dtype)}
+    name, numbers = grid(fmt.element, x.dtype)
+    both["whole"] = whole.astype(x.dtype) if fmt.tensor else None
+    return name, x, {**numbers, **both, **blocks(fmt.axis, fmt.block, x.shape)}
+
+
+@by_class
+def grid(fmt: Format, dtype: np.dtype) -> tuple[str, Numbers]:
+    """Return the kernel that rounds single numbers to a format, and the numbers that describe the format to it."""
+    raise NotImplementedError(f"{fmt} has no kernel")
+
+
+@grid.register(FixedPoint)
+def _(fmt: FixedPoint, dtype: np.dtype) -> tuple[str, Numbers]:
+    with quiet():
+        gap = dtype.type(max(fmt.smallest, tiny(dtype)))
+        bottom, top = (dtype.type(bound(end, dtype)) / gap for end in (fmt.min, fmt.max))  # exact: a power of two
+    return "integers", {"gaps": None, "gap": gap, "bottom": bottom, "top": top, "saturate": fmt.saturate}
+
+
+@grid.register(FloatingPoint)
+def _(fmt: FloatingPoint, dtype: np.dtype) -> tuple[str, Numbers]:
+    with quiet():
+        numbers = {"low": bound(2.0**fmt.emin, dtype), "high": bound(2.0**fmt.emax, dtype),
+                   "unit": bound(2.0**-fmt.man, dtype), "smallest": tiny(dtype), "top": fmt.largest(dtype),
+                   "beyond": "inf" if fmt.specials == "ieee" else "nan", "limit": fmt.max}  # fmt: skip
+        typed = {name: dtype.type(number) for name, number in numbers.items()}
+    subnormal_x = fmt.emin < (-126 if dtype.itemsize == 4 else -1022)
+    return "floats", {**typed, "exact": subnormal_x, "subnormals": fmt.subnormals,
+                      "clips": fmt.saturate or fmt.specials == "none", "directed": not fmt.saturate}  # fmt: skip
+
+
+def blocks(axis: int | None, block: int | None, shape: tuple[int, ...]) -> Numbers:
+    """Return where the block of each number is: width, length and tile of the axis, and the steps between blocks."""
+    names = "width", "length", "tile", "outer_step", "tile_step", "inner_step"
+    if axis is None or len(shape) < (2 if block is None else 1):
+        return dict(zip(names, (math.prod(shape), 1, 1, 0, 0, 0), strict=True))
+    axis %= len(shape)
+    length, width = shape[axis], math.prod(shape[axis + 1 :])
+    tiles = -(-length // block) if block is not None else 0
+    numbers = (width, length, 1, 0, 1, 0) if block is None else (width, length, block, tiles * width, width, 1)
+    return dict(zip(names, numbers, strict=True))
+
+
+def _largest_in_tiles(fmt: BlockFloatingPoint | BlockScaled, x: Array) -> Array:
+    """Return the bits of the largest magnitude of every tile of x, in the shape `fmt.block_shape(x.shape)`."""
+    xp, shape, axis = get_array_module(x), fmt.block_shape(x.shape), fmt.positive_axis(x.shape)
+    y = xp.empty(shape, f"u{x.itemsize}")
+    launch(FILE, "largest_in_tiles", y.size, x.dtype, x=x, y=y, n=y.size, length=x.shape[axis],
+           width=math.prod(shape[axis + 1 :]), tile=min(fmt.block, x.shape[axis]), tiles=shape[axis])  # fmt: skip
+    return y
+
+
+def gaps(fmt: BlockFloatingPoint, x: Array) -> Array:
+    """Return `fmt.spacing(x)`, one number a block; x is read once."""
+    xp, shape = get_array_module(x), fmt.block_shape(x.shape)
+    n, y, limits = math.prod(shape), xp.empty(shape, x.dtype), _limits(fmt, x.dtype)
+    if fmt.block is not None:
+        most, outer, parts = _largest_in_tiles(fmt, x), 1, 1
+    else:
+        length = x.size if n == 1 else math.prod(x.shape[fmt.positive_axis(x.shape) + 1 :])
+        rows, outer = x.size // length, x.size // length // n
+        if outer == 1 and length <= SHORT:
+            launch(FILE, "gaps_of_rows", n, x.dtype, x=x, y=y, n=n, length=length, **limits)
+            return y
+        parts = max(1, min(length // PART, PARTS // rows))
+        most = xp.empty((rows, parts), f"u{x.itemsize}")
+        launch(FILE, "largest_in_rows", most.size, x.dtype, x=x, y=most, rows=rows, length=length, parts=parts)
+        if parts > SHORT:
+            most, parts = most.max(axis=1), 1
+    launch(FILE, "gaps_of_parts", n, x.dtype, most=most, y=y, n=n, outer=outer, parts=parts, **limits)
+    return y
+
+
+def _limits(fmt: BlockFloatingPoint, dtype: np.dtype) -> Numbers:
+    """Return the lowest and highest scale of a block, the gap at scale 1, and the smallest gap."""
+    highest = 2.0 ** (127 if dtype.itemsize == 4 else 1023)
+    low, high = max(fmt.scale.smallest, tiny(dtype)), min(fmt.scale.max, highest)
+    return {"low": low, "high": high, "unit": 2.0 ** (2 - fmt.wl), "smallest": tiny(dtype)}
+
+
+def significant(fmt: Format) -> int | None:
+    """Return the number of binary digits, from the first that is not 0 to the last, of any number of a format.
+
+    None if that is not known, as for a user's own format.
+    """
+    if not plain(fmt):
+        return None
+    if isinstance(fmt, BlockScaled):
+        return significant(fmt.element) if isinstance(fmt.scale, Exponent) and not fmt.tensor else None
+    if isinstance(fmt, FloatingPoint):
+        return fmt.man + 1
+    limited = isinstance(fmt, BlockFloatingPoint) or (isinstance(fmt, FixedPoint) and fmt.saturate)
+    return fmt.wl - 1 if limited else None

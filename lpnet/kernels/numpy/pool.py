@@ -1,0 +1,54 @@
+"""Pooling of some samples at a time, on all threads."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+from ...backend import empty, parallel, slices
+from .. import pool
+from ..geometry import WindowGeometry
+
+Array = np.ndarray
+
+
+def max_pool2d(geometry: WindowGeometry, x: Array) -> Array:
+    """Return the largest number that each window sees of x (N, C, H, W): (N, C, H', W')."""
+    y = empty((*x.shape[:2], *geometry.out), x.dtype)
+    parallel(lambda part: pool.largest(geometry, x[part], y[part]), _slices(x))
+    return y
+
+
+def max_pool2d_backward(geometry: WindowGeometry, gy: Array, x: Array, y: Array) -> Array:
+    """Return the gradient of x: the first of the largest in a window gets that window's."""
+    gx, has_nan = empty((*x.shape[:2], *geometry.bordered), gy.dtype), bool(np.isnan(y).any())
+
+    def spread(part: slice) -> None:
+        pool.spread(geometry, pool.shares_of_largest(geometry, gy[part], x[part], y[part], has_nan), gx[part])
+
+    parallel(spread, _slices(x))
+    return gx[geometry.inside]
+
+
+def avg_pool2d(geometry: WindowGeometry, x: Array) -> Array:
+    """Return the mean of each window of x (N, C, H, W): (N, C, H', W')."""
+    y = empty((*x.shape[:2], *geometry.out), x.dtype)
+    parallel(lambda part: pool.means(geometry, x[part], y[part]), _slices(x))
+    return y
+
+
+def avg_pool2d_backward(geometry: WindowGeometry, gy: Array) -> Array:
+    """Return the gradient of x: each place in a window gets an equal share."""
+    gx, places = empty((*gy.shape[:2], *geometry.bordered), gy.dtype), math.prod(geometry.window)
+
+    def spread(part: slice) -> None:
+        pool.spread(geometry, itertools.repeat(gy[part] / places, places), gx[part])
+
+    parallel(spread, slices(len(gy), gy.shape[1] * math.prod(geometry.size)))
+    return gx[geometry.inside]
+
+
+def _slices(x: Array) -> list[slice]:
+    return slices(len(x), math.prod(x.shape[1:]))

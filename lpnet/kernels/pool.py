@@ -1,0 +1,71 @@
+"""Pooling of some samples, place by place of the window: array code that NumPy and CuPy share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ..backend import get_array_module, select
+from .geometry import WindowGeometry
+
+Array = Any
+
+
+def largest(geometry: WindowGeometry, x: Array, y: Array) -> None:
+    """Write the largest number that each window sees of x (n, C, H, W) into y (n, C, H', W')."""
+    first, *rest = _seen(geometry, x)
+    y[...] = first
+    for other in rest:
+        get_array_module(x).maximum(y, other, out=y)
+
+
+def means(geometry: WindowGeometry, x: Array, y: Array) -> None:
+    """Write the mean of each window of x, its border of zeros counted in, into y."""
+    x, total = _padded(geometry, x), 0
+    for index in geometry.taps():
+        total = total + x[index]
+    y[...] = total / math.prod(geometry.window)
+
+
+def spread(geometry: WindowGeometry, shares: Iterable[Array], gx: Array) -> None:
+    """Write into gx (n, C, H, W), which has its border, what each place in the windows gets, shares (n, C, H', W')."""
+    # Windows side by side that reach everywhere: each input gets one share.
+    sides = zip(geometry.window, geometry.out, geometry.bordered, strict=True)
+    tiled = geometry.stride == geometry.window and all(k * m == n for k, m, n in sides)
+    if not tiled:
+        gx[...] = 0
+    for index, share in zip(geometry.taps(), shares, strict=True):
+        if tiled:
+            gx[index] = share
+        else:
+            gx[index] += share
+
+
+def shares_of_largest(geometry: WindowGeometry, gy: Array, x: Array, y: Array, has_nan: bool) -> Iterator[Array]:
+    """Yield what each place in the window gets of gy: all, where it was the first to see the window's largest y."""
+    inside = _padded(geometry, get_array_module(x).ones(geometry.size, bool), False)  # the border gets nothing
+    free = True  # windows whose largest is still to be met
+    for seen, index in zip(_seen(geometry, x), geometry.taps(), strict=True):
+        here = (seen == y) & free
+        if has_nan:  # the largest of a window that sees one
+            here |= (seen != seen) & free
+        if geometry.padding != (0, 0):
+            here &= inside[index]
+        free = free & ~here
+        yield select(here, gy)
+
+
+def _seen(geometry: WindowGeometry, x: Array) -> list[Array]:
+    """Return what each place in the window sees of x, (n, C, H', W'); the border is smaller than any number."""
+    x = _padded(geometry, x, -math.inf)
+    return [x[index] for index in geometry.taps()]
+
+
+def _padded(geometry: WindowGeometry, x: Array, value: float = 0.0) -> Array:
+    """Return x (..., H, W) with a border of `value`; x itself if there is none."""
+    if geometry.padding == (0, 0):
+        return x
+    y = get_array_module(x).full((*x.shape[:-2], *geometry.bordered), value, dtype=x.dtype)
+    y[geometry.inside] = x
+    return y

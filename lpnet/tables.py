@@ -1,0 +1,66 @@
+"""Tables as text for a terminal and as HTML for a notebook."""
+
+from __future__ import annotations
+
+import html as escaping
+import sys
+from collections.abc import Iterable, Sequence
+
+BARS = " ▁▂▃▄▅▆▇█"
+
+
+def text(head: Sequence[str], rows: Iterable[Sequence[str]], width: int = 80) -> str:
+    """Return a table as wide as its cells, the first column to the left, the others to the right.
+
+    Where it would be wider than `width`, names in the first column lose their beginning.
+    """
+    cells = [list(map(str, row)) for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    widths[0] = max(8, min(widths[0], width - sum(widths[1:]) - 2 * (len(widths) - 1)))
+    return "\n".join(_line(row, widths) for row in cells)
+
+
+def _line(row: list[str], widths: list[int]) -> str:
+    first = row[0] if len(row[0]) <= widths[0] else "…" + row[0][1 - widths[0] :]
+    cells = [first.ljust(widths[0]), *(cell.rjust(n) for cell, n in zip(row[1:], widths[1:], strict=True))]
+    return "  ".join(cells).rstrip()
+
+
+def html(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
+    """Return the table as HTML; everything in it is escaped."""
+
+    def line(row: Sequence[str], tag: str) -> str:
+        cells = (f'<{tag} style="text-align:{"right" if i else "left"}">{escaping.escape(str(cell))}</{tag}>'
+                 for i, cell in enumerate(row))  # fmt: skip
+        return f"<tr>{''.join(cells)}</tr>"
+
+    title = f"<caption>{escaping.escape(caption)}</caption>" if caption else ""
+    body = "".join(line(row, "td") for row in rows)
+    return f"<table>{title}<thead>{line(head, 'th')}</thead><tbody>{body}</tbody></table>"
+
+
+def preformatted(words: str) -> str:
+    """Return text as HTML that keeps its columns."""
+    return f"<pre>{escaping.escape(words)}</pre>"
+
+
+def bars(counts: Sequence[float]) -> str:
+    """Return one bar a number, the highest for the largest; tenths in digits where the terminal has no bars."""
+    most = max(counts, default=0)
+    levels = [n / most if most else 0.0 for n in counts]
+    if _can_print(BARS):
+        return "".join(BARS[-(-round(level * 800) // 100)] for level in levels)
+    return "".join(str(round(level * 9)) for level in levels)
+
+
+def _can_print(characters: str) -> bool:
+    try:
+        characters.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def percent(part: float, whole: float) -> str:
+    """Return a share in per cent; a dash of nothing."""
+    return f"{100 * part / whole:.1f} %" if whole else "-"

@@ -1,0 +1,19 @@
+"""Training and evaluation: `fit`, what is called as it goes on, and what is left of a run.
+
+In the order in which they are read: run (everything of one training), step and loop (what happens to it), evaluation,
+log, callbacks, diagnosis (what goes wrong); then what makes a run resume exactly: state, settings, quantizers,
+attributes, positioned, snapshot, folder.
+"""
+
+from .callbacks import EMA, Callback, ClipGradients, EarlyStopping
+from .diagnosis import first_nonfinite
+from .evaluation import evaluate
+from .folder import read_config
+from .log import Row, format_row, plot_curves
+from .loop import fit
+from .run import Run
+
+__all__ = [
+    "EMA", "Callback", "ClipGradients", "EarlyStopping", "Row", "Run", "evaluate", "first_nonfinite", "fit",
+    "format_row", "plot_curves", "read_config",
+]  # fmt: skip

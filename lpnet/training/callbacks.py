@@ -1,0 +1,168 @@
+"""Callbacks: what is called as a training goes on. Give them to `fit(callbacks=[...])`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..backend import get_array_module
+from ..nn import Module
+from ..optim.swalp import Average
+from ..precision import EXACT
+from ..progress import Bar
+from ..validate import integer, number
+from .log import Row, format_row
+
+if TYPE_CHECKING:
+    from .run import Run
+
+
+class Callback:
+    """Base of the callbacks: override what you need. The run has `model`, `optimizer`, `epoch`, `step`, `log` and more.
+
+    What a callback remembers is in the checkpoint: its attributes that are numbers, text, arrays, lists or dictionaries
+    of these, or streams; of one with a `state_dict` and a `load_state_dict`, what these say. A step that is stopped in
+    its midst is as if it had not been begun, for callbacks, too.
+    """
+
+    def on_backward(self, run: Run) -> None:
+        """Is called when the gradients are there, `run.loss_scale` times too large, and before the optimizer steps."""
+
+    def on_step(self, run: Run) -> None:
+        """Is called after each step; `run.skipped` says whether the scaler left the weights as they were."""
+
+    def on_epoch(self, run: Run, row: Row) -> None:
+        """Is called after each epoch with its row of the log, to which it may add; `run.stop()` makes it the last."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return what must be the same in a run that is resumed, by name; as JSON takes it."""
+        return {}
+
+
+class ClipGradients(Callback):
+    """Scales the gradients down, all by one factor, where their common Euclidean norm is above `max_norm`.
+
+    Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", ICML 2013.
+    """
+
+    def __init__(self, max_norm: float) -> None:
+        self.max_norm = number("ClipGradients", "max_norm", max_norm)
+
+    def on_backward(self, run: Run) -> None:
+        """Scale the gradients; nothing is rounded here, and a GPU is not waited for."""
+        params = [p for p in run.optimizer.params if p.grad is not None]
+        if not params:
+            return
+        xp = get_array_module(params[0].grad)
+        norm = xp.sqrt(sum(xp.square(p.grad.astype(np.float64)).sum() for p in params))
+        factor = xp.minimum(1.0, self.max_norm * run.loss_scale / norm)
+        for p in params:
+            p.grad = p.grad * factor.astype(p.grad.dtype)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the norm."""
+        return {"max_norm": self.max_norm}
+
+
+class EMA(Average, Callback):
+    """Keeps an exponential moving average of the weights: mean <- decay * mean + (1 - decay) * w after each step.
+
+    It is exact, begins with the first step's weights, and is measured where the test set is: as "ema_loss" and
+    "ema_error". `averaged` is a copy of the model with these weights; run `update_bn` on it if it has BatchNorm.
+    Source: Kingma and Ba, "Adam", ICLR 2015, section 7.2.
+    """
+
+    def __init__(self, model: Module, decay: float = 0.999) -> None:
+        super().__init__(model, 1, EXACT, {})
+        self.decay = number("EMA", "decay", decay, 0, 1)
+
+    def _mix(self, mean: Any, w: Any) -> Any:
+        return mean + (1 - self.decay) * (w - mean)
+
+    def on_step(self, run: Run) -> None:
+        """Take in the weights, if they were moved."""
+        if not run.skipped:
+            self.take_in()
+
+    def on_epoch(self, run: Run, row: Row) -> None:
+        """Measure the average."""
+        if run.tested() and self.n_averaged:
+            measured = run.measure(run.update_bn(self.averaged))
+            row |= {f"ema_{name}": value for name, value in measured.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned; raises ValueError if it is of another model."""
+        self.check(state)
+        super().load_state_dict(state)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the decay."""
+        return {"decay": self.decay}
+
+
+class EarlyStopping(Callback):
+    """Stops the run when `measure`, a name in the rows of the log, has not fallen for `patience` of its epochs.
+
+    Parameters: patience, at least 1; measure, such as "test_error"; least, by how much it has to fall to count. Epochs
+    in which the test set is not measured do not count. Source: Prechelt, "Early stopping - but when?", 1998.
+    """
+
+    def __init__(self, patience: int, measure: str = "test_loss", least: float = 0.0) -> None:
+        self.patience, self.measure = integer("EarlyStopping", "patience", patience, 1), measure
+        self.least = number("EarlyStopping", "least", least)
+        self.best: float | None = None
+        self.waited = 0
+
+    def on_epoch(self, run: Run, row: Row) -> None:
+        """Compare the measure with the best so far; raises ValueError where the rows do not have it."""
+        if self.measure not in row:
+            self._check_missing(run, row)
+        elif self.best is None or row[self.measure] < self.best - self.least:
+            self.best, self.waited = float(row[self.measure]), 0
+        else:
+            self.waited += 1
+        if self.waited >= self.patience:
+            run.stop()
+
+    def _check_missing(self, run: Run, row: Row) -> None:
+        comes_later = self.measure.startswith("swalp_") and run.swalp is not None
+        if not comes_later and (run.test is None or run.tested()):
+            raise ValueError(f"EarlyStopping: the log has no {self.measure!r}, it has {', '.join(row)}")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best value so far, and for how many epochs it has been waited for a better one."""
+        return {"best": self.best, "waited": self.waited}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned; raises ValueError for numbers that cannot be."""
+        best = state["best"]
+        self.best = None if best is None else number("EarlyStopping", "best", best, -math.inf)
+        self.waited = integer("EarlyStopping", "waited", state["waited"])
+
+    def settings(self) -> dict[str, Any]:
+        """Return the patience, and what is measured."""
+        return {"patience": self.patience, "measure": self.measure, "least": self.least}
+
+
+class Progress(Callback):
+    """Shows a bar over all steps and a line an epoch, or calls the user's function with each epoch's row."""
+
+    def __init__(self, total: int | None, done: int, progress: bool | Callable[[Row], None]) -> None:
+        self.bar = Bar(total, done, wanted=progress is True)
+        self.report = progress if callable(progress) else self._print if progress else None
+
+    def _print(self, row: Row) -> None:
+        self.bar.print(format_row(row))
+
+    def on_step(self, run: Run) -> None:
+        """Move the bar."""
+        shown = "" if math.isnan(run.last_loss) else f" loss {run.last_loss:.3f}"  # a GPU's first has not been read
+        self.bar.advance(title=f"epoch {run.epoch + 1}/{run.epochs}{shown}")
+
+    def on_epoch(self, run: Run, row: Row) -> None:
+        """Tell the row."""
+        if self.report is not None:
+            self.report(row)

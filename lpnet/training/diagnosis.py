@@ -1,0 +1,116 @@
+"""What goes wrong in a training: numbers that are not finite, losses that diverge, averages that never come."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..backend import get_array_module, to_device
+from ..nn import Module, module
+from ..precision import Precision, use
+from ..progress import say
+from ..random import Stream
+from ..tensor import Tensor, no_grad
+from ..validate import number
+from .log import Row
+
+if TYPE_CHECKING:
+    from .run import Run
+
+INTERVAL = 50  # steps from one look at what a GPU has computed to the next
+ABSURD = 1e3  # a mean loss of that many times the first step's, or 1, is a run that diverges
+ADVICE = "try a lower learning rate, or a LossScaler where a format has a short range"
+
+
+def first_nonfinite(model: Module, x: Any = None, precision: Precision | None = None) -> str | None:
+    """Return where numbers that are not finite first appear: in the data, a parameter, or a layer's output."""
+    if x is not None and not np.isfinite(Tensor(to_device(x, "cpu")).numpy()).all():
+        return "in the data"
+    for name, p in model.named_parameters():
+        if not np.isfinite(p.numpy()).all():
+            return f"in parameter {name!r}"
+    return None if x is None else _first_output(model, x, precision)
+
+
+def _first_output(model: Module, x: Any, precision: Precision | None) -> str | None:
+    """Return which layer's output is the first that is not finite."""
+    names, places, here = {id(m): name for name, m in model.named_modules()}, [], threading.get_ident()
+
+    def observe(m: Module, y: Tensor) -> None:
+        if threading.get_ident() == here and not places and not np.isfinite(y.numpy()).all():
+            name = names.get(id(m))
+            places.append(f"in the output of {f'layer {name!r}' if name else 'the model'} ({type(m).__name__})")
+
+    module.forward_hooks.append(observe)
+    try:
+        with no_grad(), use(precision):
+            model(Tensor(to_device(x, model.device)))
+    finally:
+        module.forward_hooks.remove(observe)
+    return places[0] if places else None
+
+
+def check_loss(run: Run, loss: Tensor, x: Any, drawn: list[tuple[Stream, int]]) -> None:
+    """Raise FloatingPointError if the loss is not finite; drawn: streams, and their sites before the forward pass."""
+    run.last_loss = float(loss.data)
+    if not math.isfinite(run.last_loss):
+        for stream, site in drawn:
+            stream.site = site  # the search below runs into the same random bits
+        raise FloatingPointError(where(run, f"the loss is {run.last_loss}", x))
+
+
+def check_weights(run: Run) -> None:
+    """Raise FloatingPointError if a weight is not finite: such a state must not replace a good checkpoint."""
+    if any(not bool(get_array_module(p.data).isfinite(p.data).all()) for p in run.model.parameters()):
+        raise FloatingPointError(where(run, "a weight is not finite", None))
+
+
+def check_unread(run: Run) -> None:
+    """Read what a GPU has kept to itself since the last time; raises FloatingPointError as the two above do."""
+    if run.unread is None:
+        return
+    (loss, x), run.unread = run.unread, None
+    run.last_loss = float(loss)
+    if not run.tally.finite():
+        problem = f"the loss was not finite in one of the last {INTERVAL} steps"
+        raise FloatingPointError(where(run, problem, x, run.step))
+    check_weights(run)
+
+
+def check_mean(run: Run) -> None:
+    """Raise FloatingPointError if the epoch's mean loss is far above that of the first step."""
+    mean = run.tally.result()["loss"]
+    if mean > ABSURD * max(abs(run.first_loss or 0.0), 1.0):
+        raise FloatingPointError(
+            f"training stopped at step {run.step} (epoch {run.epoch + 1}): it diverges, the mean loss of the "
+            f"epoch is {mean:.3g}, that of the first step was {run.first_loss:.3g}; {ADVICE}")  # fmt: skip
+
+
+def check_row(row: Row) -> None:
+    """Make the row's numbers Python's; raises FloatingPointError for one that is not finite, ValueError for others."""
+    for key, value in row.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise FloatingPointError(f"training stopped after epoch {row['epoch']}: {key} is {value}; {ADVICE}")
+        plain = number("fit", f"the log's {key}", value, -math.inf)
+        row[key] = value if isinstance(value, int) else plain
+
+
+def where(run: Run, problem: str, x: Any, step: int | None = None) -> str:
+    """Return what stopped the run, at which step, and in which layer the numbers are not finite first."""
+    place = first_nonfinite(run.model, x, run.precision) or "only the loss itself"
+    return (f"training stopped at step {step or run.step + 1} (epoch {run.epoch + 1}): {problem}; "
+            f"the first numbers that are not finite: {place}; {ADVICE}")  # fmt: skip
+
+
+def warn_of_idle_average(run: Run, steps: int | None) -> None:
+    """Say so where the run, which takes so many steps in all, will have ended before the first average."""
+    if run.swalp is None or steps is None:
+        return
+    for name, average in run.averages().items():
+        first, last = run.swalp.start + average.cycle, run.swalp.t + steps - run.step
+        if last < first and not average.n_averaged:
+            which = f"SWALP's {name!r}" if name else "SWALP"
+            say(f"fit: {which} averages after step {first} for the first time, but the run ends at step {last}")

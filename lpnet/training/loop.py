@@ -1,0 +1,119 @@
+"""`fit`: training with progress, a log, checkpoints and exact resume.
+
+A run killed at any moment and resumed ends with the same bits as one that was not: the checkpoint holds everything that
+the next step depends on, and all random choices are functions of the position they are made at.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .. import functions as F
+from ..backend import one_blas_thread
+from ..nn import Module
+from ..optim import SWALP, LossScaler, Optimizer
+from ..optim.schedules import Schedule
+from ..precision import PrecisionLike, as_precision
+from .callbacks import Callback, Progress
+from .diagnosis import warn_of_idle_average
+from .evaluation import Batches, Loss
+from .folder import Folder
+from .log import Row
+from .run import Run
+from .step import begin_epoch, end_epoch, take_step
+
+
+def fit(
+    model: Module,
+    train: Batches,
+    test: Batches | None = None,
+    *,
+    epochs: int,
+    optimizer: Optimizer,
+    loss: Loss = F.cross_entropy,
+    schedule: Schedule | None = None,
+    swalp: SWALP | None = None,
+    scaler: LossScaler | None = None,
+    precision: PrecisionLike = None,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    config: dict[str, Any] | None = None,
+    evaluate_every: int = 1,
+    checkpoint_every: float = 30.0,
+    progress: bool | Callable[[Row], None] = True,
+    callbacks: Sequence[Callback] = (),
+) -> list[Row]:
+    """Train `model` and return the log: one dictionary an epoch.
+
+    Parameters
+    ----------
+    train, test: loaders of (x, y) batches, such as a DataLoader; the test set is only measured on. One without a
+        `state_dict` has to give the same batches each time if a run is to be resumed exactly.
+    epochs: how many passes over `train`.
+    optimizer: holds the model's parameters; `schedule`, a function from the epoch to the learning rate, drives it.
+    swalp: the running average; once it has a rate of its own and has started, the schedule no longer counts. Of several
+        averages the first is measured and written; all are in the checkpoint.
+    scaler: scales the loss up before the backward pass and the gradients down after it, for formats of short range.
+    precision: rounds every operation; None leaves it to the layers that `nn.lower` marked. A function that rounds and
+        has a state is saved with the run: by its `state_dict` and `load_state_dict`, else its attributes that are
+        arrays, numbers, text, streams or NumPy's generators; what it keeps elsewhere, as in a closure, is not.
+    out: the run folder: config.json, log.jsonl, checkpoint.npz, model.npz, averaged.npz, curves.png. None: no files.
+        Whatever stops the run (Ctrl-C, SIGTERM, an exception) writes a checkpoint of the last whole step first.
+    resume: go on with the run in the folder, from its checkpoint if there is one yet.
+    config: what to write to config.json; a folder with another configuration is refused.
+    evaluate_every: epochs between measurements on the test set; the last epoch is always measured.
+    checkpoint_every: seconds between checkpoints; one is also written at the end.
+    progress: show a progress bar and a line an epoch; or a function to call with each epoch's row.
+    callbacks: called in their order as the run goes on, such as `training.ClipGradients`, `training.EMA` and
+        `training.EarlyStopping`, or your own `training.Callback`; what they remember is in the checkpoint.
+
+    Raises
+    ------
+    FloatingPointError: the loss or a weight is no longer finite; says at which step, and in which layer it first
+        happened; on a GPU, which is not waited for, up to 50 steps later. Also for a test loss that is not finite, and
+        for an epoch whose mean loss is over 1000 times the first step's. The folder keeps its last checkpoint.
+    ValueError: the folder holds another run, or one with other settings; its checkpoint does not fit; the optimizer
+        holds none of the model's parameters.
+    FileNotFoundError: the run to be resumed is not there.
+    RuntimeError: another `fit`, in this process or another, is at work in the folder.
+    """
+    if not checkpoint_every >= 0:
+        raise ValueError(f"fit: checkpoint_every must be at least 0 seconds, got {checkpoint_every}")
+    run = Run(model, train, test, epochs, optimizer, loss, schedule, swalp, scaler, as_precision(precision),
+              evaluate_every, callbacks)  # fmt: skip
+    if out is None:
+        _train(run, progress)
+        return run.log
+    with Folder(out, config, resume, checkpoint_every) as folder:
+        folder.restore(run)
+        with folder.saves_when_stopped(run):
+            _train(run, progress, folder)
+        folder.finish(run)
+    return run.log
+
+
+def _train(run: Run, progress: bool | Callable[[Row], None], *watchers: Callback) -> None:
+    """Train from wherever the run stands to its end; watchers are called between steps, and are no part of the run."""
+    try:
+        total = run.epochs * len(run.train)
+    except TypeError:  # a loader that does not know
+        total = None
+    warn_of_idle_average(run, total)
+    shown = Progress(total, run.step, progress)
+    with shown.bar, one_blas_thread():
+        while run.epoch < run.epochs and not run.stopped:
+            _epoch(run, (shown, *watchers))
+
+
+def _epoch(run: Run, watchers: Sequence[Callback]) -> None:
+    """Train from wherever the run stands to the end of its epoch."""
+    begin_epoch(run)
+    for x, y in run.train:
+        take_step(run, x, y)
+        for watcher in watchers:
+            watcher.on_step(run)
+    end_epoch(run)
+    for watcher in watchers:
+        watcher.on_epoch(run, run.log[-1])

@@ -1,0 +1,113 @@
+"""The step of a training: forward, backward, update. And the epoch: a step a batch, then a row of the log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..backend import device_of, enough_memory
+from ..precision import use
+from ..tensor import Tensor
+from . import diagnosis
+from .evaluation import Tally, on_device
+from .log import Row
+from .quantizers import streams
+
+if TYPE_CHECKING:
+    from .run import Run
+
+
+def begin_epoch(run: Run) -> None:
+    """Set the learning rate, unless SWALP has one of its own and has started."""
+    averaging = run.swalp is not None and run.swalp.lr is not None and run.swalp.t >= run.swalp.start
+    if run.schedule is not None and not averaging:
+        run.optimizer.lr = run.schedule(run.epoch)
+        run.rates[run.epoch :] = [float(run.optimizer.lr)]
+
+
+@np.errstate(all="ignore")  # numbers that are not finite are looked for, and reported with their place
+def take_step(run: Run, x: Any, y: Any) -> None:
+    """Take one step; raises FloatingPointError if the loss or a weight is not finite.
+
+    On a GPU that comes out every `diagnosis.INTERVAL` steps, as is the loss read: each time the GPU is waited for.
+    """
+    advice = f"use a smaller batch than {len(x)} samples, or a smaller model"
+    with enough_memory(f"step {run.step + 1} of the training", advice):
+        _step(run, *on_device(run.model.device, x, y))
+
+
+def _step(run: Run, x: Any, y: Any) -> None:
+    drawn = [(stream, stream.site) for stream in streams(run)]
+    logits, loss = _forward(run, x, y)
+    on_host = device_of(loss.data) == "cpu"
+    if on_host:
+        diagnosis.check_loss(run, loss, x, drawn)
+    _backward(run, loss)
+    _update(run)
+    if on_host:
+        diagnosis.check_weights(run)
+    if run.swalp is not None and not run.skipped:  # a step that the scaler skipped changed no weight
+        run.swalp.step()
+    run.tally.add(logits, loss, y)
+    run.step += 1
+    run.unread = None if on_host else (loss.data, x)
+    if run.first_loss is None:
+        run.first_loss = float(loss.data)
+    for callback in run.callbacks:
+        callback.on_step(run)
+    if run.step % diagnosis.INTERVAL == 0:
+        diagnosis.check_unread(run)
+    run.keep()
+
+
+def _forward(run: Run, x: Any, y: Any) -> tuple[Tensor, Tensor]:
+    run.model.train()
+    try:
+        with use(run.precision):
+            logits = run.model(Tensor(x))
+            return logits, run.loss(logits, y)
+    except ValueError as error:  # a format without NaN refuses to round one
+        if diagnosis.first_nonfinite(run.model, x, run.precision) is None:
+            raise
+        raise FloatingPointError(diagnosis.where(run, str(error), x)) from error
+
+
+def _backward(run: Run, loss: Tensor) -> None:
+    run.optimizer.zero_grad()
+    (loss if run.scaler is None else run.scaler.scale(loss)).backward()
+    for callback in run.callbacks:
+        callback.on_backward(run)
+
+
+def _update(run: Run) -> None:
+    run.lr = run.optimizer.lr
+    if run.scaler is None:
+        run.optimizer.step()
+    else:
+        run.skipped = run.scaler.step(run.optimizer) is False
+
+
+def end_epoch(run: Run) -> None:
+    """Add a row to the log: the means over the epoch, and what the model and its averages are worth on the test set.
+
+    Raises FloatingPointError if a loss diverges or is not finite.
+    """
+    diagnosis.check_unread(run)
+    diagnosis.check_mean(run)
+    run.epoch += 1
+    row: Row = {"epoch": run.epoch, "step": run.step, "lr": run.lr, **_prefixed("train", run.tally.result())}
+    if run.tested():
+        row |= _prefixed("test", run.measure(run.model))
+        if run.swalp is not None and run.swalp.n_averaged:
+            row |= _prefixed("swalp", run.measure(run.update_bn(run.swalp.averaged)))
+    for callback in run.callbacks:
+        callback.on_epoch(run, row)
+    diagnosis.check_row(row)
+    run.tally = Tally()
+    run.log.append(row)
+    run.keep()
+
+
+def _prefixed(prefix: str, measures: dict[str, float]) -> dict[str, float]:
+    return {f"{prefix}_{name}": value for name, value in measures.items()}

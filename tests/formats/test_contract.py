@@ -1,0 +1,55 @@
+"""What lpnet/formats/README.md says in numbers is what the formats, the rounding and the random bits do."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lpnet as lp
+
+PAGE = (Path(lp.formats.__file__).parent / "README.md").read_text(encoding="utf-8")
+ROWS = [[cell.strip() for cell in row.strip("|").split("|")] for row in PAGE.splitlines() if row.startswith("|")]
+PRESETS = [row for row in ROWS if len(row) == 8 and row[1].isdigit()]
+
+
+def number(text: str) -> float:
+    """Return what a cell such as "(2 - 2^-7) 2^127" says."""
+    return float(eval(re.sub(r"\) (?=\d)", ") * ", text).replace("^", "**"), {"__builtins__": {}}))
+
+
+def test_the_page_has_all_presets():
+    assert [row[0].split()[0] for row in PRESETS] == list(lp.formats.floating.PRESETS)
+
+
+@pytest.mark.parametrize("row", PRESETS, ids=lambda row: row[0])
+def test_a_preset_has_the_ends_that_the_page_states(row):
+    fmt = lp.format(row[0].split()[0])
+    largest, normal, smallest = map(number, row[2:5])
+    assert (fmt.bias, fmt.max, 2.0**fmt.emin, fmt.smallest) == (int(row[1]), largest, normal, smallest)
+    assert fmt.has_nan == (row[5] == "yes") and (fmt.specials == "ieee") == (row[6] == "yes")
+    beyond = fmt.quantize(np.array([1.5 * largest]))[0] if fmt.max < 1e30 else fmt.quantize(np.array([1e300]))[0]
+    assert beyond == (np.inf if row[7] == "infinity" else number(row[7]))
+
+
+@pytest.mark.parametrize("name", re.findall(r"`((?:mx|nv)fp\w+|mxint8)`", PAGE))
+def test_a_name_on_the_page_is_read_and_given_back(name):
+    assert str(lp.format(name)) == name
+
+
+@pytest.mark.parametrize("mode", re.findall(r"`(\w+)`", "".join(row[0] for row in ROWS if len(row) == 2)))
+def test_a_mode_on_the_page_leaves_integers_where_they_are(mode):
+    whole = np.arange(-300.0, 300.0)
+    assert (lp.FixedPoint(16, 0).quantize(whole, mode) == whole).all()
+
+
+def test_random_bits_are_those_that_numpy_gives_by_the_page():
+    """Site 2 of seed 5: the page's formula, evaluated by NumPy's generator alone."""
+    stream = lp.random.Stream(5)
+    for _ in range(2):
+        stream.take()
+    words = np.random.Philox(key=[5, 0], counter=[0, 2, 0, 0]).random_raw(8)
+    u = (words.astype("<u8").view("<u2") + 0.5) / 2**16
+    x = np.linspace(-3, 3, u.size)
+    n = np.floor(x) + (u < x - np.floor(x))
+    np.testing.assert_array_equal(lp.FixedPoint(8, 0).quantize(x, "stochastic", stream), n)

@@ -1,0 +1,54 @@
+"""`summary`: shapes are those that come out, counts those of a convolution written out."""
+
+import numpy as np
+import pytest
+
+import lpnet as lp
+from lpnet._summary import summary
+
+SHAPES = {"linear": (7,)}
+
+
+@pytest.mark.parametrize("name", lp.models.names())
+def test_every_network_has_its_parameters_and_leaves_no_mark(name):
+    """Rows add up to `n_parameters`, bytes to what `encode` takes, and neither modes nor numbers change."""
+    lp.manual_seed(0)
+    model = lp.models.build(name, (3, 32, 32), 10).train()
+    optimizer = lp.optim.SGD(model.parameters(), 0.1, precision="bfp8")
+    before = model.state_dict()
+    told = summary(model, (3, 32, 32), optimizer)
+    assert told.parameters == model.n_parameters()
+    if told.parameters < 1e6:
+        assert told.nbytes == sum(lp.format("bfp8").encode(p.data).nbytes for p in model.parameters())
+    assert all(module.training for module in model.modules())
+    assert all(np.array_equal(before[k], v) for k, v in model.state_dict().items())
+
+
+def test_multiplications_and_shapes_of_a_small_network():
+    """A convolution multiplies outputs x window, a linear layer inputs x outputs."""
+    model = lp.nn.Sequential(
+        lp.nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=2), lp.nn.ReLU(), lp.nn.Flatten(), lp.nn.Linear(6 * 4 * 5, 3)
+    )
+    lp.nn.lower(model, "e4m3")
+    told = summary(model, (4, 8, 10))
+    assert [row.shape for row in told.rows] == [(6, 4, 5), (6, 4, 5), (120,), (3,)]
+    assert [row.multiplications for row in told.rows] == [6 * 4 * 5 * 2 * 9, 0, 0, 360]
+    assert [row.activation for row in told.rows] == ["", "e4m3", "", ""]
+    assert told.nbytes == 4 * told.parameters
+    assert max(map(len, str(told).splitlines())) <= 80 and "<table>" in told._repr_html_()
+
+
+def test_a_layer_used_twice_counts_its_parameters_once():
+    """Its multiplications count twice."""
+    layer = lp.nn.Linear(5, 5)
+    told = summary(lp.nn.Sequential(layer, layer), (5,))
+    assert (told.parameters, told.multiplications) == (30, 50)
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 8), (1.5,), (2, 8, 8)])
+def test_a_shape_that_does_not_fit_is_refused(shape):
+    """With a sentence, and the model still trains."""
+    model = lp.models.small_cnn()
+    with pytest.raises((ValueError, TypeError), match=r"\w+: "):
+        summary(model, shape)
+    assert model.training
