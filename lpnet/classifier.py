@@ -97,12 +97,13 @@ def load_model(path: str | os.PathLike[str], rounded: bool = False) -> Classifie
     if not isinstance(known := saved.get("about"), dict) or "model" not in saved:
         raise ValueError(f"{path} does not say what network it is of: save it with about=lpnet.classifier.about(...)")
     try:
-        shape, classes = tuple(map(int, known["shape"])), tuple(map(str, known["classes"]))
+        (channels, height, width), classes = map(int, known["shape"]), tuple(map(str, known["classes"]))
+        shape = channels, height, width
         model = models.build(known["network"], shape, len(classes))
         model.load_state_dict(saved["model"])
         if rounded:
             lower(model, Precision.parse(known["precision"], known["rounding"]))
         mean, std = tuple(map(float, known["mean"])), tuple(map(float, known["std"]))
-        return Classifier(model.eval(), classes, shape, mean, std, float(known["scale"]))  # type: ignore[arg-type]
+        return Classifier(model.eval(), classes, shape, mean, std, float(known["scale"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path}: damaged, or of another version ({error})") from error

@@ -17,7 +17,7 @@ from ..validate import integer
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}
 TEST_SHARE = 0.2  # of data of one's own that have no test set
-OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop") if hasattr(optim, "RMSprop") else ("sgd", "adam", "adamw")
+OPTIMIZERS: dict[str, Any] = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW}
 SCHEDULES = ("swalp", "constant", "cosine", "step")
 
 
@@ -93,12 +93,12 @@ def parts(config: dict[str, Any], sets: dict[str, Dataset], device: str) -> dict
 
 
 def _optimizer(config: dict[str, Any], network: nn.Module, precision: Precision) -> optim.Optimizer:
-    params, decay, kind = network.parameters(), config["weight_decay"], config.get("optimizer", "sgd")
-    lr = config["lr"]
-    if kind == "sgd":
-        return optim.SGD(params, 0.05 if lr is None else lr, config["momentum"], decay, precision=precision)
-    classes = {"adam": optim.Adam, "adamw": optim.AdamW, "rmsprop": getattr(optim, "RMSprop", None)}
-    return classes[kind](params, 1e-3 if lr is None else lr, weight_decay=decay, precision=precision)
+    kind, lr = config.get("optimizer", "sgd"), config["lr"]
+    if lr is None:
+        lr = 0.05 if kind == "sgd" else 1e-3
+    momentum = {"momentum": config["momentum"]} if kind == "sgd" else {}
+    return OPTIMIZERS[kind](network.parameters(), lr, weight_decay=config["weight_decay"], precision=precision,
+                            **momentum)  # fmt: skip
 
 
 def _schedule(config: dict[str, Any], lr: float, steps: int) -> Any:

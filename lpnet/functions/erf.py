@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -49,10 +50,10 @@ def _coefficients(size: int) -> tuple[np.ndarray, np.ndarray, float, float]:
     series[0] -= 1  # x itself is added at the end, where it is exact
     low, high = 1 / (1 + _END[size]), 1 / (1 + 1)
     a, b = 2 / (high - low), (high + low) / (high - low)
-    tail = chebyshev.chebinterpolate(lambda us: np.array([_scaled_erfc(a / (u + b) - 1) for u in us]), _TAIL[size] - 1)
+    tail = chebyshev.chebinterpolate(lambda u: _scaled_erfc(a / (u + b) - 1), _TAIL[size] - 1)
     kind = np.dtype(f"f{size}").type
     return np.array(series[::-1], kind), chebyshev.cheb2poly(tail)[::-1].astype(kind), kind(a), kind(b)
 
 
-def _scaled_erfc(x: float) -> float:
-    return math.exp(x * x) * math.erfc(x)
+def _scaled_erfc(x: np.ndarray) -> Any:
+    return np.array([math.exp(v * v) * math.erfc(v) for v in x.tolist()])

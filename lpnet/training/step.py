@@ -41,7 +41,7 @@ def take_step(run: Run, x: Any, y: Any) -> None:
 
 
 def _step(run: Run, x: Any, y: Any) -> None:
-    if getattr(run.schedule, "each_step", False) and not _averaging(run):
+    if run.schedule is not None and getattr(run.schedule, "each_step", False) and not _averaging(run):
         run.optimizer.lr = run.schedule(run.step / len(run.train))
     drawn = [(stream, stream.site) for stream in streams(run)]
     logits, loss = _forward(run, x, y)

@@ -31,8 +31,9 @@ DATA_SETS: dict[str, Callable[[Path], None]] = {  # each writes a small one of i
     "cifar10": lambda folder: write(folder, cifar_files(sources.CIFAR10)[0]),
     "cifar100": lambda folder: write(folder, cifar_files(sources.CIFAR100)[0]),
 }
-TRANSFORMS: dict[str, transforms.Transform] = {
+TRANSFORMS: dict[str, transforms.Transform] = {  # all take images of 6 x 6 to such
     "random_flip": transforms.random_flip(),
     "random_crop": transforms.random_crop(2),
+    "random_resized_crop": transforms.random_resized_crop(6),
     "compose": transforms.compose(transforms.random_crop(1), transforms.random_flip()),
 }

@@ -39,7 +39,7 @@ def test_a_data_set_is_two_sets_with_one_normalisation(name, tmp_path):
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_a_transform_keeps_shape_type_and_input_and_repeats(name):
     """The same generator gives the same batch, another one another batch; what came in is left as it was."""
-    transform, x = TRANSFORMS[name], np.random.default_rng(1).random((64, 3, 6, 5)).astype(np.float32)
+    transform, x = TRANSFORMS[name], np.random.default_rng(1).random((64, 3, 6, 6)).astype(np.float32)
     before, out = x.copy(), transform(x, np.random.default_rng(2))
     assert out.shape == x.shape and out.dtype == np.float32
     np.testing.assert_array_equal(x, before)
@@ -48,12 +48,12 @@ def test_a_transform_keeps_shape_type_and_input_and_repeats(name):
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_a_transform_invents_no_pixels(name):
-    """Every number of the batch was in the image it belongs to, or is the 0 of its border."""
-    x = np.random.default_rng(1).random((16, 3, 6, 5)).astype(np.float32)
+def test_a_transform_invents_no_light(name):
+    """Every number of the batch is within those of the image it belongs to, or of the 0 of its border."""
+    x = np.random.default_rng(1).random((16, 3, 6, 6)).astype(np.float32)
     out = TRANSFORMS[name](x, np.random.default_rng(2))
     for image, new in zip(x, out, strict=True):
-        assert set(new.reshape(-1).tolist()) <= {0.0, *image.reshape(-1).tolist()}
+        assert min(0, image.min()) <= new.min() and new.max() <= image.max() * (1 + 1e-6)
 
 
 def test_a_users_data_set_is_loaded_by_name(monkeypatch):
