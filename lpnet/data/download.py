@@ -9,7 +9,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from ..files import atomic_write
 from ..progress import Bar, say
@@ -57,7 +57,7 @@ def _folder(path: Path) -> Iterator[None]:
         raise
 
 
-def _receive(address: str, file: BinaryIO, limit: int) -> None:
+def _receive(address: str, file: IO[bytes], limit: int) -> None:
     """Copy the answer of `address` into `file`; errors of the network become a DownloadError, those of `file` stay."""
     deadline = time.monotonic() + TIMEOUT + limit / SLOWEST
     with contextlib.ExitStack() as stack:
@@ -109,4 +109,3 @@ def _checked(address: str, path: Path, check: Callable[[Path], None]) -> None:
         check(path)
     except ValueError as error:
         raise DownloadError(f"{address} (what came is not the published file)") from error
-

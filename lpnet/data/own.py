@@ -190,7 +190,8 @@ def _npz_parts(path: Path) -> dict[str, Dataset]:
         raise ValueError(f"{path}: expected arrays x and y, images and labels, or x_train and y_train, got "
                          f"{', '.join(held) or 'none'}")  # fmt: skip
     most = max(len(dataset.classes) for dataset in found.values())
-    return {part: replace(dataset, classes=most if dataset.classes[0] == "0" else dataset.classes)
+    counted = tuple(map(str, range(most)))  # where nobody named them
+    return {part: replace(dataset, classes=counted if dataset.classes[0] == "0" else dataset.classes)
             for part, dataset in found.items()}  # fmt: skip
 
 
