@@ -1,4 +1,4 @@
-"""The command line: lpnet demo | train | eval | formats | reproduce."""
+"""The command line: lpnet demo | train | eval | formats | reproduce | lab."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import data, demo, models, nn, optim, random, reproduce
+from . import data, demo, lab, models, nn, optim, random, reproduce
 from .backend import DEVICES, choose_device
 from .checkpoint import load
 from .formats import show
@@ -108,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(prog="lpnet", description="Low-precision training of small neural networks.")
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_train, _add_eval, _add_formats, _add_reproduce):
+    for add in (_add_demo, _add_train, _add_eval, _add_formats, _add_reproduce, _add_lab):
         add(commands)
     return top
 
@@ -330,3 +330,12 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     print(report)
     print(f"results: {out}")
     return 0 if report.passed else 1
+
+
+def _add_lab(commands: Any) -> None:
+    p = _command(commands, "lab", lambda arguments: lab.serve(arguments.host, arguments.port, not arguments.no_browser),
+                 "show low-precision training on a page in the browser", "Ctrl-C ends it.")  # fmt: skip
+    p.add_argument("--port", type=_number(int, 1), default=8180, help="the first port that is tried")
+    p.add_argument("--host", default="127.0.0.1", help="address to listen on; whoever can reach another one may use the "
+                   "page: it has no password")  # fmt: skip
+    p.add_argument("--no-browser", action="store_true", help="only say where the page is")
