@@ -336,6 +336,6 @@ def _add_lab(commands: Any) -> None:
     p = _command(commands, "lab", lambda arguments: lab.serve(arguments.host, arguments.port, not arguments.no_browser),
                  "show low-precision training on a page in the browser", "Ctrl-C ends it.")  # fmt: skip
     p.add_argument("--port", type=_number(int, 1), default=8180, help="the first port that is tried")
-    p.add_argument("--host", default="127.0.0.1", help="address to listen on; whoever can reach another one may use the "
+    p.add_argument("--host", default="127.0.0.1", help="address to listen on; who can reach another one may use the "
                    "page: it has no password")  # fmt: skip
     p.add_argument("--no-browser", action="store_true", help="only say where the page is")

@@ -36,3 +36,8 @@ def line(
     return {"type": "line", "name": name, "data": points, "showSymbol": False, "silent": True,
             "lineStyle": {"color": color, "width": width, "type": dash}, "itemStyle": {"color": color},
             **more}  # fmt: skip
+
+
+def legend(names: list[str]) -> dict[str, Any]:
+    """Return a legend of lines."""
+    return {"data": names, "textStyle": {"color": INK}, "itemStyle": {"opacity": 0}, "top": 0}

@@ -10,7 +10,7 @@ from nicegui import ui
 import lpnet as lp
 from lpnet import tables
 
-from ..fields import Field, from_address, to_address, values
+from ..fields import LONGEST, Field, from_address, to_address, values
 
 FORMATS = "formats"  # id of the list that fields for formats offer
 
@@ -85,6 +85,11 @@ class Panel:
         """Put the place for messages here."""
         self.message = ui.label().classes("message").props("role=alert")
 
+    def controls(self) -> None:
+        """Put the controls of all fields here: two in a line where both are short."""
+        for field in self.fields:
+            self.entry(field.name)
+
     def entry(self, name: str) -> Any:
         """Put the control of a field here; returns it."""
         field = next(field for field in self.fields if field.name == name)
@@ -106,6 +111,7 @@ def _input(panel: Panel, field: Field) -> ui.input:
                      on_change=lambda event: panel.typed(field, event.value))  # fmt: skip
     entry.props(f'outlined dense debounce=250 maxlength={field.longest} spellcheck=false autocomplete=off')
     entry.props["hint"] = field.hint or None
+    entry.classes("wide" if field.longest > LONGEST or len(field.label) > 20 else "")
     if field.reader.__name__.endswith(("format", "format_name")):
         entry.props(f"list={FORMATS}")
     return entry

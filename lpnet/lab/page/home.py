@@ -9,10 +9,12 @@ from urllib.parse import urlencode
 from fastapi import Request
 from nicegui import ui
 
+from .ball import BallPanel
 from .controls import Panel, format_list
 from .number import NumberPanel
+from .rounding import RoundingPanel
 
-PANELS: tuple[type[Panel], ...] = (NumberPanel,)
+PANELS: tuple[type[Panel], ...] = (NumberPanel, RoundingPanel, BallPanel)
 STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
 
 
