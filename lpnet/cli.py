@@ -10,9 +10,9 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
-from . import data, demo, lab, models, nn, optim, random, reproduce
+from . import data, lab, models, nn, optim, random
 from .backend import DEVICES, choose_device
 from .checkpoint import load
 from .formats import show
@@ -73,6 +73,16 @@ def _sentence(error: Exception) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
+    """A parser that gets its arguments when it is first asked to parse: what they import is imported only then."""
+
+    fill: Callable[[argparse.ArgumentParser], None] | None = None
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        if self.fill is not None:
+            fill, self.fill = self.fill, None
+            fill(self)
+        return super().parse_known_args(*args, **kwargs)
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"lpnet: error: {message}; see {self.prog} --help\n")
 
@@ -113,19 +123,25 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _command(commands: Any, name: str, run: Any, summary: str, details: str = "") -> argparse.ArgumentParser:
+def _command(commands: Any, name: str, run: Any, summary: str, details: str = "") -> _Parser:
     parser = commands.add_parser(
         name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {details}",
         formatter_class=_Help,
     )  # fmt: skip
     parser.set_defaults(run=run)
-    return parser
+    return cast(_Parser, parser)
 
 
 def _add_demo(commands: Any) -> None:
     p = _command(commands, "demo", _demo, "train in float, 8 and 4 bits, and show what SWALP gains",
                  "Needs no network and no data beside the package; takes two minutes on two processors."
                  )  # fmt: skip
+    p.fill = _fill_demo
+
+
+def _fill_demo(p: argparse.ArgumentParser) -> None:
+    from .reproduce import demo
+
     p.add_argument("--seeds", type=_number(int, 2), default=6, help="runs of each method")
     p.add_argument("--epochs", type=_number(int, 3), default=demo.EPOCHS, help="epochs of each run")
     p.add_argument("--out", type=_path, default=Path("demo"), help="folder for table.md and curves.png")
@@ -133,6 +149,8 @@ def _add_demo(commands: Any) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> None:
+    from .reproduce import demo
+
     demo.run(arguments.out, arguments.seeds, arguments.epochs, device=arguments.device)
 
 
@@ -307,6 +325,12 @@ def _add_reproduce(commands: Any) -> None:
     p = _command(commands, "reproduce", _reproduce, "run one of the SWALP paper's experiments, or list them",
                  "Writes results.json, table.md and picture.png. Started again, it goes on where it was. The exit code "
                  "is 1 if a figure lies outside of its band.")  # fmt: skip
+    p.fill = _fill_reproduce
+
+
+def _fill_reproduce(p: argparse.ArgumentParser) -> None:
+    from . import reproduce
+
     p.add_argument("name", metavar="NAME", nargs="?", help=f"one of {', '.join(reproduce.EXPERIMENTS)}")
     p.add_argument("--quick", action="store_true", help="a version of about a minute, on data of the package")
     p.add_argument("--paper", metavar="DATA", choices=reproduce.PAPER, help="classification with the paper's own "
@@ -319,6 +343,8 @@ def _add_reproduce(commands: Any) -> None:
 
 
 def _reproduce(arguments: argparse.Namespace) -> int:
+    from . import reproduce
+
     if arguments.name is None:
         print(reproduce.listing())
         return 0

@@ -13,6 +13,7 @@ import pytest
 
 import lpnet as lp
 from lpnet import cli, data
+from lpnet.reproduce import demo
 
 COMMANDS = ("demo", "train", "eval", "formats", "reproduce")
 TINY = ("train", "--model", "logistic_regression", "--epochs", "2", "--quiet")
@@ -320,7 +321,7 @@ def test_an_epochs_line_is_in_a_log_when_the_epoch_ends(nowhere):
 
 
 def test_a_terminal_without_plus_minus_gets_a_table_nonetheless(monkeypatch):
-    monkeypatch.setattr(cli.demo, "run", lambda *_, **__: print("1.7 \u00b1 0.4"))
+    monkeypatch.setattr(demo, "run", lambda *_, **__: print("1.7 \u00b1 0.4"))
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", stream)
     assert cli.main(["demo"]) == 0

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from lpnet import cli, data, models
+from lpnet import cli, data, models, reproduce
+from lpnet.reproduce import demo
 
 from .cases import CASES
 
@@ -53,8 +54,8 @@ def calls(tmp_path, monkeypatch):
         ("load", data, "load", lambda *_: digits), ("build", models, "build", models.build),
         ("random_crop", data, "random_crop", data.random_crop),
         ("manual_seed", cli.random, "manual_seed", cli.random.manual_seed),
-        ("describe", cli.show, "describe", ""), ("plot", cli.show, "plot", None), ("demo", cli.demo, "run", ""),
-        ("reproduce", cli.reproduce, "run", SimpleNamespace(passed=True)),
+        ("describe", cli.show, "describe", ""), ("plot", cli.show, "plot", None), ("demo", demo, "run", ""),
+        ("reproduce", reproduce, "run", SimpleNamespace(passed=True)),
     ):  # fmt: skip
         record(name, owner, attribute, result)
     monkeypatch.chdir(tmp_path)

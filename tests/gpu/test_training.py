@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 import lpnet as lp
-from lpnet import cli, models, nn, reproduce
+from lpnet import cli, models, nn
 from lpnet import functions as F
+from lpnet.reproduce.experiment import Context
+from lpnet.reproduce.images import Training, train
 from lpnet.training import diagnosis
 
 from . import blas
@@ -220,11 +222,9 @@ def test_trace_reads_what_is_on_the_device(cupy):
 
 def test_the_experiments_train_on_the_device(cupy, tmp_path):
     """An epoch and an average there give test errors like the CPU's; 50 of 500 digits are 10 points."""
-    s = {"data": "digits", "network": "small_cnn", "batch": 128, "momentum": 0.9, "weight_decay": 0.0, "lr": 0.1,
-         "swa_lr": 0.05, "epochs": 2, "start": 1, "seed": 0, "precision": reproduce.images.uniform("bfp8"),
-         "loss_scale": 8.0, "averages": {"epoch": [None, None, "nearest"]}}  # fmt: skip
-    errors = [reproduce.images.train(s, reproduce.grid.Here(tmp_path, None, lambda n: None, device))
-              for device in ("cpu", "cuda")]  # fmt: skip
+    s = Training("digits", "small_cnn", epochs=2, start=1, lr=0.1, swa_lr=0.05, weight_decay=0.0, crop=0,
+                 precision=lp.recipes.swalp(), loss_scale=8.0)  # fmt: skip
+    errors = [train(s, 0, Context(tmp_path, None, device)) for device in ("cpu", "cuda")]
     assert isinstance(cupy, Real) or blas.calls
     for one, other in zip(*(e["averages"]["epoch"].values() for e in errors), strict=True):
         assert abs(one - other) < 10

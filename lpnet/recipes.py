@@ -1,7 +1,7 @@
-"""The example settings of QPyTorch as values of `Precision`: 8-bit floating point (its IBM8) and WAGE.
+"""What papers train in, as values of `Precision`: SWALP's block floating point, QPyTorch's 8 bits (IBM8) and WAGE.
 
-Read in its repository (Tiiiger/QPyTorch, examples/IBM8 and examples/WAGE). Its other examples, half precision,
-bfloat16, block and fixed point baselines, are `Precision.uniform` of one format; its SWALP is `classification`.
+The last two are read in QPyTorch's repository (Tiiiger/QPyTorch, examples/IBM8 and examples/WAGE); its other examples
+are `Precision.uniform` of one format.
 
 Not in these values, as they are no function of one role's numbers:
 - IBM8 scales the loss by 1000: `fit(..., scaler=LossScaler(1000))`. It rounds the images and the logits to e6m9
@@ -17,22 +17,28 @@ Not in these values, as they are no function of one role's numbers:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
-from ..backend import get_array_module
-from ..formats import FixedPoint, FloatingPoint
-from ..precision import Precision, Quantizer
-from ..random import Stream
-from ..tensor import Array
+from .backend import get_array_module
+from .formats import FixedPoint, FloatingPoint
+from .precision import Precision, Quantizer
+from .random import Stream
+from .registry import Registry
+from .tensor import Array
 
 # QPyTorch's floating point has no special values, and rounds ties away from zero.
 FP8, FP16 = FloatingPoint(5, 2, specials="none"), FloatingPoint(6, 9, specials="none")
-IBM8 = {
-    "weight": [str(FP8), "nearest_away"], "activation": [str(FP8), "nearest_away"], "error": [str(FP8), "nearest_away"],
-    "gradient": [str(FP8), "nearest_away"], "momentum": [str(FP16), "stochastic"],
-    "accumulator": [str(FP16), "stochastic"],
-}  # fmt: skip
+
+
+def swalp(bits: int = 8, big_block: bool = False, stream: Stream | None = None) -> Precision:
+    """Return SWALP's block floating point for all five roles, rounded stochastically, without a wider copy of weights.
+
+    A block is a sample or an output channel, or (big_block) the whole tensor. Source: Yang et al., "SWALP", ICML 2019,
+    Algorithm 2 and section 5.
+    """
+    return Precision.uniform(f"bfp{bits}:tensor" if big_block else f"bfp{bits}", stream=stream)
 
 
 def ibm8(stream: Stream | None = None) -> Precision:
@@ -40,7 +46,8 @@ def ibm8(stream: Stream | None = None) -> Precision:
 
     Source: Wang et al., "Training deep neural networks with 8-bit floating point numbers", NeurIPS 2018.
     """
-    return Precision(**{role: Quantizer(fmt, rounding, stream) for role, (fmt, rounding) in IBM8.items()})
+    narrow, wide = Quantizer(FP8, "nearest_away", stream), Quantizer(FP16, "stochastic", stream)
+    return Precision(narrow, narrow, narrow, narrow, momentum=wide, accumulator=wide)
 
 
 def wage(lr: float = 8.0, stream: Stream | None = None) -> Precision:
@@ -75,3 +82,12 @@ def layer_scale(shape: tuple[int, ...], bits: int = 2) -> float:
     """Return the power of two, at least 1, by which WAGE divides the weights of a layer of this shape."""
     limit, least = math.sqrt(6 / math.prod(shape[1:])), 1.5 / 2 ** (bits - 1)
     return max(2.0 ** round(math.log2(least / limit)), 1.0)
+
+
+_ALL: dict[str, Callable[..., Precision]] = {"swalp": swalp, "ibm8": ibm8, "wage": wage}
+RECIPES = Registry("recipe", _ALL)
+
+
+def names() -> list[str]:
+    """Return the names of the recipes."""
+    return RECIPES.names()

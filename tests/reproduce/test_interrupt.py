@@ -1,6 +1,5 @@
-"""Processes are as many as there are processors for them, and an interrupt or an error ends them at once."""
+"""An interrupt of the command line ends the demonstration, and an experiment, at once."""
 
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,41 +10,7 @@ from pathlib import Path
 import pytest
 
 import lpnet
-from lpnet import workers
-
-
-def work(x):
-    """Return the square of x; a negative one is a mistake, a large one takes a minute."""
-    if x < 0:
-        raise ValueError("negative")
-    time.sleep(60 if x > 100 else 0)
-    workers.count(x)
-    return x * x
-
-
-def test_results_come_in_the_order_of_the_calls_and_all_steps_are_told():
-    steps, seen = [], {}
-    assert workers.run(work, [(x,) for x in (3, 1, 2)], 2, steps.append, seen.__setitem__) == [9, 1, 4]
-    assert sum(steps) == 6 and seen == {0: 9, 1: 1, 2: 4}
-
-
-def test_a_mistake_does_not_wait_for_what_still_runs():
-    started = time.monotonic()
-    with pytest.raises(ValueError, match="negative"):
-        workers.run(work, [(101,), (-1,), (102,)], 2)
-    assert time.monotonic() - started < 40 and not multiprocessing.active_children()
-
-
-def gone(group, within):
-    """Return whether the last process of a group ends within so many seconds."""
-    until = time.monotonic() + within
-    while time.monotonic() < until:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.1)
-    return False
+from tests.processes import gone
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -60,7 +25,10 @@ def test_an_interrupt_ends_all_at_once(tmp_path, command, whom):
     process = subprocess.Popen([sys.executable, "-m", "lpnet", *command], cwd=tmp_path, env=environment, text=True,
                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))  # fmt: skip
-    time.sleep(5)
+    while not (tmp_path / "out").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    time.sleep(2)
     started = time.monotonic()
     whom(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=60)

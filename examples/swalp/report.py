@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..tables import markdown
+
 WIDTH = 79  # columns of a terminal
 BySeed = Sequence[float | None]  # a figure of each seed; None of one that diverged
 
@@ -36,15 +38,7 @@ class Table:
     rows: Sequence[Sequence[str]]
 
     def __str__(self) -> str:
-        widths = [max(map(len, column)) for column in zip(self.header, *self.rows, strict=True)]
-        rule = [f"{'-' * (widths[0] + 2)}", *(f"{'-' * (w + 1)}:" for w in widths[1:])]
-        lines = ["| " + " | ".join(self._cells(row, widths)) + " |" for row in (self.header, *self.rows)]
-        lines.insert(1, "|" + "|".join(rule) + "|")
-        return "\n".join([textwrap.fill(self.title, WIDTH), "", *lines])
-
-    @staticmethod
-    def _cells(row: Sequence[str], widths: list[int]) -> list[str]:
-        return [cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        return "\n".join([textwrap.fill(self.title, WIDTH), "", markdown(self.header, self.rows)])
 
 
 @dataclass(frozen=True)
@@ -92,29 +86,6 @@ def spread(values: BySeed) -> str:
         return "diverged"
     text = f"{statistics.mean(kept):.2f} ± {statistics.stdev(kept) if len(kept) > 1 else math.nan:.2f}"
     return text if len(kept) == len(values) else f"{text} ({len(values) - len(kept)} diverged)"
-
-
-def points(axes: Any, x: Sequence[float], values: Sequence[BySeed], *, across: bool = False, **style: Any) -> None:
-    """Draw means and standard deviations at x (across: figures from left to right), where there are two values."""
-    kept = [(at, v) for at, seeds in zip(x, values, strict=True) if len(v := [s for s in seeds if s is not None]) > 1]
-    if kept:
-        at, mean, bars = zip(*((at, statistics.mean(v), statistics.stdev(v)) for at, v in kept), strict=True)
-        places = (mean, at) if across else (at, mean)
-        axes.errorbar(*places, **{"xerr" if across else "yerr": bars}, capsize=2, **style)
-
-
-def percent_ticks(axis: Any) -> None:
-    """Label a logarithmic axis of test errors by whole numbers."""
-    low, high = axis.get_view_interval()
-    ticks = [x for x in (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 18, 22, 27, 33, 40, 50, 70, 90) if low <= x <= high]
-    axis.set_ticks(ticks, labels=[str(x) for x in ticks])
-    axis.set_ticks([], minor=True)
-
-
-def legend(axes: Any) -> None:
-    """Draw a legend of what was drawn, if anything was."""
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=8)
 
 
 def difference(a: BySeed, b: BySeed) -> tuple[float, float]:

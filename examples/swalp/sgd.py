@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -17,8 +17,13 @@ CHUNK = 1000  # steps for which samples are drawn at a time
 class Problem(Protocol):
     """A mean of convex functions of d weights, one a sample."""
 
-    n: int  # samples
-    optimum: Array  # (d,)
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+
+    @property
+    def optimum(self) -> Array:
+        """Where the gradient vanishes, (d,)."""
 
     def gradient(self, w: Array, i: Array) -> Array:
         """Return the gradients (R, d) of samples i (R,) at w (R, d)."""
@@ -54,6 +59,6 @@ def squared(x: Array) -> Array:
     return np.einsum("...d,...d->...", x, x)
 
 
-def slope(x: list[float] | Array, y: list[float] | Array) -> float:
+def slope(x: Sequence[float], y: Sequence[float]) -> float:
     """Return the exponent p of the least-squares fit y = c x^p."""
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])

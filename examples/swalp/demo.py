@@ -7,16 +7,18 @@ import itertools
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from . import data, models, nn, optim, picture, random, workers
-from .backend import choose_device, processors
-from .files import atomic_write
-from .precision import Precision
-from .training import Row, evaluate, fit
+from .. import data, models, nn, optim, picture, random
+from ..backend import choose_device, processors
+from ..files import atomic_write
+from ..precision import Precision
+from ..sweeps import Run, sweep
+from ..tables import markdown
+from ..training import Row, evaluate, fit
 
 EPOCHS, AVERAGED = 42, 1 / 3  # SWALP averages over the last third
 CURVE = 2  # epochs between the points of the curves
@@ -41,13 +43,12 @@ METHODS = (
 )
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(TypedDict):
     """Test errors in per cent with float activations and with those of the training, and the curve of the former."""
 
-    errors: tuple[float, float]
-    last_errors: tuple[float, float]  # of the weights after the last step, averaged or not
-    curve: list[tuple[int, float]]  # (epoch, error as in errors[0]); SWALP's begins with its first average
+    errors: Sequence[float]
+    last_errors: Sequence[float]  # of the weights after the last step, averaged or not
+    curve: Sequence[Sequence[float]]  # (epoch, error as in errors[0]); SWALP's begins with its first average
 
 
 def train_one(method: Method, seed: int, epochs: int, device: str = "cpu") -> Result:
@@ -62,10 +63,10 @@ def train_one(method: Method, seed: int, epochs: int, device: str = "cpu") -> Re
     optimizer = optim.SGD(model.parameters(), LR, MOMENTUM, WEIGHT_DECAY, precision=precision)
     start = round(epochs * (1 - AVERAGED)) if method.swalp else epochs
     swalp = optim.SWALP(model, optimizer, start * len(loader), len(loader), SWA_LR) if method.swalp else None
-    curve: list[tuple[int, float]] = []
+    curve: list[tuple[float, float]] = []
 
-    def errors(final: nn.Module) -> tuple[float, float]:
-        return tuple(_error(final, p, train, test_loader) for p in (None, precision))
+    def errors(final: nn.Module) -> list[float]:
+        return [_error(final, p, train, test_loader) for p in (None, precision)]
 
     def note(row: Row) -> None:
         epoch = row["epoch"]
@@ -75,7 +76,7 @@ def train_one(method: Method, seed: int, epochs: int, device: str = "cpu") -> Re
     fit(model, loader, epochs=epochs, optimizer=optimizer, swalp=swalp, progress=note,
         schedule=optim.swalp_schedule(LR, start))  # fmt: skip
     last = errors(model)
-    return Result(last if swalp is None else errors(swalp.averaged), last, curve)
+    return Result(errors=last if swalp is None else errors(swalp.averaged), last_errors=last, curve=curve)
 
 
 def _error(model: nn.Module, precision: Precision | None, train: data.Dataset, test: data.DataLoader) -> float:
@@ -115,42 +116,42 @@ def run(out: str | os.PathLike[str], seeds: int = 6, epochs: int = EPOCHS, progr
 
 
 def _train_all(seeds: int, epochs: int, tell: Callable[[str], Any], device: str) -> dict[Method, list[Result]]:
+    total, jobs, ended = len(METHODS) * seeds, processors(), itertools.count(1)
+    tell(f"{total} runs of {epochs} epochs, {min(jobs, total)} at a time")
+
+    def note(run: Run) -> None:
+        if not run.error:
+            error = run.result["errors"][0]
+            method = run.point["method"].name
+            tell(f"{next(ended):3} of {total}: {method}, seed {run.seed}: test error {error:.2f} %")
+
     # The slow ones (low precision) first, so that no processor idles at the end.
-    runs = list(itertools.product(reversed(METHODS), range(seeds)))
-    jobs = min(processors(), len(runs))
-    tell(f"{len(runs)} runs of {epochs} epochs, {jobs} at a time")
-    ended = itertools.count(1)
-
-    def done(i: int, result: Result) -> None:
-        method, seed = runs[i]
-        tell(f"{next(ended):3} of {len(runs)}: {method.name}, seed {seed}: test error {result.errors[0]:.2f} %")
-
-    found = workers.run(train_one, [(*run, epochs, device) for run in runs], jobs, done=done)
-    results = dict(zip(runs, found, strict=True))
-    return {m: [results[m, seed] for seed in range(seeds)] for m in METHODS}
+    grid = {"method": METHODS[::-1], "epochs": epochs, "device": device}
+    found = sweep(train_one, grid, seeds, jobs, progress=note)
+    found.raise_first_error()
+    return {m: [run.result for run in found.runs if run.point["method"] == m] for m in METHODS}
 
 
 def table(results: dict[Method, list[Result]], seeds: int, epochs: int) -> str:
     """Return the test errors as a Markdown table."""
-    lines = [
+    rows = []
+    for method, runs in results.items():
+        rows.append(_row(method.name, [r["errors"] for r in runs]))
+        if method.swalp:
+            rows.append(_row("- its last weights", [r["last_errors"] for r in runs]))
+    return "\n".join([
         f"Test error in %, mean ± standard deviation over {seeds} seeds, {epochs} epochs.",
         "A small CNN on 8x8 digits. Low precision: block floating point, stochastically",
         "rounded weights, activations, errors, gradients and momentum. BatchNorm's",
         "statistics are estimated anew each time; the picture shows the first column.",
         "",
-        "| trained in         | evaluated in float | evaluated as trained |",
-        "|--------------------|-------------------:|---------------------:|",
-    ]
-    for method, runs in results.items():
-        lines.append(_row(method.name, [r.errors for r in runs]))
-        if method.swalp:
-            lines.append(_row("- its last weights", [r.last_errors for r in runs]))
-    return "\n".join(lines) + "\n"
+        markdown(["trained in", "evaluated in float", "evaluated as trained"], rows),
+        "",
+    ])  # fmt: skip
 
 
-def _row(name: str, errors: list[tuple[float, float]]) -> str:
-    exact, low = (f"{statistics.mean(e):.2f} ± {statistics.stdev(e):.2f}" for e in zip(*errors, strict=True))
-    return f"| {name:18} | {exact:>18} | {low:>20} |"
+def _row(name: str, errors: list[Sequence[float]]) -> list[str]:
+    return [name, *(f"{statistics.mean(e):.2f} ± {statistics.stdev(e):.2f}" for e in zip(*errors, strict=True))]
 
 
 def plot(results: dict[Method, list[Result]], path: Path) -> bool:
@@ -161,7 +162,7 @@ def plot(results: dict[Method, list[Result]], path: Path) -> bool:
 def _draw(figure: Any, results: dict[Method, list[Result]]) -> None:
     axes = figure.subplots()
     for i, (method, runs) in enumerate(results.items()):
-        curves = zip(*(run.curve for run in runs), strict=True)
+        curves = zip(*(run["curve"] for run in runs), strict=True)
         points = [(same[0][0], statistics.mean(error for _, error in same)) for same in curves]
         style = {"lw": 2.5, "marker": "."} if method.swalp else {"lw": 1, "marker": ""}
         axes.plot(*zip(*points, strict=True), f"C{(i + 1) // 2}", label=method.name, **style)
