@@ -26,8 +26,8 @@ class BallPanel(Player):
         """Controls to the left, figures to the right."""
         with ui.element("div").classes("columns"):
             with ui.element("section").classes("controls").props('aria-label="Controls"'):
-                self.controls()
                 self.buttons()
+                self.controls()
             with ui.element("section").classes("figures").props('aria-label="Figures"'):
                 self.messages()
                 with ui.element("div").classes("pair"):

@@ -13,8 +13,9 @@ from .ball import BallPanel
 from .controls import Panel, format_list
 from .number import NumberPanel
 from .rounding import RoundingPanel
+from .training import TrainingPanel
 
-PANELS: tuple[type[Panel], ...] = (NumberPanel, RoundingPanel, BallPanel)
+PANELS: tuple[type[Panel], ...] = (NumberPanel, RoundingPanel, BallPanel, TrainingPanel)
 STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
 
 
