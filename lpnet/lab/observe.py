@@ -37,7 +37,7 @@ class Frame:
     updates: list[list[str]]  # rows of `lp.watch`, a parameter each
     rounded: list[list[str]]  # rows of `lp.trace`, a layer and role each
     notes: list[str]  # on words in the rows
-    weights: dict[str, list[list[float]]]  # [weight, how many] of each parameter
+    weights: dict[str, list[list[float]]]  # [weight, how many] of each matrix or kernel
     decision: list[list[float]] = field(default_factory=list)  # probability of class 1 on the grid: weights, average
     fingerprint: str = ""  # of the weights and the average at the end
 
@@ -98,8 +98,8 @@ class Observer(lp.training.Callback):
         return Frame(
             step, epochs * n, (step - 1) // n + 1, epochs, self.losses[-1][1], self.losses[every - 1 :: every],
             list(self.log), [update.row() for update in seen.updates.values()] if seen else [],
-            seen.trace.rows() if seen else [],
-            seen.notes() if seen else [], {name: bars(p.numpy()) for name, p in model.named_parameters()}, self.decision(),
+            seen.trace.rows() if seen else [], seen.notes() if seen else [],
+            {name: bars(p.numpy()) for name, p in model.named_parameters() if p.ndim > 1}, self.decision(),
             fingerprint(*all_weights(self.run)) if end else "",
         )  # fmt: skip
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from nicegui import ui
 
 import lpnet as lp
 
 from .. import observe, training
-from ..observe import REACH, SIDE, Frame
+from ..observe import Frame
 from ..samples import samples
-from .charts import GREY, INK, SGD, SWALP, axis, chart, dots, legend, line
+from .charts import GREY, INK, SGD, SWALP, axis, chart, legend, line
 from .controls import Program, fill, table
+from .plane import Plane
 from .play import Player
 
 UPDATES = ["parameter", "numbers", "moved", "swallowed", "overshot", "update / gap", "", ""]
 ROUNDED = ["layer", "role", "numbers", "exact", "SQNR", "saturated", "to zero"]
-SHADES = ["#7fb8d8", "#f4f4f4", "#eab08a"]  # of probabilities: surely the one class, undecided, surely the other
-HALF = 300  # points of the training set that are drawn
 
 
 class TrainingPanel(Player):
@@ -55,7 +53,7 @@ class TrainingPanel(Player):
     def _map(self, words: str) -> Any:
         with ui.element("div") as place:
             ui.label(f"Decision of {words}").classes("subtitle")
-            return place, chart(_plane(), f"decision of {words}", renderer="canvas").classes("square")
+            return place, Plane(f"decision of {words}, and the points they learn from")
 
     def values(self) -> dict[str, Any]:
         """Return the arguments of the training."""
@@ -70,10 +68,12 @@ class TrainingPanel(Player):
         self.about.set_text(_first_sentence(lp.recipes.RECIPES[recipe]) if recipe else "")
         self.entries["hidden"].set_visibility(settings["network"] == "mlp")
         flat = settings["data"] != "digits"
-        for place, _ in self.maps:
+        for place, plane in self.maps:
             place.set_visibility(flat)
-        self.points = _points(settings) if flat else []
+            if flat:
+                plane.points(*samples(settings["data"], settings["seed"])[0])
         self.bars: dict[str, ui.echart] = {}
+        self.epochs = -1  # that the chart of errors shows
         self.weights.clear()
 
     def draw(self, frame: Frame) -> None:
@@ -82,8 +82,7 @@ class TrainingPanel(Player):
                              f"loss {frame.loss:.4f}")  # fmt: skip
         self._draw_curves(frame)
         for (_, plane), p in zip(self.maps, frame.decision, strict=False):
-            plane.options["series"] = [_heat(p), *self.points]
-            plane.update()
+            plane.show(p)
         self._draw_weights(frame)
         if frame.updates:
             fill(self.updates, UPDATES, frame.updates)
@@ -92,21 +91,21 @@ class TrainingPanel(Player):
         self.print.set_text(f"fingerprint {frame.fingerprint}" if frame.fingerprint else "")
 
     def _draw_curves(self, frame: Frame) -> None:
-        for plot, measure in ((self.loss, "loss"), (self.error, "error")):
-            lines = [line("test", _column(frame, f"test_{measure}"), SGD, 3),
-                     line("test, SWALP", _column(frame, f"swalp_{measure}"), SWALP, 3)]  # fmt: skip
-            if measure == "loss":
-                lines.insert(0, line("training, a step", frame.losses, GREY, 1))
-            else:
-                lines.insert(0, line("training", _column(frame, "train_error"), GREY, 2))
-            plot.options["series"] = lines
-            plot.options["xAxis"]["max"] = frame.epochs
-            plot.update()
+        steps = line("training, a step", frame.losses, GREY, 1)
+        self._draw_curve(self.loss, frame, [steps, *_tested(frame, "loss")])
+        if len(frame.log) != self.epochs:  # a chart that stays costs the browser nothing
+            self.epochs = len(frame.log)
+            epochs = line("training", _column(frame, "train_error"), GREY, 2)
+            self._draw_curve(self.error, frame, [epochs, *_tested(frame, "error")])
+
+    @staticmethod
+    def _draw_curve(plot: ui.echart, frame: Frame, lines: list[dict[str, Any]]) -> None:
+        plot.options["series"] = lines
+        plot.options["xAxis"]["max"] = frame.epochs
+        plot.update()
 
     def _draw_weights(self, frame: Frame) -> None:
         for name, bars in frame.weights.items():
-            if not name.endswith("weight") or len(bars) < 2:
-                continue
             if name not in self.bars:
                 with self.weights:
                     self.bars[name] = chart(_bars(name), f"how many weights of {name} have which value", 200)
@@ -119,32 +118,13 @@ def _first_sentence(recipe: Any) -> str:
     return f"{' '.join((recipe.__doc__ or '').split()).split('. ')[0].removeprefix('Return ')}."
 
 
+def _tested(frame: Frame, measure: str) -> list[dict[str, Any]]:
+    return [line("test", _column(frame, f"test_{measure}"), SGD, 3),
+            line("test, SWALP", _column(frame, f"swalp_{measure}"), SWALP, 3)]  # fmt: skip
+
+
 def _column(frame: Frame, key: str) -> list[list[float]]:
     return [[row["epoch"], row[key]] for row in frame.log if key in row]
-
-
-def _points(settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the training set's points, a series a class."""
-    (x, label), _ = samples(settings["data"], settings["seed"])
-    places = (x[:HALF] + REACH) / (2 * REACH) * (SIDE - 1)  # in cells of the grid
-    return [dots(places[label[:HALF] == k].tolist(), color, 5, z=3, xAxisIndex=1, yAxisIndex=1,
-                 itemStyle={"color": color, "borderColor": "#fff", "borderWidth": 0.5})
-            for k, color in enumerate((SGD, SWALP))]  # fmt: skip
-
-
-def _heat(p: list[float]) -> dict[str, Any]:
-    cells = np.indices((SIDE, SIDE)).reshape(2, -1)  # (2, SIDE, SIDE) -> (2, SIDE * SIDE): row, column
-    data = [[j, i, v] for i, j, v in zip(*cells.tolist(), p, strict=True)]
-    return {"type": "heatmap", "data": data, "silent": True, "animation": False}
-
-
-def _plane() -> dict[str, Any]:
-    hidden = {"show": False}
-    cells = {"type": "category", "data": list(range(SIDE)), **hidden}
-    free = {"type": "value", "min": -0.5, "max": SIDE - 0.5, **hidden}
-    colors = {"min": 0, "max": 1, "show": False, "seriesIndex": 0, "inRange": {"color": SHADES}}
-    return {"grid": {"left": 0, "right": 0, "top": 0, "bottom": 0}, "xAxis": [cells, free], "yAxis": [cells, free],
-            "visualMap": colors, "series": []}  # fmt: skip
 
 
 def _curves(title: str, kind: str) -> dict[str, Any]:
