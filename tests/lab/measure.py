@@ -14,7 +14,8 @@ from pathlib import Path
 
 from .browser import Browser, Server
 
-DIGITS = "?tab=training&data=digits&network=small_cnn&weight=bfp8&activation=bfp8&batch=64&lr=0.05&average_from={}&epochs={}"
+DIGITS = ("?tab=training&data=digits&network=small_cnn&weight=bfp8&activation=bfp8&batch=64&lr=0.05"
+          "&average_from={}&epochs={}")  # fmt: skip
 COUNT = """window.seen = 0; window.since = performance.now();
 new MutationObserver(() => { window.seen += 1; }).observe(document.querySelector('.status'),
     {characterData: true, childList: true, subtree: true});"""
@@ -39,7 +40,7 @@ def train_on_page(url, epochs, browser):
     start = time.monotonic()
     play.click()
     while not browser.js("return document.querySelector('.fingerprint').textContent"):
-        time.sleep(0.1)
+        time.sleep(0.3)
     seconds = time.monotonic() - start
     rate = browser.js("return 1000 * window.seen / (performance.now() - window.since)")
     return seconds, rate, browser.js("return document.querySelector('.program .code').textContent")
@@ -66,14 +67,14 @@ def main():
     server = Server()
     try:
         paints = [first_paint(server.url) for _ in range(arguments.turns)]
-        print("first paint, ms:   ", [round(p) for p, _ in paints], " alive, ms:", [round(a) for _, a in paints], flush=True)
+        print("first paint, ms:", [round(p) for p, _ in paints], " alive, ms:", [round(a) for _, a in paints])
         browser, ratios = Browser(), []
         for _ in range(arguments.turns):
             page, rate, program = train_on_page(server.url, arguments.epochs, browser)
             alone = train_alone(program)
             ratios.append(page / alone)
-            print(f"{arguments.epochs} epochs: {page:.1f} s on the page, {alone:.1f} s alone, ratio {page / alone:.2f}, "
-                  f"{rate:.1f} updates a second", flush=True)  # fmt: skip
+            print(f"{arguments.epochs} epochs: {page:.1f} s on the page, {alone:.1f} s alone, "
+                  f"ratio {page / alone:.2f}, {rate:.1f} updates a second", flush=True)  # fmt: skip
         print(f"median ratio {statistics.median(ratios):.2f}")
         browser.quit()
     finally:

@@ -11,9 +11,9 @@ AXIS = {"axisLabel": {"color": INK}, "nameTextStyle": {"color": INK}, "axisLine"
         "splitLine": {"show": False}}  # fmt: skip
 
 
-def chart(options: dict[str, Any], words: str, height: int = 260, renderer: str = "canvas") -> ui.echart:
+def chart(options: dict[str, Any], words: str, height: int = 260) -> ui.echart:
     """Put a chart here; `words` say to those who cannot see it what is drawn."""
-    element = ui.echart({"animation": False, "textStyle": {"color": INK}, **options}, renderer=renderer)
+    element = ui.echart({"animation": False, "textStyle": {"color": INK}, **options})
     element.classes("chart").style(f"height: {height}px").props(f'role=img aria-label="{words}"')
     return element
 
