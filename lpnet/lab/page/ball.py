@@ -85,6 +85,6 @@ def _plane() -> dict[str, Any]:
 
 
 def _curves() -> dict[str, Any]:
-    return {"grid": {"left": 60, "right": 20, "top": 40, "bottom": 45},
+    return {"grid": {"left": 60, "right": 20, "top": 60, "bottom": 45},
             "legend": legend(NAMES), "series": [],
             "xAxis": axis("steps of averaging, T", "log", nameGap=28), "yAxis": axis("", "log")}  # fmt: skip

@@ -16,10 +16,17 @@ from .rounding import RoundingPanel
 from .training import TrainingPanel
 
 PANELS: tuple[type[Panel], ...] = (NumberPanel, RoundingPanel, BallPanel, TrainingPanel)
-REDRAW = """<script>
-// A chart takes its ink from the page when it is drawn: it is drawn again when the page turns dark or light.
-new MutationObserver(() => document.querySelectorAll(".chart").forEach((e) =>
-  getElement(Number(e.id.slice(1)))?.chart?.resize())).observe(document.body, { attributeFilter: ["class"] });
+INK = """<script>
+// Charts are drawn in "currentColor". A canvas takes that from its own style: it gets the page's, and again when the page
+// turns dark or light.
+const ink = (canvas) => {
+  canvas.style.color = getComputedStyle(document.body).color;
+  getElement(Number(canvas.closest(".chart").id.slice(1)))?.chart?.resize();
+};
+new MutationObserver(() => document.querySelectorAll(".chart canvas").forEach(ink))
+  .observe(document.body, { attributeFilter: ["class"] });
+new MutationObserver(() => document.querySelectorAll(".chart canvas:not([style*=' color:'])").forEach(ink))
+  .observe(document.body, { childList: true, subtree: true });
 </script>"""
 STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
 
@@ -37,7 +44,7 @@ class Home:
         self.open = query.get("tab", names[0]) if query.get("tab") in names else names[0]
         self.panels = {p.name: p(query if p.name == self.open else {}, self.changed) for p in PANELS}
         ui.add_css(STYLE)
-        ui.add_body_html(REDRAW)
+        ui.add_body_html(INK)
         ui.colors(primary="#0072B2", secondary="#D55E00", accent="#B0568A")
         self.dark = ui.dark_mode(None)
         ui.skip_link(target=self._build())
