@@ -33,9 +33,10 @@ class NumberPanel(Panel):
 
     def _build_controls(self) -> None:
         self.entry("row")
-        ui.label("Drag it").classes("caption")
-        self.slider = ui.slider(min=-STEPS, max=STEPS, value=0).props('aria-label="Drag the number"')
-        self.slider.on("update:model-value", lambda event: self.drag(event.args), throttle=0.05)
+        self.slider = ui.element("input").classes("wide")  # the browser's own: it is known to screen readers
+        self.slider.props(f'type=range min={-STEPS} max={STEPS} aria-label="Drag the number"')
+        self.slider.on("input", lambda event: self.drag(event.args), throttle=0.05,
+                       js_handler="(event) => emit(Number(event.target.value))")  # fmt: skip
         self.entry("format")
         self.entry("rounding")
         self.dice = self.entry("bits")
@@ -66,7 +67,7 @@ class NumberPanel(Panel):
         self._show_row(seen)
         self._show_bits(seen)
         self._show_line(seen)
-        self.slider.set_value(round(STEPS * number.place(self.texts["format"], told.x)))
+        self.slider.props["value"] = round(STEPS * number.place(self.texts["format"], told.x))
         head = ["", "number", "code", "odds"]
         fill(self.odds, head, _odds(seen))
         fill(self.modes, ["rounding", "gives"], seen.modes)
@@ -138,9 +139,10 @@ class NumberPanel(Panel):
         seen = number.shown(**self.values())
         self.replace(number.flipped(seen.told, _target(seen), bit))
 
-    def drag(self, place: float) -> None:
+    def drag(self, place: object) -> None:
         """Go to the number at that place of the slider."""
-        self.replace(number.dragged(self.texts["format"], place / STEPS))
+        if isinstance(place, int) and abs(place) <= STEPS:
+            self.replace(number.dragged(self.texts["format"], place / STEPS))
 
 
 def _choice(press: Callable[[], None]) -> ui.button:
