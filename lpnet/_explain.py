@@ -35,6 +35,12 @@ class Explanation:
     fraction: float  # where x lies between its neighbours, from 0 to 1
     probability: float  # that stochastic rounding goes up
     lines: list[tuple[str, str]] = field(repr=False)
+    element: Format  # of a single number: the format itself, but for formats in blocks
+    scale: float  # of the block, 1 where there are none
+
+    def code(self, y: float) -> str:
+        """Return the code of y, a number of the format, in bits, a space between fields; nothing where it has none."""
+        return _code(self.element, y, self.scale)
 
     def __str__(self) -> str:
         return "\n".join(f"{name:<11} {text}"[:80].rstrip() for name, text in self.lines)
@@ -81,7 +87,7 @@ def explain(
     if below < value < above and math.isfinite(above - below):
         odds = f"{2**bits - ups} : {ups} of {2**bits}, or {1 - ups / 2**bits:.4%} down, {ups / 2**bits:.4%} up"
         body.append(("stochastic", odds))
-    return Explanation(value, below, above, result, fraction, ups / 2**bits, head + body)
+    return Explanation(value, below, above, result, fraction, ups / 2**bits, head + body, element, scale)
 
 
 def _between(value: float, below: float, above: float, fraction: float, show: Any) -> list[tuple[str, str]]:

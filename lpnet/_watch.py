@@ -130,9 +130,12 @@ class Watch:
         if not self.updates:
             return "no step was taken: optimizer.step() must run in the block, after backward()"
         rows = [update.row() for update in self.updates.values()]
-        words = dict.fromkeys(row[-1] for row in rows if row[-1])
-        notes = "".join(f"\n{word}: {WORDS[word]}" for word in words)
-        return f"{tables.text(HEAD, rows)}{notes}\n\n{self.trace}"
+        return "\n".join([tables.text(HEAD, rows), *self.notes(), "", str(self.trace)])
+
+    def notes(self) -> list[str]:
+        """Return a sentence for each word that says what is wrong."""
+        words = dict.fromkeys(update.verdict for update in self.updates.values())
+        return [f"{word}: {WORDS[word]}" for word in words if word]
 
     def _repr_html_(self) -> str:
         if not self.updates:

@@ -15,7 +15,7 @@ import lpnet as lp
 from lpnet import cli, data
 from lpnet.reproduce import demo
 
-COMMANDS = ("demo", "train", "eval", "formats", "reproduce")
+COMMANDS = ("demo", "train", "eval", "formats", "reproduce", "lab")
 TINY = ("train", "--model", "logistic_regression", "--epochs", "2", "--quiet")
 
 

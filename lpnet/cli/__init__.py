@@ -1,7 +1,7 @@
 """The command line, `lpnet COMMAND`, a file a group of commands.
 
 parsing (what they share), configured (what a configuration stands for), then train, evaluate (eval, predict), look
-(formats, summary, step, plot) and experiments (demo, reproduce).
+(formats, summary, step, plot), experiments (demo, reproduce) and lab.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from ..version import __version__
-from . import evaluate, experiments, look, train
+from . import evaluate, experiments, lab, look, train
 from .parsing import Parser
 
 __all__ = ["main", "parser"]
@@ -72,6 +72,6 @@ def parser() -> Parser:
     top = Parser(prog="lpnet", description="Low-precision training of small neural networks.")
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for group in (experiments.add_demo, train.add, evaluate.add, look.add, experiments.add_reproduce):
+    for group in (experiments.add_demo, train.add, evaluate.add, look.add, experiments.add_reproduce, lab.add):
         group(commands)
     return top

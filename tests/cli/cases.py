@@ -107,6 +107,11 @@ CASES = {
         Case("RUN", "run", "read_log.folder", Path("run"), without="other"),
         Case("--out", "there.png", "save.path", Path("there.png"), "run"),
     ),
+    "lab": (
+        Case("--port", "9000", "lab.port", 9000),
+        Case("--host", "::1", "lab.host", "::1"),
+        Case("--no-browser", "", "lab.browser", False),
+    ),
     "demo": (
         Case("--seeds", "3", "demo.seeds", 3),
         Case("--epochs", "9", "demo.epochs", 9),

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lpnet import cli, data, models, nn, optim, reproduce
+from lpnet import cli, data, lab, models, nn, optim, reproduce
 from lpnet._watch import Watch
 from lpnet.cli import configured, evaluate, experiments, look, train
 from lpnet.reproduce import demo
@@ -78,6 +78,7 @@ def calls(tmp_path, monkeypatch):
         ("smoothing", configured.F, "cross_entropy", configured.F.cross_entropy),
         ("warmup", optim.schedules, "warmup", optim.schedules.warmup),
         ("describe", look.show, "describe", ""), ("plot", look.plots, "save_formats", None), ("demo", demo, "run", ""),
+        ("lab", lab, "serve", None),
         ("summary", look, "summary", ""), ("sgd", optim, "SGD", optim.SGD), ("lower", nn, "lower", nn.lower),
         ("watch", look, "watch", look.watch), ("update", optim.SGD, "step", optim.SGD.step),
         ("story", Watch, "story", ""), ("scaled", optim.LossScaler, "scale", optim.LossScaler.scale),
