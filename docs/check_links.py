@@ -21,7 +21,8 @@ class Page(HTMLParser):
         """Note one tag."""
         found = {name: value for name, value in attributes if value}
         self.places |= {found[name] for name in ("id", "name") if name in found}
-        self.loads |= {found["src"]} if "src" in found else {found["href"]} if tag == "link" and "href" in found else set()
+        loaded = found.get("src") or (tag == "link" and found.get("href"))
+        self.loads |= {loaded} if loaded else set()
         self.links |= {found["href"]} if tag == "a" and "href" in found else set()
 
 

@@ -1,15 +1,19 @@
 """The site: `make docs` builds it from the guides here, the chapters in examples/ and the docstrings, offline."""
 
 import re
+from hashlib import sha256
 from importlib import import_module
 from inspect import isroutine
 from pathlib import Path
-from types import GenericAlias
+from typing import ClassVar
 
-from docutils.nodes import Node
+import matplotlib.pyplot as plt
+import numpy as np
+from docutils.nodes import Node, image, literal_block
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.ext.autosummary import Autosummary
+from sphinx.util.docutils import SphinxDirective
 
 import lpnet
 
@@ -19,7 +23,6 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.viewcode",
-    "matplotlib.sphinxext.plot_directive",
     "myst_parser",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
@@ -39,10 +42,6 @@ pygments_style, pygments_dark_style = "friendly", "monokai"
 myst_heading_anchors = 3
 myst_links_external_new_tab = False
 
-plot_include_source, plot_html_show_source_link, plot_html_show_formats = True, False, False
-plot_formats = [("svg", 100)]
-plot_pre_code = "import numpy as np\nimport matplotlib.pyplot as plt\nplt.style.use('lpnet.slides')\n"
-
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "walkthrough",
@@ -59,7 +58,8 @@ sphinx_gallery_conf = {
 }
 
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "exclude-members": "__init__, __new__"}
+autodoc_type_aliases = {name: name for name in ("Array", "Batches", "ByName", "Grid", "Loss", "Params", "PrecisionLike",
+                                                "Progress", "Root", "Rounder", "Rounding", "Schedule", "Transform")}
 python_maximum_signature_line_length = 100
 toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
@@ -89,6 +89,12 @@ def to_pages(app: Sphinx, path: Path, parent: str, content: list[str]) -> None:
         content[0] = re.sub(rf"\]\({file}", f"]({page}", content[0])
 
 
+def without_ways_back(app: Sphinx, page: str, template: str, context: dict[str, str], doctree: object) -> None:
+    """Take viewcode's links from a source to the reference out: they are wrong for a file of two modules' names."""
+    if page.startswith("_modules/"):
+        context["body"] = re.sub(r'<a class="viewcode-back".*?</a>', "", context["body"])
+
+
 class Names(Autosummary):
     """A table of public names, then an entry for each: `.. names::`, and a name a line, as in `nn.Linear`."""
 
@@ -97,19 +103,45 @@ class Names(Autosummary):
         self.env.ref_context.pop("py:module", None)  # names are whole, whatever module the page has spoken of
         names = [f"lpnet.{name.strip()}" for name in self.content]
         self.content = StringList([f"~{name}" for name in names])
-        entries = (f".. auto{kind(name)}:: {name}\n" for name in names)
-        return [*super().run(), *self.parse_text_to_nodes("\n".join(entries))]
+        self.options["nosignatures"] = None
+        entries = "\n".join(f".. auto{kind(name)}:: {name}\n{MEMBERS[kind(name)]}" for name in names)
+        return [*super().run(), *self.parse_text_to_nodes(entries)]
+
+
+HAVE_A_PAGE = "Module, Optimizer, Format, Function, Callback, Stream, Tensor"  # what they have is not told again
+MEMBERS = {"class": f"   :members:\n   :inherited-members: {HAVE_A_PAGE}, dict, list\n", "function": ""}
 
 
 def kind(name: str) -> str:
     """Return what autodoc calls the public object of a dotted name."""
     module, _, last = name.rpartition(".")
     value = getattr(import_module(module), last)
-    return "data" if isinstance(value, GenericAlias) else "function" if isroutine(value) else "class"
+    return "function" if isroutine(value) else "class"
+
+
+class Plot(SphinxDirective):
+    """Code that draws with `plt`, and its picture below; matplotlib's own directive is not for Markdown."""
+
+    has_content = True
+    option_spec: ClassVar = {"alt": str}
+
+    def run(self) -> list[Node]:
+        """Return the code and the picture, drawn anew where the code is new."""
+        code = "\n".join(self.content)
+        path = f"_build/plots/{sha256(code.encode()).hexdigest()[:16]}.svg"
+        if not (file := Path(self.env.srcdir, path)).exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with plt.style.context("lpnet.slides"):
+                exec(code, {"plt": plt, "np": np})
+                plt.savefig(file)
+                plt.close("all")
+        return [literal_block(code, code, language="python"), image(uri=f"/{path}", alt=self.options["alt"])]
 
 
 def setup(app: Sphinx) -> None:
-    """Tell Sphinx of the three."""
+    """Tell Sphinx of them."""
+    app.connect("html-page-context", without_ways_back)
     app.connect("source-read", to_solutions)
     app.connect("include-read", to_pages)
     app.add_directive("names", Names)
+    app.add_directive("plot", Plot)

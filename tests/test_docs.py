@@ -57,7 +57,7 @@ def names_of(module):
 def listed():
     """Return the dotted names that the pages of the reference have."""
     pages = "".join(path.read_text() for path in DOCS.glob("reference/*.rst"))
-    entries = re.findall(r"^   ([\w.]+)$", pages, re.MULTILINE)
+    entries = re.findall(r"^(?:   |.. py:data:: lpnet\.)([\w.]+)$", pages, re.MULTILINE)
     return {f"lpnet.{name}" for name in entries}, set(re.findall(r"automodule:: ([\w.]+)", pages))
 
 

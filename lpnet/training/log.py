@@ -9,7 +9,6 @@ from typing import Any
 from .. import picture
 from ..validate import integer, number
 
-#: What `fit` logs of an epoch, by name: epoch, step, lr, train_loss, and what was measured.
 Row = dict[str, Any]
 _NAMES = {"train": "training", "test": "test", "swalp": "test, SWALP average", "ema": "test, moving average"}
 _UNITS = {"loss": "nats", "error": "%"}
