@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import matplotlib.pyplot as plt
 import numpy as np
-from docutils.nodes import Node, image, literal_block
+from docutils.nodes import Node, image
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.ext.autosummary import Autosummary
@@ -30,7 +30,7 @@ extensions = [
 exclude_patterns = ["_build"]
 suppress_warnings = ["sphinx_gallery.duplicate_filename"]  # a solution is called as its chapter
 default_role = "literal"  # a word in backquotes is code, as in Markdown
-nitpick_ignore_regex = [("py:.*", "(?!lpnet).*")]
+smartquotes = False  # quotes in docstrings are code
 
 html_theme = "furo"
 html_title = f"lpnet {version}"
@@ -58,8 +58,7 @@ sphinx_gallery_conf = {
 }
 
 autodoc_member_order = "bysource"
-autodoc_type_aliases = {name: name for name in ("Array", "Batches", "ByName", "Grid", "Loss", "Params", "PrecisionLike",
-                                                "Progress", "Root", "Rounder", "Rounding", "Schedule", "Transform")}
+autodoc_typehints = "none"  # a signature on a line; what an argument is, the text says
 python_maximum_signature_line_length = 100
 toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
@@ -69,6 +68,8 @@ numpydoc_validation_checks = {"all", "ES01", "EX01", "PR01", "RT01", "SA01", "YD
 # Links of files of the repository that are pages, or parts of pages, here.
 PAGES = {
     r"(\.\./)*examples/(\d\d_\w+)\.py": r"/walkthrough/\2.rst",
+    r"(\.\./)*examples/README\.rst": "/walkthrough/index.rst",
+    r"(\.\./)*examples/solutions": "/solutions.rst",
     r"(\.\./)*docs/": "/",
     r"(\.\./)*(lpnet/)?formats/README\.md": "/guides/contract.md",
     r"(\.\./)*lpnet/README\.md": "/guides/inside.md",
@@ -77,10 +78,14 @@ PAGES = {
 }
 
 
-def to_solutions(app: Sphinx, page: str, content: list[str]) -> None:
-    """Let a chapter lead to the solutions of its exercises."""
-    if page.startswith("walkthrough/"):
+def in_chapters(app: Sphinx, page: str, content: list[str]) -> None:
+    """Number the chapters, in titles and in the gallery, and let each lead to the solutions of its exercises."""
+    if chapter := re.fullmatch(r"walkthrough/(\d\d)_\w+", page):
+        content[0] = re.sub(r"\n\n(.+)\n===", rf"\n\n{chapter[1]} \1\n======", content[0], count=1)
         content[0] = re.sub(r"`(solutions/(\d\d)_\w+\.py)`", r":ref:`\1 <solution-\2>`", content[0])
+    elif page == "walkthrough/index":
+        title = r'(:doc:`/walkthrough/(\d\d)_\w+`(?:.*\n)*? *<div class="sphx-glr-thumbnail-title">)'
+        content[0] = re.sub(title, r"\1\2 ", content[0])
 
 
 def to_pages(app: Sphinx, path: Path, parent: str, content: list[str]) -> None:
@@ -120,13 +125,13 @@ def kind(name: str) -> str:
 
 
 class Plot(SphinxDirective):
-    """Code that draws with `plt`, and its picture below; matplotlib's own directive is not for Markdown."""
+    """The picture that the code in it draws with `plt`; matplotlib's own directive is not for Markdown."""
 
     has_content = True
     option_spec: ClassVar = {"alt": str}
 
     def run(self) -> list[Node]:
-        """Return the code and the picture, drawn anew where the code is new."""
+        """Return the picture, drawn anew where the code is new."""
         code = "\n".join(self.content)
         path = f"_build/plots/{sha256(code.encode()).hexdigest()[:16]}.svg"
         if not (file := Path(self.env.srcdir, path)).exists():
@@ -135,13 +140,13 @@ class Plot(SphinxDirective):
                 exec(code, {"plt": plt, "np": np})
                 plt.savefig(file)
                 plt.close("all")
-        return [literal_block(code, code, language="python"), image(uri=f"/{path}", alt=self.options["alt"])]
+        return [image(uri=f"/{path}", alt=self.options["alt"])]
 
 
 def setup(app: Sphinx) -> None:
     """Tell Sphinx of them."""
     app.connect("html-page-context", without_ways_back)
-    app.connect("source-read", to_solutions)
+    app.connect("source-read", in_chapters)
     app.connect("include-read", to_pages)
     app.add_directive("names", Names)
     app.add_directive("plot", Plot)
