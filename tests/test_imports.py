@@ -17,7 +17,7 @@ ORDER = [
     "version", "registry", "validate", "files", "progress", "picture", "backend", "random", "tables", "sweeps",
     "rounding", "formats", "_explain", "kernels", "precision", "operators", "tensor", "recipes", "functions",
     "_gradcheck", "checkpoint", "nn", "optim", "data", "_trace", "_watch", "_summary", "training", "models",
-    "reproduce", "cli", "__main__",
+    "interop", "classifier", "plots", "reproduce", "cli", "__main__",
 ]  # fmt: skip
 NEEDED = {"numpy", "threadpoolctl"}  # all else is imported where it is used, and may be missing
 FOLDERS = {"lpnet": Path(lpnet.__file__).parent, "lpnet.models": Path(models.__file__).parent,

@@ -109,4 +109,3 @@ def _checked(address: str, path: Path, check: Callable[[Path], None]) -> None:
         check(path)
     except ValueError as error:
         raise DownloadError(f"{address} (what came is not the published file)") from error
-

@@ -17,8 +17,6 @@ from .arithmetic import (
     floor_divide,
     log,
     log1p,
-    maximum,
-    minimum,
     mul,
     neg,
     power,
@@ -26,13 +24,13 @@ from .arithmetic import (
     sin,
     sqrt,
     sub,
-    where,
 )
 from .conv import conv2d, conv_transpose2d
 from .loss import cross_entropy, l1_loss, mse_loss
 from .norm import batch_norm, layer_norm
 from .pool import avg_pool2d, max_pool2d
 from .reduction import argmax, cumsum, logsumexp, max, mean, min, prod, std, sum, var
+from .selection import maximum, minimum, where
 from .shape import (
     broadcast_to,
     concatenate,

@@ -24,12 +24,14 @@ class WindowGeometry:
     def out(self) -> Two:
         """How many windows fit, (H', W')."""
         fields = zip(self.size, self.window, self.stride, self.padding, self.dilation, strict=True)
-        return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in fields)
+        rows, columns = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in fields)
+        return rows, columns
 
     @property
     def bordered(self) -> Two:
         """The size of the image with its border."""
-        return tuple(n + 2 * p for n, p in zip(self.size, self.padding, strict=True))
+        rows, columns = (n + 2 * p for n, p in zip(self.size, self.padding, strict=True))
+        return rows, columns
 
     @property
     def inside(self) -> tuple[Any, ...]:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any
 
-from ..backend import get_array_module, select
+from ..backend import Array, get_array_module, select
 from .geometry import WindowGeometry
-
-Array = Any
 
 
 def largest(geometry: WindowGeometry, x: Array, y: Array) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..backend import Array, copy_like, get_array_module, to_device, to_device_of
 from ..kernels import kernel, quantize
-from ..precision import ByName, Precision, PrecisionLike, Quantizer, as_precision, most_specific, use
+from ..precision import ByName, Precision, PrecisionLike, Quantizer, as_precision, most_specific
 from ..tensor import Parameter
 from ..validate import Number, integer, number
 
@@ -34,7 +34,8 @@ class Optimizer:
 
     With `model.named_parameters()`, precision may be a dictionary as for `nn.lower`, without types:
     {"*": "bfp8", "conv1": None, "*.bias": "e4m3"}. A parameter goes by its name, or the longest name of a layer it is
-    in, before patterns and "*". `precision` is then what "*" has, and `own` that of each parameter with another key.
+    in, before patterns and "*". `precision` is then what "*" has, and `overrides` that of each parameter
+    with another key, by its number.
     """
 
     lr = Number()
@@ -267,62 +268,3 @@ class AdamW(Adam):
                  eps: float = 1e-8, weight_decay: float = 1e-2, precision: PrecisionLike | ByName = None
                  ) -> None:  # fmt: skip
         super().__init__(params, lr, betas, eps, weight_decay, precision)
-
-
-class LossScaler:
-    """Scales the loss up before backward and the gradients down after, so that small errors survive a narrow format.
-
-    `loss = scaler.scale(loss)`, `loss.backward()`, `scaler.step(optimizer)`. The static scaler (growth_interval None)
-    keeps `scale`. The dynamic one skips a step whose gradients overflowed and halves the scale, and doubles it after
-    `growth_interval` good steps; `skipped` counts the steps that it skipped. Raises FloatingPointError if it had to
-    halve below `least`. Source: Micikevicius et al., "Mixed precision training", ICLR 2018.
-    """
-
-    least, most = 2.0**-14, 2.0**127  # gradients that overflow below are not the scale's fault; above, float32 ends
-
-    def __init__(self, scale: float = 2.0**16, growth_interval: int | None = None) -> None:
-        if growth_interval is not None:
-            growth_interval = integer("LossScaler", "growth_interval", growth_interval, 1)
-        self.factor = number("LossScaler", "scale", scale, ends="(]")
-        self.growth_interval, self.good_steps, self.skipped = growth_interval, 0, 0
-
-    def scale(self, loss: Any) -> Any:
-        """Return the loss times the scale, exactly where the scale is a power of two."""
-        with use(None):  # the scaled loss is a loss: it is not rounded
-            return loss * self.factor
-
-    def step(self, optimizer: Optimizer) -> bool:
-        """Divide the gradients by the scale and step; returns False if a dynamic scaler skipped the step."""
-        for p in optimizer.params:
-            p.grad = None if p.grad is None else p.grad / self.factor
-        if self.growth_interval is not None and not self._finite(optimizer):
-            self._skip()
-            return False
-        optimizer.step()
-        self.good_steps += 1
-        if self.growth_interval is not None and self.good_steps == self.growth_interval:
-            self.factor, self.good_steps = max(self.factor, min(self.factor * 2, self.most)), 0
-        return True
-
-    def _skip(self) -> None:
-        if self.factor / 2 < self.least:
-            raise FloatingPointError(f"LossScaler: the gradients are not finite even at a scale of {self.factor:g}, "
-                                     f"after {self.skipped} skipped steps: it is not the scale that makes them overflow"
-                                     )  # fmt: skip
-        self.factor, self.good_steps, self.skipped = self.factor / 2, 0, self.skipped + 1
-
-    @staticmethod
-    def _finite(optimizer: Optimizer) -> bool:
-        grads = [p.grad for p in optimizer.params if p.grad is not None]
-        return all(bool(get_array_module(g).isfinite(g).all()) for g in grads)
-
-    def state_dict(self) -> dict[str, float]:
-        """Return the scale, the number of good steps since it changed, and that of skipped ones."""
-        return {"factor": self.factor, "good_steps": self.good_steps, "skipped": self.skipped}
-
-    def load_state_dict(self, state: dict[str, float]) -> None:
-        """Go on from what `state_dict` returned; raises ValueError for a scale or a count that cannot be."""
-        factor = number("LossScaler", "factor", state["factor"], ends="(]")
-        good_steps = integer("LossScaler", "good_steps", state["good_steps"])
-        self.skipped = integer("LossScaler", "skipped", state.get("skipped", 0))
-        self.factor, self.good_steps = factor, good_steps

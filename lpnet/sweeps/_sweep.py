@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import random
 from ..backend import one_blas_thread, processors
-from ..progress import Bar, say
+from ..progress import Bar
 from ..validate import integer
 from .file import ResultFile
 from .grid import Call, Grid, Seeds, calls, check_sendable, key, name_of
@@ -132,7 +132,7 @@ def _run(call: Call, outcome: Outcome, file: ResultFile | None) -> Run:
 
 def _tell(run: Run, bar: Bar, progress: Progress) -> None:
     if run.error:
-        say(f"sweep: {run}: {run.error}")
+        bar.say(f"sweep: {run}: {run.error}")
     bar.advance()
     if callable(progress):
         progress(run)

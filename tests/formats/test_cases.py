@@ -13,7 +13,8 @@ from lpnet.formats import _names
 from .cases import FORMATS
 
 ABSTRACT = {formats.Format, formats.Blocked}
-CLASSES = {c for c in vars(formats).values() if inspect.isclass(c) and issubclass(c, formats.Format)} - ABSTRACT
+KINDS = [kind for kind in vars(formats).values() if inspect.isclass(kind) and issubclass(kind, formats.Format)]
+CLASSES = [kind for kind in dict.fromkeys(KINDS) if kind not in ABSTRACT]  # in the order of definition, in all processes
 
 
 def test_every_preset_has_a_row():

@@ -5,6 +5,7 @@ import pytest
 
 import lpnet as lp
 from lpnet import random
+from lpnet.backend import get_array_module
 from lpnet.random import Stream
 from lpnet.rounding import MODES
 
@@ -128,3 +129,11 @@ def test_a_format_of_ones_own(cupy):
 
     x = numbers((40, 3), np.float32)
     same(lp.quantize(cupy.asarray(x), Odd(), "stochastic", Stream(1)).get(), Odd().rule(x, "stochastic", Stream(1)))
+
+
+def test_a_users_mode_is_rounded_by_its_function(cupy, monkeypatch):
+    """The kernels know the modes of lpnet; one that a user registers later is none of theirs."""
+    monkeypatch.setitem(MODES, "to_even_hundreds", lambda n, stream=None: get_array_module(n).rint(n / 100) * 100)
+    x = np.arange(-300, 300, 7, dtype=np.float32)
+    got = lp.quantize(cupy.asarray(x), lp.FixedPoint(12, 0), "to_even_hundreds")
+    np.testing.assert_array_equal(got.get(), np.rint(x / 100) * 100)

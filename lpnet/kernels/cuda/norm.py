@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from ...backend import get_array_module
+from ...backend import Array, get_array_module
 from .launch import launch
 
-Array = Any  # cupy.ndarray
 FILE = "norm.cu"
 PART, PARTS = 64, 1 << 16  # numbers that a thread adds up, at least; threads, at most
 

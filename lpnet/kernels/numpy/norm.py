@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...backend import empty, parallel, slices
-
-Array = np.ndarray
+from ...backend import Array, empty, parallel, slices
 
 
 def moments(x: Array) -> tuple[Array, Array]:
