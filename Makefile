@@ -1,12 +1,13 @@
 # make demo: train in float, 8 and 4 bits and show what SWALP gains.   make test: run the tests.
 # make notebooks: the walkthroughs of examples/ as notebooks, in examples/notebooks.
 # Both make their own virtual environment, .venv, with what they need and nothing else.
+# make docs: the site, in docs/_build/html, in an environment of its own, .venv-docs.
 # make bench: lpnet against PyTorch and QPyTorch, in an environment of its own, .venv-bench; TABLES=steps for one table.
 # make bench-gpu: on a machine with a GPU, in .venv-gpu, all that only a GPU can show; CUDA=12 for an older driver.
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: demo test notebooks lint wheel bench bench-gpu clean
+.PHONY: demo test notebooks docs lint wheel bench bench-gpu clean
 
 demo: .venv/demo
 	$(RUN) -m lpnet demo
@@ -16,6 +17,11 @@ test: .venv/test
 
 notebooks:
 	$(PYTHON) examples/make_notebooks.py examples/notebooks
+
+# Warnings are errors, and so are links that lead nowhere; nothing is fetched, neither here nor by a page.
+docs: .venv-docs/docs
+	.venv-docs/bin/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	.venv-docs/bin/python docs/check_links.py docs/_build/html
 
 lint: .venv/test
 	$(RUN) -m ruff check .
@@ -51,5 +57,8 @@ endef
 .venv-gpu/%: setup.cfg pyproject.toml
 	$(environment)
 
+.venv-docs/%: setup.cfg pyproject.toml
+	$(environment)
+
 clean:
-	rm -rf .venv .venv-bench .venv-gpu build dist demo runs *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf .venv .venv-bench .venv-gpu .venv-docs docs/_build docs/walkthrough build dist demo runs *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage*

@@ -204,6 +204,8 @@ def _number_line(before: float, below: float, wanted: float, above: float, after
 def watch(model: Module, optimizer: Optimizer) -> Iterator[Watch]:
     """Record within this block what a training step does to every parameter, and rounding to every layer.
 
+    So it is used::
+
         with lp.watch(model, optimizer) as step:
             loss(model(x), y).backward()
             optimizer.step()
@@ -212,7 +214,7 @@ def watch(model: Module, optimizer: Optimizer) -> Iterator[Watch]:
         lp.plots.weights(step.update("0.weight").after, "0.weight")
 
     moved counts the numbers that changed, swallowed those that should have and did not, overshot those that went more
-    than twice as far as they should; upd/gap is the median of |update| / gap of the format, with its histogram. Of
+    than twice as far as they should; upd/gap is the median of `|update| / gap` of the format, with its histogram. Of
     several steps in the block the tables have the last update, and all rounding of layers. Results do not change.
     """
     names = {id(p): name for name, p in model.named_parameters()}

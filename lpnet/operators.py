@@ -32,7 +32,7 @@ class Operators:
 
     @property
     def dtype(self) -> np.dtype:
-        """float32 or float64."""
+        """The type of its numbers, float32 or float64."""
         return self.data.dtype
 
     @property

@@ -4,6 +4,7 @@ The last two are read in QPyTorch's repository (Tiiiger/QPyTorch, examples/IBM8 
 are `Precision.uniform` of one format.
 
 Not in these values, as they are no function of one role's numbers:
+
 - IBM8 scales the loss by 1000: `fit(..., scaler=LossScaler(1000))`. It rounds the images and the logits to e6m9
   besides; the first is a transform of the data, the second a mark on one layer, `model.classifier.precision =
   Precision(...)`.

@@ -30,8 +30,10 @@ def load(name: str, root: Root = None) -> tuple[Dataset, Dataset]:
 
     Parameters
     ----------
-    name : "digits" (8x8, comes with the package), "mnist", "fashion_mnist", "cifar10" or "cifar100".
-    root : the only folder to look in (or in its mnist/, fashion-mnist/, cifar-10-batches-bin/ ...), for idx files
+    name : str
+        "digits" (8x8, comes with the package), "mnist", "fashion_mnist", "cifar10" or "cifar100".
+    root : path, optional
+        The only folder to look in (or in its mnist/, fashion-mnist/, cifar-10-batches-bin/ ...), for idx files
         plain or .gz, CIFAR's .bin files or .tar.gz. None = LPNET_DATA, /usr/share/datasets (Fashion-MNIST), the
         cache ($XDG_CACHE_HOME or ~/.cache)/lpnet, then the official addresses. Not needed for "digits".
 

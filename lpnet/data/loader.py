@@ -26,16 +26,28 @@ class DataLoader:
 
     Parameters
     ----------
-    dataset : a Dataset: x is (n, C, H, W), scaled, transformed, then normalised by its mean and std; y is (n,) int64.
+    dataset : Dataset or pair of arrays
+        Of a Dataset x is (n, C, H, W), scaled, transformed, then normalised by its mean and std; y is (n,) int64.
         Or a pair of arrays (x, y) of one length: x is given as float32; y as int64 when integer, else as float32.
-    batch_size : samples a batch; the last batch of an epoch may have fewer.
-    shuffle : a new order each epoch, else the data set's own.
-    seed : an integer in [0, 2^64), for order and augmentation.
-    transform : a function (x, rng) -> x, or several in a tuple.
-    drop_last : leave out a last batch that is not full.
-    device : where the batches go, "cpu" or "cuda"; `lpnet.fit` and `evaluate` move them to where the model is anyway.
+    batch_size : int
+        Samples a batch; the last batch of an epoch may have fewer.
+    shuffle : bool
+        A new order each epoch, else the data set's own.
+    seed : int
+        In [0, 2^64), for order and augmentation.
+    transform : function or tuple of functions, optional
+        Each (x, rng) -> x, one after the other.
+    drop_last : bool
+        Leave out a last batch that is not full.
+    device : str
+        Where the batches go, "cpu" or "cuda"; `lpnet.fit` and `evaluate` move them to where the model is anyway.
 
-    Raises ValueError when an argument does not fit or no batch would come, RuntimeError if "cuda" cannot be had.
+    Raises
+    ------
+    ValueError
+        An argument does not fit, or no batch would come.
+    RuntimeError
+        "cuda" cannot be had.
 
     Notes
     -----

@@ -101,7 +101,7 @@ class FloatingPoint(Format):
         return 2.0 ** (self.emin - self.man if self.subnormals else self.emin)
 
     def spacing(self, x: Array) -> Array:
-        """Return 2^(floor(log2 |x|) - man), with the exponent held within the format's."""
+        """Return `2^(floor(log2 |x|) - man)`, with the exponent held within the format's."""
         xp, reach = get_array_module(x), -126 if x.dtype.itemsize == 4 else -1022  # below, x itself is subnormal
         power = pow2floor(x) if self.emin >= reach else exact_pow2floor(x)
         low, high = bound(2.0**self.emin, x.dtype), bound(2.0**self.emax, x.dtype)

@@ -53,7 +53,7 @@ class Exponent(Format):
         return 2.0**-self.bias
 
     def spacing(self, x: Array) -> Array:
-        """Return 2^floor(log2 |x|)."""
+        """Return `2^floor(log2 |x|)`."""
         return exact_pow2floor(x)
 
     def clip(self, y: Array, s: Array) -> Array:

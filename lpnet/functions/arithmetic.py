@@ -266,7 +266,7 @@ class Abs(Function):
 
 
 def absolute(x: Any) -> Tensor:
-    """Return |x|; the gradient at 0 is 0."""
+    """Return `|x|`; the gradient at 0 is 0."""
     return Abs()(x)
 
 

@@ -100,7 +100,7 @@ class LayerNorm(Function):
 
 
 def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
-    """Return x (..., *S) normalized over its last axes, times weight (*S) plus bias (*S).
+    """Return x `(..., *S)` normalized over its last axes, times weight `(*S)` plus bias `(*S)`.
 
     Raises ValueError for shapes that do not fit. Source: Ba, Kiros and Hinton, 2016.
     """

@@ -42,7 +42,7 @@ class Sequential(Module):
 
 
 class Linear(Module):
-    """y = x W^T + b for x (N, in); weight (out, in), bias (out,)."""
+    """Return y = x W^T + b for x (N, in); weight (out, in), bias (out,)."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         in_features = integer("Linear", "in_features", in_features, 1)
@@ -185,7 +185,7 @@ class Activation(Module):
 
 
 class ReLU(Activation):
-    """max(x, 0)."""
+    """Return max(x, 0)."""
 
     function = F.relu
 

@@ -192,7 +192,7 @@ def check_saved(array: Array, what: str) -> None:
 
 
 class SGD(Optimizer):
-    """v <- momentum * v + g,  w <- w - lr * v, where g is the rounded gradient plus weight_decay * w.
+    """Step by v <- momentum * v + g,  w <- w - lr * v, where g is the rounded gradient plus weight_decay * w.
 
     v is kept rounded. With nesterov, the step is along g + momentum * v. Source: Algorithm 2 of Yang et al., "SWALP",
     ICML 2019. Parameters and errors as for Optimizer.

@@ -56,10 +56,7 @@ class Average:
 
     @property
     def averaged(self) -> Module:
-        """A copy of the model with averaged weights and exact activations; run `update_bn` on it if it has BatchNorm.
-
-        The same object until the next average. Before the first one its weights are the model's own.
-        """
+        """What `SWALP.averaged` says."""
         if self._copy is None or self._copy.device != self.model.device:
             self._copy = with_weights(self.model, self.mean)
         return self._copy
@@ -133,7 +130,14 @@ class SWALP:
     precision = property(lambda self: self.first.precision)
     n_averaged = property(lambda self: self.first.n_averaged)
     mean = property(lambda self: self.first.mean)
-    averaged = property(lambda self: self.first.averaged, doc=Average.averaged.__doc__)
+
+    @property
+    def averaged(self) -> Module:
+        """A copy of the model with averaged weights and exact activations; run `update_bn` on it if it has BatchNorm.
+
+        The same object until the next average. Before the first one its weights are the model's own.
+        """
+        return self.first.averaged
 
     @property
     def round(self) -> Any:

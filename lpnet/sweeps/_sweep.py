@@ -37,18 +37,29 @@ def sweep(
 
     Parameters
     ----------
-    function : it returns a number, or a dictionary of figures, of what JSON can hold. Other processes have to find it:
+    function : function
+        It returns a number, or a dictionary of figures, of what JSON can hold. Other processes have to find it:
         at the top of a file, whose own work is under ``if __name__ == "__main__":``.
-    grid : ``{"lr": [0.1, 0.2], "fmt": ["bfp8", "bfp4"], "epochs": 5}`` for all combinations, where what is no list is
+    grid : dict or list of dict
+        ``{"lr": [0.1, 0.2], "fmt": ["bfp8", "bfp4"], "epochs": 5}`` for all combinations, where what is no list is
         one value; or a list of points, each a dictionary.
-    seeds : how many (0, 1, ...), or which ones. None: the grid's own "seed", or 0 where it has none.
-    jobs : how many processes. None: one a processor. 1: none but this one.
-    out : a file that takes each result as it comes, a line of JSON. What it holds is not run again, whether the grid
+    seeds : int or list of int, optional
+        How many (0, 1, ...), or which ones. None: the grid's own "seed", or 0 where it has none.
+    jobs : int, optional
+        How many processes. None: one a processor. 1: none but this one.
+    out : path, optional
+        A file that takes each result as it comes, a line of JSON. What it holds is not run again, whether the grid
         was smaller or larger. It knows a value by its `repr` and the function by its name: when what the function does
         changes, delete it.
-    progress : whether a terminal shows a bar; or a function to call with each Run as it ends.
+    progress : bool or function
+        Whether a terminal shows a bar; or a function to call with each Run as it ends.
 
-    Raises ValueError for arguments that cannot be, before anything is run or written; RuntimeError if all runs fail.
+    Raises
+    ------
+    ValueError
+        Arguments that cannot be; before anything is run or written.
+    RuntimeError
+        All runs fail.
     """
     todo = calls(function, grid, seeds)
     jobs = processors() if jobs is None else integer("sweep", "jobs", jobs, 1)

@@ -32,13 +32,13 @@ class Callback:
     """
 
     def on_backward(self, run: Run) -> None:
-        """Is called when the gradients are there, `run.loss_scale` times too large, and before the optimizer steps."""
+        """Act when the gradients are there, `run.loss_scale` times too large, and before the optimizer steps."""
 
     def on_step(self, run: Run) -> None:
-        """Is called after each step; `run.skipped` says whether the scaler left the weights as they were."""
+        """Act after each step; `run.skipped` says whether the scaler left the weights as they were."""
 
     def on_epoch(self, run: Run, row: Row) -> None:
-        """Is called after each epoch with its row of the log, to which it may add; `run.stop()` makes it the last."""
+        """Act after each epoch on its row of the log, to which it may add; `run.stop()` makes it the last."""
 
     def settings(self) -> dict[str, Any]:
         """Return what must be the same in a run that is resumed, by name; as JSON takes it."""

@@ -50,38 +50,62 @@ def fit(
 
     Parameters
     ----------
-    train, test: loaders of (x, y) batches, such as a DataLoader; the test set is only measured on. One without a
-        `state_dict` has to give the same batches each time if a run is to be resumed exactly.
-    epochs: how many passes over `train`.
-    optimizer: holds the model's parameters; `schedule`, a function from the epoch to the learning rate, drives it.
-    swalp: the running average; once it has a rate of its own and has started, the schedule no longer counts. Of several
+    model : Module
+        It is trained in place.
+    train, test : DataLoader or iterable of batches (x, y)
+        The test set is only measured on. One without a `state_dict` has to give the same batches each time if a run is
+        to be resumed exactly.
+    epochs : int
+        How many passes over `train`.
+    optimizer : Optimizer
+        Holds the model's parameters.
+    loss : function
+        The mean over a batch, of the output and y.
+    schedule : function, optional
+        From the epoch to the learning rate, which it sets.
+    swalp : SWALP, optional
+        The running average; once it has a rate of its own and has started, the schedule no longer counts. Of several
         averages the first is measured and written; all are in the checkpoint.
-    scaler: scales the loss up before the backward pass and the gradients down after it, for formats of short range.
-    precision: rounds every operation; None leaves it to the layers that `nn.lower` marked. A function that rounds and
+    scaler : LossScaler, optional
+        Scales the loss up before the backward pass and the gradients down after it, for formats of short range.
+    precision : Precision, format, its name or function, optional
+        Rounds every operation; None leaves it to the layers that `nn.lower` marked. A function that rounds and
         has a state is saved with the run: by its `state_dict` and `load_state_dict`, else its attributes that are
         arrays, numbers, text, streams or NumPy's generators; what it keeps elsewhere, as in a closure, is not.
-    out: the run folder: config.json, log.jsonl, checkpoint.npz, model.npz, averaged.npz, curves.png. None: no files.
+    out : path, optional
+        The run folder: config.json, log.jsonl, checkpoint.npz, model.npz, averaged.npz, curves.png. None: no files.
         Whatever stops the run (Ctrl-C, SIGTERM, an exception) writes a checkpoint of the last whole step first.
-    resume: go on with the run in the folder, from its checkpoint if there is one yet.
-    config: what to write to config.json; a folder with another configuration is refused. Its entry "about" goes into
+    resume : bool
+        Go on with the run in the folder, from its checkpoint if there is one yet.
+    config : dict, optional
+        What to write to config.json; a folder with another configuration is refused. Its entry "about" goes into
         the model files, which `load_model` then knows how to use: see `lpnet.classifier.about`.
-    evaluate_every: epochs between measurements on the test set; the last epoch is always measured.
-    checkpoint_every: seconds between checkpoints; one is also written at the end.
-    progress: show a progress bar and a line an epoch, "lines" for these alone, False for neither; or a function to call
+    evaluate_every : int
+        Epochs between measurements on the test set; the last epoch is always measured.
+    checkpoint_every : float
+        Seconds between checkpoints; one is also written at the end.
+    progress : bool or function
+        Show a progress bar and a line an epoch, "lines" for these alone, False for neither; or a function to call
         with each epoch's row.
-    callbacks: called in their order as the run goes on, such as `training.ClipGradients`, `training.EMA` and
+    callbacks : sequence of Callback
+        Called in their order as the run goes on, such as `training.ClipGradients`, `training.EMA` and
         `training.EarlyStopping`, or your own `training.Callback`; what they remember is in the checkpoint.
-    test_name: what the rows call the measures on `test`: "val" for a validation set.
+    test_name : str
+        What the rows call the measures on `test`: "val" for a validation set.
 
     Raises
     ------
-    FloatingPointError: the loss or a weight is no longer finite; says at which step, and in which layer it first
+    FloatingPointError
+        The loss or a weight is no longer finite; says at which step, and in which layer it first
         happened; on a GPU, which is not waited for, up to 50 steps later. Also for a test loss that is not finite, and
         for an epoch whose mean loss is over 1000 times the first step's. The folder keeps its last checkpoint.
-    ValueError: the folder holds another run, or one with other settings; its checkpoint does not fit; the optimizer
+    ValueError
+        The folder holds another run, or one with other settings; its checkpoint does not fit; the optimizer
         holds none of the model's parameters.
-    FileNotFoundError: the run to be resumed is not there.
-    RuntimeError: another `fit`, in this process or another, is at work in the folder.
+    FileNotFoundError
+        The run to be resumed is not there.
+    RuntimeError
+        Another `fit`, in this process or another, is at work in the folder.
     """
     if not checkpoint_every >= 0:
         raise ValueError(f"fit: checkpoint_every must be at least 0 seconds, got {checkpoint_every}")
