@@ -14,7 +14,7 @@ from lpnet import models
 
 # Each may import from those before it only. `lpnet` itself gathers the public names from all.
 ORDER = [
-    "version", "registry", "validate", "files", "progress", "picture", "backend", "workers", "random", "rounding",
+    "version", "registry", "validate", "files", "progress", "picture", "backend", "distributed", "workers", "random", "rounding",
     "formats", "tables", "_explain", "kernels", "precision", "operators", "tensor", "functions", "_gradcheck",
     "checkpoint", "nn", "optim", "data", "_trace", "_watch", "_summary", "training", "models", "demo", "reproduce",
     "cli", "__main__",

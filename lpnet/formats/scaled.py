@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..backend import Array, get_array_module, on_host
+from ..distributed import shards
 from ..random import Stream
 from ..rounding import Stochastic
 from ..validate import check_fields
@@ -66,7 +67,7 @@ class BlockScaled(Blocked):
         if not largest.size:
             return largest.dtype.type(tiny(np.dtype(np.float32)))
         xp = get_array_module(largest)
-        top = xp.where(xp.isnan(largest), 0.0, largest).max() / (self.scale.max * self.element.max)
+        top = shards.largest(xp.where(xp.isnan(largest), 0.0, largest).max()) / (self.scale.max * self.element.max)
         # At least the smallest float32, so that an array of zeros or of tiny numbers has a scale to divide by
         top = xp.clip(top, tiny(np.dtype(np.float32)), float(np.finfo(np.float32).max))
         return top.astype(np.float32).astype(np.float64)

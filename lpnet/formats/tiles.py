@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..backend import Array, get_array_module, to_device
+from ..distributed import shards
 from ..random import Stream
 from ..rounding import Stochastic
 from ..validate import check_fields
@@ -170,6 +171,14 @@ class Blocked(Format):
         tiled = (*shape[: axis + 1], block, *shape[axis + 1 :])
         tiles = xp.moveaxis(magnitude.reshape(tiled), axis + 1, 0)  # (a, T * block, b) -> (block, a, T, b)
         return xp.ascontiguousarray(tiles).max(axis=0)  # four times as fast as a maximum along a short last axis
+
+    def largest(self, x: Array) -> Array:
+        """Return `block_max(x)`; where a block reaches over a batch that was cut into shards, over all of them.
+
+        Tiles along the samples end where a shard ends.
+        """
+        most = self.block_max(x)
+        return most if self.block is not None or self.rows_independent(x) else shards.largest(most)
 
     def expand(self, values: Array, shape: tuple[int, ...]) -> Array:
         """Return one value a block, as from `block_max`, in a shape that broadcasts to `shape`."""

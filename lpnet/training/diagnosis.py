@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import functions as F
-from ..backend import get_array_module, to_device
+from ..backend import Array, device_of, get_array_module, to_device
 from ..nn import Module, module
 from ..precision import Precision, use
 from ..progress import say
@@ -56,9 +56,14 @@ def _first_output(model: Module, x: Any, precision: Precision | None) -> str | N
     return places[0] if places else None
 
 
-def check_loss(run: Run, loss: Tensor, x: Any, drawn: list[tuple[Stream, int]]) -> None:
-    """Raise FloatingPointError if the loss is not finite; drawn: streams, and their sites before the forward pass."""
-    run.last_loss = float(loss.data)
+def check_loss(run: Run, loss: Array, x: Any, drawn: list[tuple[Stream, int]]) -> None:
+    """Raise FloatingPointError if the loss is not finite; drawn: streams, and their sites before the forward pass.
+
+    A GPU is not waited for: `check_unread` looks later.
+    """
+    if device_of(loss) != "cpu":
+        return
+    run.last_loss = float(loss)
     if not math.isfinite(run.last_loss):
         for stream, site in drawn:
             stream.site = site  # the search below runs into the same random bits

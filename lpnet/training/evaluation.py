@@ -35,7 +35,7 @@ def evaluate(model: Module, loader: Batches, loss: Loss = F.cross_entropy) -> di
                 with enough_memory("a batch of the evaluation", f"use smaller batches than {len(x)} samples"):
                     x, y = on_device(device, x, y)
                     logits = model(Tensor(x))
-                    tally.add(logits, loss(logits, y), y)
+                    tally.add(Tally.of(logits, loss(logits, y), y))
     finally:
         for m, training in modes:
             m.training = training
@@ -58,15 +58,23 @@ class Tally:
         self.seen, self.classified = 0, True
         self.classes = 0  # of the last batch, where there are any
 
-    def add(self, logits: Tensor, loss: Tensor, labels: Any) -> None:
-        """Take in a batch: its outputs, its mean loss, its labels."""
-        self.seen += len(labels)
-        self.loss = self.loss + loss.data.astype(np.float64) * len(labels)
+    @classmethod
+    def of(cls, logits: Tensor, loss: Tensor, labels: Any) -> Tally:
+        """Return the sums of a batch, given its outputs, its mean loss, its labels."""
+        tally = cls()
+        tally.seen, tally.loss = len(labels), loss.data.astype(np.float64) * len(labels)
         one_label_each = labels.dtype.kind in "iu" and labels.ndim == 1 and logits.shape[:1] == labels.shape
-        self.classified = self.classified and one_label_each and logits.ndim == 2 and logits.shape[1] > 1
+        tally.classified = one_label_each and logits.ndim == 2 and logits.shape[1] > 1
+        if tally.classified:
+            tally.classes, tally.wrong = logits.shape[1], (logits.data.argmax(axis=1) != labels).sum()
+        return tally
+
+    def add(self, other: Tally) -> None:
+        """Take in the sums of other samples."""
+        self.loss, self.seen = self.loss + other.loss, self.seen + other.seen
+        self.classified = self.classified and other.classified
         if self.classified:
-            self.classes = logits.shape[1]
-            self.wrong = self.wrong + (logits.data.argmax(axis=1) != labels).sum()
+            self.classes, self.wrong = other.classes, self.wrong + other.wrong
 
     def result(self) -> dict[str, float]:
         """Return the means: "loss", and "error" in per cent where every sample had one label."""
