@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import data, demo, models, nn, optim, random, reproduce
+from . import data, demo, distributed, models, nn, optim, random, reproduce
 from .backend import DEVICES, choose_device
 from .checkpoint import load
 from .formats import show
@@ -169,6 +169,9 @@ def _add_train(commands: Any) -> None:
     p.add_argument("--checkpoint-every", type=_number(float, 0), default=30.0, metavar="SECONDS",
                    help="time between checkpoints")
     p.add_argument("--quiet", action="store_true", help="no progress bar")
+    p.add_argument("--shards", type=_number(int, 1), help="cut each batch into so many parts, for the processes of "
+                   "'mpiexec -n 4 lpnet train ...'; the same bits for any number of them; none: one process, whole "
+                   "batches")  # fmt: skip
     _add_device(p)
 
 
@@ -183,6 +186,13 @@ _NOT_CONFIG = (  # may change when a run is resumed
 
 
 def _train(arguments: argparse.Namespace) -> None:
+    if arguments.shards is not None:
+        distributed.init(arguments.shards)
+    with distributed.together():
+        _train_here(arguments)
+
+
+def _train_here(arguments: argparse.Namespace) -> None:
     config = {k: v for k, v in vars(arguments).items() if k not in _NOT_CONFIG}
     precision = re.sub(r"[^\w.=,-]+", "-", arguments.precision)[:100].strip("-")
     out = arguments.out or Path("runs") / f"{arguments.data}-{arguments.model}-{precision}"

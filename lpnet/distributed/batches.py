@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -84,10 +85,24 @@ def together() -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext() if _plan is None else _plan.world.together()
 
 
-def deal(items: Iterable[Item]) -> Iterator[tuple[int, Item]]:
-    """Yield the items, in turn, that this process is to see to, with their numbers."""
-    rank, size = (0, 1) if _plan is None else (_plan.world.rank, _plan.world.size)
-    return ((i, item) for i, item in enumerate(items) if i % size == rank)
+def deal(items: Iterable[Item], stream: Any) -> Iterator[Item]:
+    """Yield the items that this process is to see to, every so many; each draws from sites of its own of `stream`."""
+    if _plan is None:
+        yield from items
+        return
+    for i, item in enumerate(items):
+        if i % _plan.world.size == _plan.world.rank:
+            stream.site = i << 32
+            yield item
+
+
+def gathered(what: str, results: list[Item]) -> list[Item]:
+    """Return the results of all items that were dealt out, in their order, given those of this process."""
+    turns = itertools.zip_longest(*share(what, results), fillvalue=_NOTHING)
+    return [result for turn in turns for result in turn if result is not _NOTHING]
+
+
+_NOTHING = object()
 
 
 def by_shards(n: int, like: Sequence[Array], part: Part) -> tuple[list[Any], list[Array | None]]:
@@ -111,7 +126,8 @@ def by_shards(n: int, like: Sequence[Array], part: Part) -> tuple[list[Any], lis
         raise RuntimeError("the shards of a batch do not draw the same number of random numbers")
     for drawn in ended[0][2].drawn.values():
         drawn.stream.site = drawn.site
-    return list(measured), [g if any(some) else None for g, some in zip(total.exchange(), zip(*found), strict=True)]
+    anywhere = map(any, zip(*found, strict=True))
+    return list(measured), [g if some else None for g, some in zip(total.exchange(), anywhere, strict=True)]
 
 
 def _compute(part: Part, number: int, samples: slice, n: int, leads: bool, exchange: Exchange) -> tuple[Any, ...]:

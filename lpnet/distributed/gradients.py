@@ -1,7 +1,8 @@
 """The sum of all shards' gradients, in one order for any number of processes.
 
-The order is `shards.tree`'s. A process whose shards are a whole branch of it sends one array, their sum. Each process then
-adds up its share of all numbers, and gives the others the result: twice the gradients' bytes, whoever many there are.
+The order is `shards.tree`'s. A process whose shards are a whole branch of it sends one array, their sum. Each process
+then adds up its share of all numbers, and gives the result to the others: twice the gradients' bytes, however many they
+are.
 """
 
 from __future__ import annotations

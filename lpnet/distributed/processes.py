@@ -108,7 +108,7 @@ class World:
                 signal.signal(number, handler)
 
     def settle(self) -> None:
-        """Make this one of several processes: its share of the threads, silent unless the first, no end but together."""
+        """Make this one of several: with its share of the threads, silent unless the first, no end but together."""
         if self.size == 1:
             return
         here = self.comm.Split_type(self.mpi.COMM_TYPE_SHARED).size  # processes on this machine

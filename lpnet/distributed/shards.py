@@ -8,6 +8,7 @@ no such thing.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ def cut(n: int, shards: int) -> list[slice]:
     """Return the samples of each shard of a batch of n: the first ones have one more where they cannot be alike."""
     least, more = divmod(n, shards)
     ends = [i * least + min(i, more) for i in range(shards + 1)]
-    return [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [slice(a, b) for a, b in itertools.pairwise(ends)]
 
 
 _current: ContextVar[Shard | None] = ContextVar("shard", default=None)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import distributed, random
 from .. import functions as F
-from .. import random
 from ..backend import enough_memory, one_blas_thread, to_device
 from ..nn import Module
 from ..tensor import Tensor, no_grad
@@ -26,22 +26,30 @@ def evaluate(model: Module, loader: Batches, loss: Loss = F.cross_entropy) -> di
     left as they were. There is an "error" where the model gives (N, K > 1) and y is integer (N,). Raises ValueError for
     an empty loader.
     """
-    modes = [(m, m.training) for m in model.modules()]
-    tally, device = Tally(), model.device
+    with distributed.together():
+        tally = Tally()
+        for batch in distributed.gathered("evaluate", _tallies(model, loader, loss)):
+            tally.add(batch)
+        if not tally.seen:
+            raise ValueError("evaluate: the loader gave no data")
+        return tally.result()
+
+
+def _tallies(model: Module, loader: Batches, loss: Loss) -> list[Tally]:
+    """Return what the batches give that this process is to see to."""
+    modes, tallies, device = [(m, m.training) for m in model.modules()], [], model.device
     try:
         model.eval()
-        with no_grad(), random.fork_rng(), one_blas_thread():
-            for x, y in loader:
+        with no_grad(), random.fork_rng() as stream, one_blas_thread():
+            for x, y in distributed.deal(loader, stream):
                 with enough_memory("a batch of the evaluation", f"use smaller batches than {len(x)} samples"):
                     x, y = on_device(device, x, y)
                     logits = model(Tensor(x))
-                    tally.add(Tally.of(logits, loss(logits, y), y))
+                    tallies.append(Tally.of(logits, loss(logits, y), y))
     finally:
         for m, training in modes:
             m.training = training
-    if not tally.seen:
-        raise ValueError("evaluate: the loader gave no data")
-    return tally.result()
+    return tallies
 
 
 def on_device(device: str, *batch: Any) -> list[Any]:

@@ -135,6 +135,7 @@ def end_epoch(run: Run) -> None:
     Raises FloatingPointError if a loss diverges or is not finite.
     """
     diagnosis.check_unread(run)
+    diagnosis.check_alike(run)
     diagnosis.check_mean(run)
     run.epoch += 1
     row: Row = {"epoch": run.epoch, "step": run.step, "lr": run.lr, **_prefixed("train", run.tally.result())}

@@ -52,6 +52,7 @@ CASES = {
         Case("--resume", "", "fit.resume", True, "--out run"),
         Case("--checkpoint-every", "9", "fit.checkpoint_every", 9),
         Case("--quiet", "", "fit.progress", False),
+        Case("--shards", "4", "init.shards", 4),
         Case("--device", "cuda", "choose_device.device", "cuda"),
     ),
     "eval": (

@@ -51,7 +51,7 @@ def calls(tmp_path, monkeypatch):
         ("fit", cli, "fit", []), ("evaluate", cli, "evaluate", {"loss": 1.0, "error": 2.0}),
         ("read_config", cli, "read_config", cli.read_config), ("choose_device", cli, "choose_device", "cpu"),
         ("load", data, "load", lambda *_: digits), ("build", models, "build", models.build),
-        ("random_crop", data, "random_crop", data.random_crop),
+        ("random_crop", data, "random_crop", data.random_crop), ("init", cli.distributed, "init", None),
         ("manual_seed", cli.random, "manual_seed", cli.random.manual_seed),
         ("describe", cli.show, "describe", ""), ("plot", cli.show, "plot", None), ("demo", cli.demo, "run", ""),
         ("reproduce", cli.reproduce, "run", SimpleNamespace(passed=True)),
