@@ -93,7 +93,7 @@ class World:
     def _signals_wait(self) -> Iterator[None]:
         """Note SIGINT and SIGTERM, for `share` to tell: in the midst of an exchange the others would wait for ever."""
         numbers = (signal.SIGINT, signal.SIGTERM)
-        if threading.current_thread() is not threading.main_thread():
+        if self.size == 1 or threading.current_thread() is not threading.main_thread():
             yield
             return
 

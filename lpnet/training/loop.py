@@ -85,6 +85,7 @@ def fit(
     with distributed.together():
         run = Run(model, train, test, epochs, optimizer, loss, schedule, swalp, scaler, as_precision(precision),
                   evaluate_every, callbacks)  # fmt: skip
+        diagnosis.check_alike(run)
         if out is None:
             _train(run, progress)
             return run.log
@@ -104,7 +105,6 @@ def _train(run: Run, progress: bool | Callable[[Row], None], *watchers: Callback
         total = None
     diagnosis.warn_of_idle_average(run, total)
     shown = Progress(total, run.step, progress if distributed.first() else False)
-    diagnosis.check_alike(run)
     with shown.bar, one_blas_thread():
         while run.epoch < run.epochs and not run.stopped:
             _epoch(run, (shown, *watchers))
