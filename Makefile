@@ -1,17 +1,21 @@
 # make demo: train in float, 8 and 4 bits and show what SWALP gains.   make test: run the tests.
+# make notebooks: the walkthroughs of examples/ as notebooks, in examples/notebooks.
 # Both make their own virtual environment, .venv, with what they need and nothing else.
 # make bench: lpnet against PyTorch and QPyTorch, in an environment of its own, .venv-bench; TABLES=steps for one table.
 # make bench-gpu: on a machine with a GPU, in .venv-gpu, all that only a GPU can show; CUDA=12 for an older driver.
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: demo test lint wheel bench bench-gpu clean
+.PHONY: demo test notebooks lint wheel bench bench-gpu clean
 
 demo: .venv/demo
 	$(RUN) -m lpnet demo
 
 test: .venv/test
 	$(RUN) -m pytest -n auto -q --cov=lpnet --cov-report=term:skip-covered --cov-fail-under=90
+
+notebooks:
+	$(PYTHON) examples/make_notebooks.py examples/notebooks
 
 lint: .venv/test
 	$(RUN) -m ruff check .

@@ -80,7 +80,8 @@ print(f"d_w = {d_w:.3f}, foretold {d_w * 0.01:.5f}, in truth {network(w + 0.01, 
 # %%
 # The network as a graph. Numbers flow forward, above the edges; derivatives of the loss flow back, below them.
 
-places = {"w": (0, 2.2), "x": (0, 0.8), "×": (1.6, 1.5), "b": (1.6, 0), "+": (3.2, 0.9), "sigmoid": (5, 0.9), "loss": (7, 0.9)}
+places = {"w": (0, 2.2), "x": (0, 0.8), "×": (1.6, 1.5), "b": (1.6, 0), "+": (3.2, 0.9)}
+places |= {"sigmoid": (5, 0.9), "loss": (7, 0.9)}
 edges = [("w", "×", w, d_w), ("x", "×", x, None), ("×", "+", w * x, d_z), ("b", "+", b, d_b), ("+", "sigmoid", z, d_z),
          ("sigmoid", "loss", p, d_p)]  # fmt: skip
 fig, ax = plt.subplots(figsize=(9.6, 4))

@@ -18,9 +18,10 @@ import lpnet as lp
 plt.style.use("lpnet.slides")
 
 # %%
-# Four formats. Fixed point has equal gaps. Floating point has a few exponent bits (4 in e4m3, 5 in e5m2) and
-# gaps that double from one power of two to the next. A posit spends its first bits on a run of equal digits that counts
-# the exponent in steps of 4: many digits near 1, few far away. lpnet has no posits, but any list of numbers is a format.
+# Four formats. Fixed point has equal gaps. Floating point has a few exponent bits (4 in e4m3, 5 in e5m2) and gaps
+# that double from one power of two to the next. A posit spends its first bits on a run of equal digits that counts
+# the exponent in steps of 4: many digits near 1, few far away. lpnet has no posits, but any list of numbers is a
+# format.
 
 
 def posit8(code):
@@ -32,13 +33,13 @@ def posit8(code):
 
 
 positive = [posit8(code) for code in range(1, 128)]
-posit = lp.Table(tuple(-v for v in positive[::-1]) + (0.0, *positive), "posit8")
+posit = lp.Table((*(-v for v in positive[::-1]), 0.0, *positive), "posit8")
 formats = {"fixed8.4": lp.format("fixed8.4"), "e4m3": lp.format("e4m3"), "e5m2": lp.format("e5m2"), "posit8": posit}
 
 # %%
 # Each number becomes the nearest number of the format. Pi is best in fixed point, 3.125; but 1000 is beyond its end,
-# 7.9375, where it saturates, and 0.001 is nothing. e4m3 saturates at 448. e5m2 has a number near 1000, and pays for it
-# with a digit everywhere: pi is 3. The posit has such a number too, and pays with digits far from 1 only.
+# 7.9375, where it saturates, and 0.001 is nothing. e4m3 saturates at 448. e5m2 has a number near 1000, and pays for
+# it with a digit everywhere: pi is 3. The posit has such a number too, and pays with digits far from 1 only.
 
 print("format   | smallest     largest |    0.001     pi     1000")
 for name, fmt in formats.items():
@@ -46,8 +47,8 @@ for name, fmt in formats.items():
     print(f"{name:8} | {fmt.smallest:8.1e}  {fmt.max:10.8g} | {low:8.6f} {pi:6.4g} {high:8.6g}")
 
 # %%
-# A number halfway between two neighbours goes to the one whose last bit is 0: so 1/32 becomes 0 in fixed point and 3/32
-# becomes 2/16. Below its smallest normal number, 1/64, e4m3 keeps a constant gap of 1/512: these are its subnormals.
+# A number halfway between two neighbours goes to the one whose last bit is 0: so 1/32 becomes 0 in fixed point and
+# 3/32 becomes 2/16. Near 0 the gaps of e4m3 stop shrinking, at 0.001953125: the numbers there are its subnormals.
 # `lp.explain` says all that of any number.
 
 print(lp.format("fixed8.4").quantize(np.array([1 / 32, 3 / 32])) * 16, "sixteenths")

@@ -19,8 +19,9 @@ plt.style.use("lpnet.slides")
 lp.manual_seed(0)
 
 # %%
-# The format has quarters. 0.3 lies between 0.25 and 0.5, a fifth of the way up. To nearest it becomes 0.25, every time.
-# Stochastically it goes up with a probability of a fifth, p, so that the mean is 0.25 + 0.2 * 0.25, which is 0.3 again.
+# The format has quarters. 0.3 lies between 0.25 and 0.5, a fifth of the way up. To nearest it becomes 0.25, every
+# time. Stochastically it goes up with a probability of a fifth, p, so that the mean is 0.25 + 0.2 * 0.25, which is
+# 0.3 again.
 
 fmt, x = lp.FixedPoint(4, 2), 0.3
 gap, p = fmt.smallest, 0.2
@@ -31,8 +32,8 @@ up = int((thousand == 0.5).sum())
 print(f"stochastically: {1000 - up} times 0.25, {up} times 0.5; the mean is {thousand.mean():.3f}")
 
 # %%
-# A million throws come as near as theory says: the variance of one rounding is gap^2 p (1 - p), a deviation of 0.1, and
-# that of the mean of n is n times smaller. For a hundredth of the gap, 0.0025, it takes 1600 of them.
+# A million throws come as near as theory says: the variance of one rounding is gap^2 p (1 - p), a deviation of 0.1,
+# and that of the mean of n is n times smaller. For a hundredth of the gap, 0.0025, it takes 1600 of them.
 
 million = fmt.quantize(np.full(1_000_000, x), "stochastic")
 deviation = gap * (p * (1 - p)) ** 0.5
@@ -40,9 +41,9 @@ print(f"mean {million.mean():.4f}, deviation {million.std():.4f}; theory {x:.4f}
 print(f"roundings for a mean within {gap / 100}: {(deviation / (gap / 100)) ** 2:.0f}")
 
 # %%
-# Random bits cost time and chips, so few are used. With k bits a die has 2^k faces, and 0.3 goes up with the multiple of
-# 1/2^k next to p: never with 1 bit, too often with 2. With 8 bits the bias is below a hundredth of the gap. lpnet throws
-# 16 bits if not told otherwise.
+# Random bits cost time and chips, so few are used. With k bits a die has 2^k faces, and 0.3 goes up with the multiple
+# of 1/2^k next to p: never with 1 bit, too often with 2. With 8 bits the bias is below a hundredth of the gap. lpnet
+# throws 16 bits if not told otherwise.
 
 print("bits | goes up | bias, in gaps")
 for k in (1, 2, 4, 8, 16):
@@ -70,6 +71,6 @@ plt.savefig(f"{sys.argv[1]}/03_rounding_with_dice.png") if len(sys.argv) == 2 el
 #
 # Two exercises, solved in `solutions/03_rounding_with_dice.py`:
 #
-# 1. Round numbers that lie evenly between 0.25 and 0.5, to nearest and with dice. Whose squared error is smaller, and how
-#    much?
+# 1. Round numbers that lie evenly between 0.25 and 0.5, to nearest and with dice. Whose squared error is smaller, and
+#    how much?
 # 2. Add up 1000 times 0.3, rounding every summand. How far off is the sum, to nearest and with dice?

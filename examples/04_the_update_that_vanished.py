@@ -27,10 +27,10 @@ print(f"gap above 1: {gap}, half of it: {gap / 2}")
 print("1 + 0.0001 in bf16:", bf16.quantize(1 + update))
 
 # %%
-# Four kinds of weight, all in bf16 as far as the network sees. The first is rounded to nearest, the second, of which we
-# follow 100 copies, stochastically. The third has another bf16 number beside it that keeps what rounding lost, and adds
-# it to the next step (Kahan's sum). The fourth is the rounded view of an fp32 number, the accumulator, which takes the
-# steps.
+# Four kinds of weight, all in bf16 as far as the network sees. The first is rounded to nearest, the second, of which
+# we follow 100 copies, stochastically. The third has another bf16 number beside it that keeps what rounding lost, and
+# adds it to the next step (Kahan's sum). The fourth is the rounded view of an fp32 number, the accumulator, which
+# takes the steps.
 
 nearest = kahan = wide = np.float64(1)
 dice, lost = np.ones(100), np.float64(0)

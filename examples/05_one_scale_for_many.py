@@ -25,8 +25,8 @@ x[20] *= 8
 x[44, 40] = 100
 
 # %%
-# Block floating point in 4 bits: an integer for each number, and a power of two for each block. A block is
-# the whole tensor, a channel (here a row), 16 neighbours of a row, or a tile of 16 by 16, which we lay out as a row.
+# Block floating point in 4 bits: an integer for each number, and a power of two for each block. A block is the whole
+# tensor, a channel (here a row), 16 neighbours of a row, or a tile of 16 by 16, which we lay out as a row.
 
 
 def tiles(x):
@@ -47,8 +47,8 @@ rounded = {
 
 # %%
 # With one scale for all, 99% of the numbers become 0: nothing is left but the outlier and part of the loud row.
-# Channels keep the damage to two rows, blocks to the row and 16 numbers more; tiles have fewer scales and larger damage.
-# A scale takes 8 bits.
+# Channels keep the damage to two rows, blocks to the row and 16 numbers more; tiles have fewer scales and larger
+# damage. A scale takes 8 bits.
 
 print("a scale for each | scales | bits a number | lost | error of the others")
 for (name, y), scales in zip(rounded.items(), (1, 64, 256, 16)):
@@ -56,8 +56,9 @@ for (name, y), scales in zip(rounded.items(), (1, 64, 256, 16)):
     print(f"{name:16} | {scales:6} | {4 + 8 * scales / x.size:13.3f} | {(y == 0).mean():4.0%} | {error:.3f}")
 
 # %%
-# The scale itself is a number in some format. A power of two is simple, and misses the largest number by up to a factor of two;
-# a scale with digits of its own fits it. The same 4-bit element, e2m1, in blocks of 16, under three scales:
+# The scale itself is a number in some format. A power of two is simple, and misses the largest number by up to a
+# factor of two; a scale with digits of its own fits it. The same 4-bit element, e2m1, in blocks of 16, under three
+# scales:
 
 exponent = lp.format("mxfp4").scale
 for name, scale in ("power of two", exponent), ("e4m3", lp.format("e4m3")), ("fp32", lp.format("fp32")):

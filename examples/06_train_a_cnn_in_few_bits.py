@@ -21,8 +21,9 @@ train, test = lp.data.load("digits")  # 1,797 handwritten digits of 8 by 8 pixel
 LR = 0.01
 
 # %%
-# A `Precision` says how the numbers of each role are rounded: here all in block floating point. `lower` has the layers
-# round what they put out and the errors that come back, and the optimizer rounds gradients, momentum and weights.
+# A `Precision` says how the numbers of each role are rounded: here all in block floating point. `lower` has the
+# layers round what they put out and the errors that come back, and the optimizer rounds gradients, momentum and
+# weights.
 
 
 def start(fmt, rounding, seed):
@@ -35,8 +36,8 @@ def start(fmt, rounding, seed):
 
 
 # %%
-# One step of the three layers with weights. It is a hundredth of a gap, and to nearest hardly a weight moves. With dice
-# few move either, but those go a whole gap: along the gradient, about all of the step arrives.
+# One step of the three layers with weights. It is a hundredth of a gap, and to nearest hardly a weight moves. With
+# dice few move either, but those go a whole gap: along the gradient, about all of the step arrives.
 
 
 def first_step(rounding):
@@ -88,6 +89,7 @@ for fmt, (top, bottom) in zip(("bfp8", "bfp4", "bfp3"), panels.T):
         ax.bar(numbers, counts, width=1, color=color, ec="w", lw=25 / len(numbers))
         ax.set_yticks([])
     top.set_title(f"{fmt[-1]} bits")
+fig.supxlabel("weight, in gaps")
 panels[0, 0].set_ylabel("before")
 panels[1, 0].set_ylabel("after")
 plt.savefig(f"{sys.argv[1]}/06_train_a_cnn_in_few_bits.png") if len(sys.argv) == 2 else plt.show()

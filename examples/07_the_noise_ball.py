@@ -33,16 +33,16 @@ def squared_distance(w):
 
 
 # %%
-# After the gradient, both methods are one line each. SGD-LP rounds the new weights stochastically. SWALP keeps their mean in full precision
-# and never feeds it back. We run 400 copies side by side, so that we see expectations, and draw one of them: the one
-# that is farthest out when the averaging starts.
+# After the gradient, both methods are one line each. SGD-LP rounds the new weights stochastically. SWALP keeps their
+# mean in full precision and never feeds it back. We run 400 copies side by side, so that we see expectations, and
+# draw one of them: the one that is farthest out when the averaging starts.
 
 T = np.unique(np.geomspace(1, 30_000, 80).astype(int))  # where we measure
 
 
 def train(fmt, copies=400, warm_up=500):
     lp.manual_seed(0)
-    rng, w, mean, distances, path = np.random.default_rng(0), np.zeros((copies, 2)), 0, [], []
+    rng, w, mean, drawn, distances, path = np.random.default_rng(0), np.zeros((copies, 2)), 0, 0, [], []
     for t in range(1 - warm_up, T[-1] + 1):
         gradient = (w - best) @ A + noise * rng.standard_normal(w.shape)
         w = fmt.quantize(w - lr * gradient, "stochastic")  # SGD-LP
@@ -56,9 +56,9 @@ def train(fmt, copies=400, warm_up=500):
 
 
 # %%
-# The theory knows nothing of the run. A step adds two variances to each weight: that of the noise, and gap^2 G, that of
-# rounding a step of deviation lr s. The bowl pulls back, and SGD-LP's spread settles at S, which in turn adds to s. From
-# one step to the next a weight keeps the share rho of its distance, and so we know how fast the mean settles.
+# The theory knows nothing of the run. A step adds two variances to each weight: that of the noise, and gap^2 G, that
+# of rounding a step of deviation lr s. The bowl pulls back, and SGD-LP's spread settles at S, which in turn adds to
+# s. From one step to the next a weight keeps the share rho of its distance, and so we know how fast the mean settles.
 
 
 def theory(gap):
@@ -73,8 +73,7 @@ def theory(gap):
 # %%
 # Each dot is a pair of numbers of the format, the larger the more often SGD-LP was there.
 
-print("squared distance to the best weights, in thousandths\n"
-      "bits | SGD-LP  theory |  SWALP  theory | nearest numbers")
+print("squared distance, in thousandths\nbits | SGD-LP  theory |  SWALP  theory | nearest numbers")
 fig, panels = plt.subplots(2, 3, figsize=(9.6, 6.8), sharex="row", sharey="row")
 for bits, bowl, curve in zip((4, 6, 8), *panels):
     fmt = lp.format(f"fixed{bits}.{bits - 1}")
@@ -104,10 +103,10 @@ for panel, x, y, word, color in (*labels, (0, 1, 8e-4, "nearest\nnumber", "C7"))
 plt.savefig(f"{sys.argv[1]}/07_the_noise_ball.png") if len(sys.argv) == 2 else plt.show()
 
 # %%
-# The ball's squared radius goes with the gap: two bits more, about a quarter of it. The average's falls as 1/T, as without
-# rounding (Theorem 1), and crosses the dotted line: yes, it comes nearer to the best weights than any number of the format
-# is. Where the loss is no bowl, its third derivative leaves the average a rest of the order of gap^2, where SGD-LP's is of
-# the order of the gap: half the bits are enough for the same ball (Theorem 2).
+# The ball's squared radius goes with the gap: two bits more, about a quarter of it. The average's falls as 1/T, as
+# without rounding (Theorem 1), and crosses the dotted line: yes, it comes nearer to the best weights than any number
+# of the format is. Where the loss is no bowl, its third derivative leaves the average a rest of the order of gap^2,
+# where SGD-LP's is of the order of the gap: half the bits are enough for the same ball (Theorem 2).
 #
 # To change: the learning rate. The theory says what happens to both.
 #

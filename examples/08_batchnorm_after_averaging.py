@@ -34,8 +34,8 @@ def network():
 
 
 # %%
-# `lp.optim.SWALP` is chapter 07's mean for a whole network: of every step from the third epoch on. Its average computes
-# in float and has, so far, the statistics that training left.
+# `lp.optim.SWALP` is chapter 07's mean for a whole network: of every step from the third epoch on. Its average
+# computes in float and has, so far, the statistics that training left.
 
 
 def train_swalp(seed):
@@ -54,7 +54,8 @@ def variances(model):
 
 # %%
 # `lp.optim.update_bn` passes over the training images once and sets the statistics to what it sees. For comparison we
-# do the same for the last weights, in float, too: so we see what comes from rounded activations and what from weights.
+# do the same for the last weights, in float, too: so we see what comes from rounded activations and what from
+# weights.
 
 errors, ratios = {}, []
 for seed in range(3):
@@ -78,8 +79,9 @@ for name, found in errors.items():
     print(f"{name:31} | {statistics.mean(found):5.1f}")
 
 # %%
-# The old statistics alone cost the average nearly half of its errors. The picture says why: what each layer sees varies
-# less than it did in training, for the last weights as activations are no longer rounded, for the average even less.
+# The old statistics alone cost the average nearly half of its errors. The picture says why: what each layer sees
+# varies less than it did in training, for the last weights as activations are no longer rounded, for the average even
+# less.
 
 ratios = np.mean(ratios, axis=0)  # (2, layers)
 print("variance, anew / training, by layer")

@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("svg")  # before pyplot is imported; it shows nothing
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
 DOTS = re.compile(r'(?:\s*<path d="M [\d.\s]+(?:C [\d.\s]+){8}z\s*" clip-path="[^"]*" style="fill: #\w+"/>)+')

@@ -5,7 +5,7 @@
 Start with `lp.quantize(x, "bfp8")`, go on with `lp.nn`, `lp.optim.SWALP` and `lp.fit`; examples/ has walkthroughs.
 """
 
-from . import data, distributed, formats, functions, models, nn, optim, precision, random, rounding
+from . import data, distributed, formats, functions, models, nn, optim, plots, precision, random, recipes, rounding
 from ._explain import explain
 from ._gradcheck import gradcheck
 from ._summary import summary
@@ -21,19 +21,22 @@ from .backend import (
     to_device,
 )
 from .checkpoint import load, save
+from .classifier import load_model
 from .formats import BlockFloatingPoint, BlockScaled, FixedPoint, FloatingPoint, Format, Table, format
 from .kernels import quantize
 from .precision import Precision, Quantizer, use
 from .random import manual_seed
 from .rounding import Stochastic
+from .sweeps import sweep
 from .tensor import Function, Parameter, Tensor, no_grad
 from .training import evaluate, fit
 from .version import __version__
 
 __all__ = [
     "BlockFloatingPoint", "BlockScaled", "FixedPoint", "FloatingPoint", "Format", "Function", "Parameter",
-    "Precision", "Quantizer", "Stochastic", "Table", "Tensor", "__version__", "cuda_available", "cuda_problem", "data",
-    "distributed", "empty_cache", "evaluate", "explain", "fit", "format", "formats", "functions", "get_array_module",
-    "get_num_threads", "gradcheck", "load", "manual_seed", "models", "nn", "no_grad", "optim", "precision", "quantize",
-    "random", "rounding", "save", "set_num_threads", "summary", "to_device", "trace", "use", "watch",
+    "Precision", "Quantizer", "Stochastic", "Table", "Tensor", "__version__", "cuda_available", "cuda_problem",
+    "data", "distributed", "empty_cache", "evaluate", "explain", "fit", "format", "formats", "functions",
+    "get_array_module", "get_num_threads", "gradcheck", "load", "load_model", "manual_seed", "models", "nn", "no_grad",
+    "optim", "plots", "precision", "quantize", "random", "recipes", "rounding", "save", "set_num_threads", "summary",
+    "sweep", "to_device", "trace", "use", "watch",
 ]  # fmt: skip

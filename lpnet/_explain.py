@@ -37,7 +37,7 @@ class Explanation:
     lines: list[tuple[str, str]] = field(repr=False)
 
     def __str__(self) -> str:
-        return "\n".join(f"{name:<11} {text}".rstrip()[:80] for name, text in self.lines)
+        return "\n".join(f"{name:<11} {text}"[:80].rstrip() for name, text in self.lines)
 
 
 def explain(

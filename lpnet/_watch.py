@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from .nn import Module
 from .optim import Optimizer
 from .optim.optimizer import step_hooks
 from .rounding import Stochastic
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 EDGES = range(-6, 2)  # of the histogram: powers of two of |update| / gap; the outer bins are open
 
@@ -89,8 +86,8 @@ class Update:
         return "noise" if len(ratios) and np.median(ratios) < 2.0**-6 else ""
 
     def _clipped(self) -> float:
-        beyond = (self.wanted > self.format.max) | (self.wanted < self.format.min)
-        return float(beyond.mean())
+        fmt = self.format
+        return 0.0 if fmt is None else float(((self.wanted > fmt.max) | (self.wanted < fmt.min)).mean())
 
     def histogram(self) -> str:
         """Return bars for |update| / gap from 2^-6 and less to 2 and more, a power of two each."""
@@ -153,10 +150,6 @@ class Watch:
         """Return what happened to one weight, in lines of at most 80 columns, on a number line."""
         return _story(self.update(name), tuple(np.atleast_1d(index).tolist()))
 
-    def plot(self, name: str, axes: Axes | None = None) -> Axes:
-        """Draw the histogram of a parameter's weights after the step, a line a number; returns the axes."""
-        return _plot(self.update(name), axes)
-
 
 def _story(update: Update, at: tuple[int, ...]) -> str:
     before, gradient, wanted, after = (float(a[at]) for a in (
@@ -204,24 +197,6 @@ def _number_line(before: float, below: float, wanted: float, above: float, after
             f"            {key}"]  # fmt: skip
 
 
-def _plot(update: Update, axes: Axes | None) -> Axes:
-    from matplotlib.figure import Figure
-
-    if axes is None:
-        axes = Figure(figsize=(7, 3), layout="constrained").subplots()
-    values, counts = np.unique(update.after, return_counts=True)
-    if len(values) <= 512:  # few enough for a line each: they are the format's own numbers
-        axes.vlines(values, 0, counts, linewidth=max(0.8, min(6, 240 / len(values))))
-        axes.plot(values, np.zeros_like(values), "|", markersize=8, color="black")
-    else:
-        axes.hist(update.after.reshape(-1), 100)
-    axes.set_ylim(0)
-    axes.set_xlabel(f"{update.name}, {update.format or 'float'}")
-    axes.set_ylabel("weights")
-    axes.spines[["top", "right"]].set_visible(False)
-    return axes
-
-
 @contextlib.contextmanager
 def watch(model: Module, optimizer: Optimizer) -> Iterator[Watch]:
     """Record within this block what a training step does to every parameter, and rounding to every layer.
@@ -231,7 +206,7 @@ def watch(model: Module, optimizer: Optimizer) -> Iterator[Watch]:
             optimizer.step()
         print(step)                         # the tables
         print(step.story("0.weight", (0, 0, 1, 1)))
-        step.plot("0.weight")
+        lp.plots.weights(step.update("0.weight").after, "0.weight")
 
     moved counts the numbers that changed, swallowed those that should have and did not, overshot those that went more
     than twice as far as they should; upd/gap is the median of |update| / gap of the format, with its histogram. Of
@@ -248,8 +223,9 @@ def watch(model: Module, optimizer: Optimizer) -> Iterator[Watch]:
             name = names.get(id(p), f"parameter {i}")
             held = which.state[i].get("accumulator")
             quantizer = precision.weight if held is None else precision.accumulator
-            arrays = (to_device(a, "cpu") for a in (before, gradient, wanted, p.data if held is None else held))
-            seen.updates[name] = Update(name, *arrays, quantizer)
+            after = p.data if held is None else held
+            before, gradient, wanted, after = (to_device(a, "cpu") for a in (before, gradient, wanted, after))
+            seen.updates[name] = Update(name, before, gradient, wanted, after, quantizer)
 
         step_hooks.append(observe)
         try:

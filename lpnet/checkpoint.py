@@ -12,7 +12,7 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 import numpy as np
@@ -37,7 +37,7 @@ def save(path: str | os.PathLike[str], *, packed: Format | str | None = None, **
     folder cannot be written.
     """
     arrays: dict[str, np.ndarray] = {}
-    tree = _flatten(objects, "", arrays, None if packed is None else _readable(packed))
+    tree = _flatten(objects, "", arrays, None if packed is None else readable_format(packed))
     index = json.dumps({"version": _VERSION, "objects": tree})
     with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
         archive.writestr(zipfile.ZipInfo(_INDEX), index)  # without a date: equal contents are equal bytes
@@ -57,7 +57,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
             version, objects = _read(file)
         except MemoryError as error:
             raise MemoryError(f"{path}: there is not enough memory to load it") from error
-        except _OtherFormat as error:
+        except OtherFormat as error:
             raise ValueError(f"{path}: {error}") from error
         except Exception as error:  # a damaged archive makes zipfile raise almost anything
             raise ValueError(f"{path}: damaged, or not a file of lpnet ({error})") from error
@@ -66,7 +66,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     return objects
 
 
-def _readable(packed: Format | str) -> Format:
+def readable_format(packed: Format | str) -> Format:
     """Return the format; raises TypeError if its name does not lead back to it."""
     fmt = formats.format(packed)
     with contextlib.suppress(ValueError, TypeError):
@@ -108,7 +108,7 @@ def _move(value: np.ndarray, name: str, arrays: dict[str, np.ndarray], fmt: Form
     """Move an array to `arrays`, in codes where it can be; return what stands in its place."""
     while {name, f"{name}.codes", f"{name}.scales"} & arrays.keys():  # {"a/b": x, "a": {"b": y}}
         name += "'"
-    if (encoded := _encode(value, fmt)) is not None:
+    if (encoded := encode_exactly(value, fmt)) is not None:
         arrays[f"{name}.codes"], arrays[f"{name}.scales"] = encoded.codes, encoded.scales
         shape, dtype = list(value.shape), str(value.dtype)
         return {"codes": name, "format": str(fmt), "shape": shape, "dtype": dtype, "crc": _crc(value)}
@@ -116,7 +116,7 @@ def _move(value: np.ndarray, name: str, arrays: dict[str, np.ndarray], fmt: Form
     return {"array": name}
 
 
-def _encode(array: np.ndarray, fmt: Format | None) -> Encoded | None:
+def encode_exactly(array: np.ndarray, fmt: Format | None) -> Encoded | None:
     """Return the array in the codes of a format if that takes less room and nothing is lost, else None."""
     if fmt is None or array.dtype not in (np.float32, np.float64):
         return None
@@ -128,7 +128,24 @@ def _encode(array: np.ndarray, fmt: Format | None) -> Encoded | None:
     return encoded if exact and encoded.nbytes < array.nbytes else None
 
 
-class _OtherFormat(ValueError):
+def description(encoded: Encoded, array: np.ndarray) -> dict[str, Any]:
+    """Return what a file has to say of an array beside its codes and scales, as JSON takes it."""
+    shape, dtype = list(array.shape), str(array.dtype)
+    return {"format": str(encoded.format), "shape": shape, "dtype": dtype, "crc": _crc(array)}
+
+
+def decode_exactly(name: str, about: Mapping[str, Any], codes: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Return the array that `description` is about; raises ValueError if it is not the one that was encoded."""
+    shape, dtype = tuple(about["shape"]), np.dtype(about["dtype"])
+    encoded = Encoded(_known(about["format"]), shape, dtype, codes, scales)
+    _check_packed(encoded, name)
+    array = encoded.decode()
+    if about.get("crc", _crc(array)) != _crc(array):
+        raise OtherFormat(f"{about['format']!r} stands for other numbers here than where the file was written")
+    return array
+
+
+class OtherFormat(ValueError):
     """A packed file is whole, but its format is not the one it was written in."""
 
 
@@ -137,7 +154,7 @@ def _known(name: str) -> Format:
     try:
         return formats.format(name)
     except ValueError as error:
-        raise _OtherFormat(f"packed in {name!r}, which is unknown here: formats.register it, then load") from error
+        raise OtherFormat(f"packed in {name!r}, which is unknown here: formats.register it, then load") from error
 
 
 def _crc(array: np.ndarray) -> int:
@@ -153,13 +170,7 @@ def _unflatten(value: Any, read: Callable[[str], np.ndarray]) -> Any:
         return read(value["array"])
     if "codes" in value:
         codes, scales = read(f"{value['codes']}.codes"), read(f"{value['codes']}.scales")
-        dtype, shape = np.dtype(value["dtype"]), tuple(value["shape"])
-        encoded = Encoded(_known(value["format"]), shape, dtype, codes, scales)
-        _check_packed(encoded, value["codes"])
-        array = encoded.decode()
-        if value.get("crc", _crc(array)) != _crc(array):
-            raise _OtherFormat(f"{value['format']!r} stands for other numbers here than where the file was written")
-        return array
+        return decode_exactly(value["codes"], value, codes, scales)
     return {k: _unflatten(v, read) for k, v in value["dict"].items()}
 
 

@@ -119,8 +119,23 @@ class Operators:
     def __rmatmul__(self, other: Any) -> Tensor:
         return self._F.matmul(other, self)
 
-    def __pow__(self, n: float) -> Tensor:
+    def __pow__(self, n: Any) -> Tensor:
         return self._F.power(self, n)
+
+    def __rpow__(self, x: Any) -> Tensor:
+        return self._F.power(x, self)
+
+    def __mod__(self, other: Any) -> Tensor:
+        return self._F.remainder(self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return self._F.remainder(other, self)
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        return self._F.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return self._F.floor_divide(other, self)
 
     def __neg__(self) -> Tensor:
         return self._F.neg(self)
@@ -172,6 +187,18 @@ class Operators:
     def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Return the smallest element along `axis`."""
         return self._F.min(self, axis, keepdims)
+
+    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Return the product along `axis`."""
+        return self._F.prod(self, axis, keepdims)
+
+    def cumsum(self, axis: int = 0) -> Tensor:
+        """Return the sums of the elements up to each, along `axis`."""
+        return self._F.cumsum(self, axis)
+
+    def argmax(self, axis: int | None = None) -> Array:
+        """Return the place of the largest element along `axis`, an array of integers."""
+        return self._F.argmax(self, axis)
 
     def dot(self, other: Any) -> Tensor:
         """Return the matrix product with `other`."""

@@ -9,7 +9,7 @@ from typing import Any
 from .files import atomic_write
 from .progress import reason, say
 
-Draw = Callable[[Any], None]  # given matplotlib's Figure
+Draw = Callable[[Any], object]  # given matplotlib's Figure
 
 
 class MatplotlibMissing(ImportError):

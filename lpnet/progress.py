@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 from typing import Any
 
@@ -20,7 +21,7 @@ def reason(error: Exception) -> str:
 
 
 class Bar:
-    """A bar over `total` steps (None: unknown) of which some are done; nothing but a terminal shows it.
+    """A bar over `total` steps (None: unknown) of which some are done, on a terminal or in a notebook.
 
     Parameters: title, before the bar; unit, of a step; wanted, False for no bar at all. A context manager: the bar goes
     when the block ends. `shown` says whether there is one.
@@ -29,7 +30,7 @@ class Bar:
     def __init__(self, total: int | None, done: int = 0, *, title: str = "", unit: str = "step",
                  wanted: bool = True) -> None:  # fmt: skip
         self._tqdm: Any = None
-        if wanted and sys.stderr is not None and sys.stderr.isatty():
+        if wanted and (_in_notebook() or (sys.stderr is not None and sys.stderr.isatty())):
             with contextlib.suppress(ImportError):
                 self._tqdm = _tqdm(total=total, initial=done, desc=title, unit=unit)
 
@@ -59,13 +60,27 @@ class Bar:
         elif sys.stdout is not None:
             print(line, flush=True)
 
+    def say(self, line: str) -> None:
+        """Print a line to stderr, above the bar."""
+        if self._tqdm is not None:
+            self._tqdm.write(line, file=sys.stderr)
+        else:
+            say(line)
+
+
+def _in_notebook() -> bool:
+    """Return whether the program runs in a notebook, where tqdm draws a bar without a terminal."""
+    shell = sys.modules.get("IPython")
+    return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
+
 
 def _tqdm(**options: Any) -> Any:
     """Return tqdm's bar, or None where it cannot be made: it only decorates the work."""
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     try:
-        return tqdm(**options, unit_scale=True, ncols=79, leave=False)
+        width = max(40, min(shutil.get_terminal_size((80, 24)).columns, 200)) - 1
+        return tqdm(**options, unit_scale=True, ncols=None if _in_notebook() else width, leave=False)
     except Exception as error:  # tqdm takes defaults from the environment
         say(f"lpnet: no progress bar: {reason(error)}")
         return None

@@ -1,4 +1,4 @@
-"""Tables as text for a terminal and as HTML for a notebook."""
+"""Tables as text for a terminal, as Markdown for a file, and as HTML for a notebook."""
 
 from __future__ import annotations
 
@@ -64,3 +64,16 @@ def _can_print(characters: str) -> bool:
 def percent(part: float, whole: float) -> str:
     """Return a share in per cent; a dash of nothing."""
     return f"{100 * part / whole:.1f} %" if whole else "-"
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Return rows of text under a header; the first `left` columns stand on the left, figures on the right."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    rule = [f"{'-' * (w + 2)}" if i < left else f"{'-' * (w + 1)}:" for i, w in enumerate(widths)]
+    lines = [_row(row, widths, left) for row in (header, *rows)]
+    return "\n".join([lines[0], f"|{'|'.join(rule)}|", *lines[1:]])
+
+
+def _row(row: Sequence[str], widths: Sequence[int], left: int) -> str:
+    cells = (cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+    return f"| {' | '.join(cells)} |"

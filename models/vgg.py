@@ -1,4 +1,4 @@
-"""VGG-16 for 32x32 images, as the SWALP paper trains it."""
+"""VGG-16 for 32x32 images, as the SWALP paper trains it, and for ImageNet's. Names are torchvision's."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512
 
 
 class VGG(Module):
-    """Thirteen 3x3 convolutions in five stages, then three linear layers with dropout before the first two."""
+    """Thirteen 3x3 convolutions in five stages, then three linear layers with dropout between them."""
 
-    def __init__(self, num_classes: int, in_channels: int, batch_norm: bool) -> None:
+    def __init__(self, num_classes: int, in_channels: int, batch_norm: bool, small_images: bool) -> None:
         self.features = Sequential(*_features(in_channels, batch_norm))
-        self.classifier = Sequential(
-            Dropout(), Linear(512, 512), ReLU(), Dropout(), Linear(512, 512), ReLU(), Linear(512, num_classes)
-        )
+        self.size = 32 if small_images else 224
+        self.classifier = Sequential(*(_small(num_classes) if small_images else _large(num_classes)))
         self.flatten = Flatten()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits (N, num_classes) for images (N, C, 32, 32)."""
-        if tuple(x.shape[2:]) != (32, 32):
-            raise ValueError(f"vgg16: images must be 32x32, got shape {tuple(x.shape)}")
+        """Return logits (N, num_classes) for images (N, C, 32, 32), or (N, C, 224, 224)."""
+        if tuple(x.shape[2:]) != (self.size, self.size):
+            raise ValueError(f"vgg16: images must be {self.size}x{self.size}, got shape {tuple(x.shape)}")
         return self.classifier(self.flatten(self.features(x)))
 
 
@@ -37,14 +36,27 @@ def _features(channels: int, batch_norm: bool) -> list[Module]:
     return layers
 
 
-def vgg16(num_classes: int = 10, in_channels: int = 3) -> VGG:
-    """Return VGG-16 without BatchNorm: 15,245,130 parameters for ten classes.
+def _small(num_classes: int) -> list[Module]:
+    return [Dropout(), Linear(512, 512), ReLU(), Dropout(), Linear(512, 512), ReLU(), Linear(512, num_classes)]
 
-    Source: Simonyan and Zisserman, ICLR 2015; the classifier of three layers of 512 is that of the SWALP code.
+
+def _large(num_classes: int) -> list[Module]:
+    first = Linear(512 * 7 * 7, 4096)
+    return [first, ReLU(), Dropout(), Linear(4096, 4096), ReLU(), Dropout(), Linear(4096, num_classes)]
+
+
+def vgg16(num_classes: int = 10, in_channels: int = 3, small_images: bool = True) -> VGG:
+    """Return VGG-16 without BatchNorm, for 32x32 images: 15,245,130 parameters for ten classes.
+
+    Without small_images it is torchvision's, for 224x224: 138,357,544 parameters for 1000 classes. Source: Simonyan and
+    Zisserman, ICLR 2015; the small classifier of three layers of 512 is that of the SWALP code.
     """
-    return VGG(num_classes, in_channels, batch_norm=False)
+    return VGG(num_classes, in_channels, False, small_images)
 
 
-def vgg16_bn(num_classes: int = 10, in_channels: int = 3) -> VGG:
-    """Return VGG-16 with BatchNorm after every convolution: 15,253,578 parameters for ten classes."""
-    return VGG(num_classes, in_channels, batch_norm=True)
+def vgg16_bn(num_classes: int = 10, in_channels: int = 3, small_images: bool = True) -> VGG:
+    """Return VGG-16 with BatchNorm after every convolution: 15,253,578 parameters for ten classes.
+
+    Without small_images it is torchvision's, for 224x224: 138,365,992 parameters for 1000 classes.
+    """
+    return VGG(num_classes, in_channels, True, small_images)

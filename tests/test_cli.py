@@ -13,6 +13,7 @@ import pytest
 
 import lpnet as lp
 from lpnet import cli, data
+from lpnet.reproduce import demo
 
 COMMANDS = ("demo", "train", "eval", "formats", "reproduce")
 TINY = ("train", "--model", "logistic_regression", "--epochs", "2", "--quiet")
@@ -93,7 +94,7 @@ def test_the_defaults_train(capsys):
 def test_options_together_make_one_run(capsys, nowhere, monkeypatch):
     """The schedule, the accumulator and the length of a cycle follow from several; tests/cli has them one by one."""
     seen = {}
-    monkeypatch.setattr(cli, "fit", lambda **k: seen.update(k))
+    monkeypatch.setattr(cli.train, "fit", lambda **k: seen.update(k))
     code, out, _ = run(
         capsys, "train", "--precision", "weight=bfp8,activation=e4m3,accumulator=bfp16", "--epochs", "8",
         "--batch-size", "100", "--lr", "0.2", "--swa-start", "4", "--out", nowhere / "x",
@@ -127,7 +128,7 @@ def test_the_home_folder_may_be_written_as_a_tilde(capsys, nowhere, monkeypatch)
 def test_a_format_may_be_written_out(capsys, monkeypatch, text, weight, activation):
     """Commas and equals signs inside of parentheses belong to the format."""
     seen = {}
-    monkeypatch.setattr(cli, "fit", lambda **k: seen.update(k))
+    monkeypatch.setattr(cli.train, "fit", lambda **k: seen.update(k))
     assert run(capsys, *TINY, "--precision", text)[0] == 0
     precision = seen["optimizer"].precision
     assert (str(precision.weight.format), str(precision.activation.format)) == (weight, activation)
@@ -138,7 +139,7 @@ def test_an_interrupt_says_how_to_go_on(capsys, monkeypatch):
     def interrupt(**_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "fit", interrupt)
+    monkeypatch.setattr(cli.train, "fit", interrupt)
     code, _, error = run(capsys, *TINY)
     assert code == 130 and "--resume" in error and error.count("\n") == 1
 
@@ -320,7 +321,7 @@ def test_an_epochs_line_is_in_a_log_when_the_epoch_ends(nowhere):
 
 
 def test_a_terminal_without_plus_minus_gets_a_table_nonetheless(monkeypatch):
-    monkeypatch.setattr(cli.demo, "run", lambda *_, **__: print("1.7 \u00b1 0.4"))
+    monkeypatch.setattr(demo, "run", lambda *_, **__: print("1.7 \u00b1 0.4"))
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", stream)
     assert cli.main(["demo"]) == 0

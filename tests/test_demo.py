@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from lpnet import demo
+from lpnet.reproduce import demo
+from lpnet.sweeps import Run, Sweep
 
 
 def test_a_tiny_run_writes_the_table_and_the_picture(tmp_path, monkeypatch):
@@ -33,7 +34,8 @@ def test_too_small_a_demonstration_is_refused_before_anything_is_written(tmp_pat
 
 
 def made(curve=((2, 30.0), (3, 20.0))):
-    return {method: [demo.Result((1.0, 2.0), (1.5, 2.5), list(curve))] * 2 for method in demo.METHODS}
+    result = demo.Result(errors=(1.0, 2.0), last_errors=(1.5, 2.5), curve=list(curve))
+    return {method: [result] * 2 for method in demo.METHODS}
 
 
 def test_a_picture_that_cannot_be_drawn_leaves_the_table(tmp_path, monkeypatch, capsys):
@@ -54,7 +56,7 @@ def test_a_curve_ends_with_the_tables_figure():
     """Picture and table evaluate alike: in float, the statistics of BatchNorm estimated anew."""
     for method in (demo.METHODS[0], demo.METHODS[-1]):
         result = demo.train_one(method, seed=0, epochs=3)
-        assert result.curve[-1] == (3, result.errors[0])
+        assert result["curve"][-1] == (3, result["errors"][0])
 
 
 def test_measuring_does_not_change_the_training(monkeypatch):
@@ -62,16 +64,16 @@ def test_measuring_does_not_change_the_training(monkeypatch):
     results = [demo.train_one(demo.METHODS[-1], 0, 3)]
     monkeypatch.setattr(demo, "CURVE", 1)
     results.append(demo.train_one(demo.METHODS[-1], 0, 3))
-    assert results[0].errors == results[1].errors and results[0].last_errors == results[1].last_errors
+    assert all(results[0][what] == results[1][what] for what in ("errors", "last_errors"))
 
 
 def test_the_first_line_says_how_much_there_is_to_do_and_then_each_run(monkeypatch):
-    def run(work, calls, jobs, done):
-        results = [made()[call[0]][0] for call in calls]
-        done(0, results[0])
-        return results
+    def sweep(function, grid, seeds, jobs, progress):
+        runs = [Run({"method": m, "seed": s}, made()[m][0]) for m in grid["method"] for s in range(seeds)]
+        progress(runs[0])
+        return Sweep(runs)
 
-    monkeypatch.setattr(demo.workers, "run", run)
+    monkeypatch.setattr(demo, "sweep", sweep)
     told = []
     assert demo._train_all(2, 3, told.append, "cpu") == made()
     assert told[0].startswith("10 runs of 3 epochs, ")

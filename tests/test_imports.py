@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 
 import lpnet
-from lpnet import models
+from lpnet import models, reproduce
 
 # Each may import from those before it only. `lpnet` itself gathers the public names from all.
 ORDER = [
-    "version", "registry", "validate", "files", "progress", "picture", "backend", "distributed", "workers", "random",
-    "rounding", "formats", "tables", "_explain", "kernels", "precision", "operators", "tensor", "functions",
-    "_gradcheck", "checkpoint", "nn", "optim", "data", "_trace", "_watch", "_summary", "training", "models", "demo",
-    "reproduce", "cli", "__main__",
+    "version", "registry", "validate", "files", "progress", "picture", "backend", "distributed", "random", "tables",
+    "sweeps", "rounding", "formats", "_explain", "kernels", "precision", "operators", "tensor", "recipes", "functions",
+    "_gradcheck", "checkpoint", "nn", "optim", "data", "_trace", "_watch", "_summary", "training", "models",
+    "interop", "classifier", "plots", "reproduce", "cli", "__main__",
 ]  # fmt: skip
 NEEDED = {"numpy", "threadpoolctl"}  # all else is imported where it is used, and may be missing
-FOLDERS = {"lpnet": Path(lpnet.__file__).parent, "lpnet.models": Path(models.__file__).parent}
+FOLDERS = {"lpnet": Path(lpnet.__file__).parent, "lpnet.models": Path(models.__file__).parent,
+           "lpnet.reproduce": Path(reproduce.__file__).parent}  # fmt: skip
 
 
 def modules():

@@ -12,16 +12,9 @@ from lpnet.kernels.numpy import rounding as fast
 from lpnet.random import Stream, Window
 from lpnet.rounding import MODES
 
+from .formats.cases import FORMATS
+
 NAMES = ["fp16", "e4m3", "e2m1", "fixed8.4", "bfp8", "bfp4:tensor", "bfp8:16", "mxfp4_e2m1", "nvfp4"]
-OPTIONS = [
-    lp.FixedPoint(8, 6, symmetric=True), lp.FixedPoint(8, 6, saturate=False), lp.FixedPoint(24, 3),
-    lp.FixedPoint(6, -100), lp.FixedPoint(4, 140), lp.FloatingPoint(4, 3, saturate=False),
-    lp.FloatingPoint(5, 2, saturate=False),
-    lp.FloatingPoint(4, 3, subnormals=False), lp.FloatingPoint(8, 22), lp.FloatingPoint(6, 9), lp.FloatingPoint(2, 20),
-    lp.BlockFloatingPoint(8, symmetric=False), lp.BlockFloatingPoint(2), lp.BlockFloatingPoint(23),
-    lp.BlockFloatingPoint(8, axis=1), lp.BlockFloatingPoint(8, axis=None, exp=3), lp.BlockFloatingPoint(8, exp=4),
-    lp.BlockFloatingPoint(8, axis=0, block=3), lp.BlockFloatingPoint(8, exp=11),
-]  # fmt: skip
 SHAPES = [(300_000,), (3, 100_003), (129, 16, 9, 9), (700, 431)]
 
 
@@ -65,7 +58,7 @@ def hostile(shape, dtype, seed=0):
     return x.astype(dtype)
 
 
-@pytest.mark.parametrize("fmt", [*(lp.format(name) for name in lp.formats.names()), *OPTIONS], ids=str)
+@pytest.mark.parametrize("fmt", FORMATS, ids=str)
 def test_every_format_in_small_pieces(fmt, monkeypatch):
     """Every format and option, mode, dtype and number of threads, also for what is no number: bit for bit the same."""
     monkeypatch.setattr(fast, "SMALL", 64)
@@ -123,7 +116,7 @@ def test_the_number_of_threads_is_at_least_one():
         lp.set_num_threads(0)
 
 
-@pytest.mark.parametrize("fmt", [*(lp.format(name) for name in lp.formats.names()), *OPTIONS], ids=str)
+@pytest.mark.parametrize("fmt", FORMATS, ids=str)
 def test_what_is_no_number_stays_in_its_block(fmt, monkeypatch):
     """A row of infinities or NaN, beside zeros and subnormal numbers, gives the readable rule's bits on any threads."""
     monkeypatch.setattr(fast, "SMALL", 16)

@@ -15,8 +15,30 @@ PUBLISHED = [  # network, parameters
     (models.resnet18, {"num_classes": 10, "small_images": True}, 11_173_962),
 ]
 ROUNDED = [(models.preresnet20, 0.27), (models.preresnet164, 1.7)]  # He et al., 2016: millions
-IMAGES = {"lenet": (1, 20, 20), "vgg16": (3, 32, 32), "vgg16_bn": (3, 32, 32), "preresnet20": (3, 8, 8),
-          "preresnet164": (3, 8, 8), "resnet18": (3, 16, 16)}  # fmt: skip
+IMAGES = {  # of every classifier, as small as it takes them
+    "logistic_regression": (1, 8, 8), "mlp": (1, 8, 8), "small_cnn": (1, 8, 8), "lenet": (1, 20, 20),
+    "vgg16": (3, 32, 32), "vgg16_bn": (3, 32, 32), "preresnet20": (3, 8, 8), "preresnet164": (3, 8, 8),
+    "resnet18": (3, 16, 16),
+}  # fmt: skip
+
+
+def test_every_network_has_a_case():
+    """A new network without a row fails here; all that are public but the regression can be built by name."""
+    assert list(IMAGES) == models.names()
+    assert set(models.__all__) - set(IMAGES) == {"build", "names", "register", "linear_regression"}
+
+
+def test_a_users_network_is_built_by_name(monkeypatch):
+    """What is registered is listed and built; a name is not given twice."""
+    monkeypatch.setattr(models, "_MODELS", type(models._MODELS)("model", models._MODELS))
+
+    def tiny(shape, num_classes):
+        return models.mlp(shape[1] * shape[2], num_classes, hidden=())
+
+    assert models.register("tiny", tiny) is tiny and models.names()[-1] == "tiny"
+    assert models.build("tiny", (1, 3, 3), 4)(images((1, 3, 3))).shape == (2, 4)
+    with pytest.raises(ValueError, match="register: 'mlp' is the name of"):
+        models.register("mlp", tiny)
 
 
 @pytest.mark.parametrize(("network", "arguments", "count"), PUBLISHED)
@@ -45,10 +67,10 @@ def images(shape, n=2):
     return lp.Tensor(np.random.default_rng(0).standard_normal((n, *shape)).astype(np.float32))
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", IMAGES)
 def test_gradients_reach_every_parameter(name):
     """One pass over two images gives logits of the right shape and every parameter a finite gradient, not all 0."""
-    shape = IMAGES.get(name, (1, 8, 8))
+    shape = IMAGES[name]
     net = models.build(name, shape, 5)
     logits = net(images(shape))
     F.cross_entropy(logits, [1, 4]).backward()

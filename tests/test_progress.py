@@ -39,13 +39,13 @@ def test_what_is_no_terminal_shows_the_line_alone(monkeypatch, capsys, stream):
 @pytest.mark.parametrize("missing", [True, False])
 def test_without_tqdm_or_unwanted_there_is_none(monkeypatch, capsys, missing):
     if missing:
-        monkeypatch.setitem(sys.modules, "tqdm", None)  # as if it were not there
+        monkeypatch.setitem(sys.modules, "tqdm.auto", None)  # as if it were not there
     assert shown(monkeypatch, Terminal(), wanted=missing) == "" and capsys.readouterr().out == "a line\n"
 
 
 def test_a_bar_that_cannot_be_made_is_a_line(monkeypatch):
     """tqdm takes defaults from the environment, and may dislike them."""
-    tqdm = pytest.importorskip("tqdm")
+    tqdm = pytest.importorskip("tqdm.auto")
 
     def fail(**_):
         raise TypeError("no\nsuch option")

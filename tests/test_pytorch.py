@@ -35,7 +35,7 @@ DEFAULTS = {  # what PyTorch's constructors take, where there is a default
     F.max_pool2d: {"stride": None, "padding": 0},
     F.avg_pool2d: {"stride": None, "padding": 0},
 }
-OURS = {"precision", "stream", "mean", "var"}  # not PyTorch's, or its running_mean, running_var
+OURS = {"precision", "stream", "mean", "var"}  # what PyTorch does not have, or calls running_mean, running_var
 
 
 @pytest.mark.parametrize("thing", DEFAULTS, ids=lambda thing: thing.__name__)

@@ -1,7 +1,10 @@
 """What the README shows, works."""
 
+import os
 import pathlib
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -47,6 +50,20 @@ def test_the_format_of_ones_own_rounds_to_powers_of_two():
         below, fmt = np.nextafter(powers, dtype(0)), names["PowerOfTwo"]()
         np.testing.assert_array_equal(fmt.quantize(below, "floor"), powers / 2)
         np.testing.assert_array_equal(fmt.quantize(below), powers)
+
+
+def test_the_sweep_prints_a_table_of_its_grid(tmp_path):
+    """The program as a file, on one epoch: a row a point, and a line of the file for every run."""
+    program = next(program for program in PROGRAMS if "lp.sweep" in program)
+    (tmp_path / "errors.py").write_text(program.replace("epochs=4", "epochs=1"))
+    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(lp.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "errors.py"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.stdout.splitlines()]
+    assert rows[0] == ["lr", "precision", "runs", "result"]
+    points = [["0.02", "bfp8"], ["0.02", "bfp4"], ["0.1", "bfp8"], ["0.1", "bfp4"]]
+    assert [row[:3] for row in rows[2:]] == [[*point, "4"] for point in points]
+    assert len((tmp_path / "errors.jsonl").read_text().splitlines()) == 16
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\((?!http)(.*?)\)", README))

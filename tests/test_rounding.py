@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import lpnet as lp
-from lpnet import formats, random, rounding
+from lpnet import _explain, formats, random, rounding
 from lpnet.rounding import MODES, Stochastic
 
 from .formats import twin
@@ -153,3 +153,8 @@ def test_bits_out_of_range(bits):
 def test_bits_become_pythons(bits):
     """Whatever integer says how many bits, the value is the same and prints the same."""
     assert Stochastic(bits) == Stochastic(4) and repr(Stochastic(bits)) == "Stochastic(bits=4)"
+
+
+def test_every_mode_has_a_twin_and_a_rule_in_words():
+    """A new mode without a scalar twin, or that `explain` has no words for, fails here."""
+    assert list(MODES) == list(twin.MODES) == list(_explain.RULES)

@@ -16,6 +16,7 @@ def clipped(x):
 
 
 def test_noise_saturation_and_underflow_of_activations_and_errors():
+    """Each figure against NumPy's, by its definition."""
     layer = nn.Tanh()
     q = lp.Quantizer(FIXED, "nearest")
     nn.lower(layer, lp.Precision(activation=q, error=q))
@@ -34,6 +35,7 @@ def test_noise_saturation_and_underflow_of_activations_and_errors():
 
 
 def test_the_optimizer_is_one_place_with_its_roles():
+    """Every number rounded is counted once in its role."""
     model = nn.Linear(3, 2)
     q = lp.Quantizer(lp.FixedPoint(4, 2), "nearest")
     optimizer = optim.SGD(model.parameters(), 0.1, 0.9, precision=lp.Precision(weight=q, gradient=q, momentum=q))
@@ -49,6 +51,8 @@ def test_the_optimizer_is_one_place_with_its_roles():
 
 
 def test_tracing_changes_no_number_and_leaves_no_mark():
+    """With and without it, loss, weights and precisions are the same."""
+
     def train(traced):
         lp.manual_seed(1)
         model = lp.models.small_cnn(width=2)
@@ -72,6 +76,7 @@ def test_tracing_changes_no_number_and_leaves_no_mark():
 
 
 def test_the_marks_come_back_after_an_exception():
+    """A failed step does not leave a traced model behind."""
     layer = nn.ReLU()
     nn.lower(layer, "bfp8")
     mark = layer.precision
@@ -81,6 +86,7 @@ def test_the_marks_come_back_after_an_exception():
 
 
 def test_the_table_has_a_line_a_site_and_fits_a_terminal():
+    """In the order in which the places were first rounded at."""
     model = nn.Sequential(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU()))
     nn.lower(model, "bfp4")
     with lp.trace(model) as trace:
@@ -92,6 +98,7 @@ def test_the_table_has_a_line_a_site_and_fits_a_terminal():
 
 
 def test_a_plain_function_has_noise_but_no_grid_to_be_clipped_by():
+    """Without a format, nothing is called saturated."""
     layer = nn.ReLU()
     nn.lower(layer, lp.Precision(activation=lambda x: 0.5 * x))
     with lp.trace(layer) as trace:
@@ -101,10 +108,12 @@ def test_a_plain_function_has_noise_but_no_grid_to_be_clipped_by():
 
 
 def test_a_site_of_zeros_has_no_noise():
+    """There is no signal to divide by."""
     assert RoundingStats().noise == 0
 
 
 def test_parameters_with_a_precision_of_their_own_have_a_place_of_their_own():
+    """Apart from the optimizer's, which comes back afterwards."""
     model = nn.Sequential(nn.Linear(2, 2))
     optimizer = lp.optim.SGD(model.named_parameters(), 0.1, precision={"*": "bfp8", "0.bias": "bfp4"})
     own = optimizer.overrides

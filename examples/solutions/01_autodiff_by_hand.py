@@ -15,8 +15,8 @@ def loss(w, b=b):
 
 
 # %%
-# 1. There are two ways from w to z = w x + w, and each brings a derivative: x along the one, 1 along the other. They are
-# added, so the derivative is 2.5 times that by z.
+# 1. There are two ways from w to z = w x + w, and each brings a derivative: x along the one, 1 along the other. They
+# are added, so the derivative is 2.5 times that by z.
 
 w = lp.Tensor(np.float64(0.8), requires_grad=True)
 z = (w * x + w).retain_grad()
@@ -24,8 +24,9 @@ z = (w * x + w).retain_grad()
 print(f"by z {z.grad:.6f}, by w {w.grad:.6f}, ratio {w.grad / z.grad}")
 
 # %%
-# 2. The best h is in the middle, 1e-5. A large h is wrong because the loss is curved, by about h^2; a small one because
-# the two losses agree in all but the last digits, and their difference keeps nothing else: the error grows as 1/h.
+# 2. The best h is in the middle, 1e-5. A large h is wrong because the loss is curved, by about h^2; a small one
+# because the two losses agree in all but the last digits, and their difference keeps nothing else: the error grows as
+# 1/h.
 
 w = lp.Tensor(np.float64(0.8), requires_grad=True)
 loss(w).backward()

@@ -20,8 +20,8 @@ for rounding in ("nearest", "stochastic"):
     print(f"{rounding:10}: squared error is gap^2 / {0.25**2 / error:.1f}")
 
 # %%
-# 2. To nearest all errors are the same, and the sum of 300 is off by 50. With dice they cancel: the error grows with the
-# root of the number of summands, to about 3.
+# 2. To nearest all errors are the same, and the sum of 300 is off by 50. With dice they cancel: the error grows with
+# the root of the number of summands, to about 3.
 
 x = np.full((200, 1000), 0.3)  # 200 sums
 for rounding in ("nearest", "stochastic"):

@@ -23,16 +23,21 @@ def errors(precision, lr):
 
 
 # %%
-# 1. It learns: the accumulator collects the steps that are too small for so few bits, and the network sees its rounded view.
+# 1. It learns: the accumulator collects the steps that are too small for so few bits, and the network sees its
+# rounded view.
 
 q = lp.Quantizer("bfp4", "nearest")
 plain = lp.Precision(weight=q, activation=q, error=q, gradient=q, momentum=q)
 wide = lp.Precision(weight=q, activation=q, error=q, gradient=q, momentum=q, accumulator="fp32")
-print(f"nearest, test error in %: alone {errors(plain, 0.01):.1f}, with an accumulator {errors(wide, 0.01):.1f}")
+print("test error in %")
+print(f"nearest        | {errors(plain, 0.01):.1f}")
+print(f"an accumulator | {errors(wide, 0.01):.1f}")
 
 # %%
-# 2. It is as good as stochastic rounding, or better: steps of a gap and more are not swallowed, and there is no noise.
-# But a large rate is for the beginning of a training; it must fall for the end, and then nearest rounding stands still.
+# 2. It is no worse than stochastic rounding, rather better: steps of a gap and more are not swallowed, and there is
+# no noise. But a large rate is for the beginning of a training; it must fall for the end, and then nearest rounding
+# stands still.
 
 dice = lp.Precision.uniform("bfp4", "stochastic")
-print(f"learning rate 0.1, test error in %: nearest {errors(plain, 0.1):.1f}, stochastic {errors(dice, 0.1):.1f}")
+print(f"nearest at rate 0.1    | {errors(plain, 0.1):.1f}")
+print(f"stochastic at rate 0.1 | {errors(dice, 0.1):.1f}")

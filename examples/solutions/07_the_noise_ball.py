@@ -27,14 +27,15 @@ fmt = lp.format("fixed6.5")
 print(f"squared distance of the average, in thousandths: {train(fmt, 'stochastic'):.2f}")
 
 # %%
-# 1. To nearest the average ends at 6.93, hardly nearer than the start at 8.1: a step of less than half a gap is swallowed,
-# so few weights ever move. Where nothing moves, there is nothing to average.
+# 1. To nearest the average ends at 6.93, hardly nearer than the start at 8.1: a step of less than half a gap is
+# swallowed, so few weights ever move. Where nothing moves, there is nothing to average.
 
 print(f"to nearest: {train(fmt, 'nearest'):.2f}; the start: {1000 * (best**2).sum():.1f}")
 
 # %%
-# 2. In the 6 bits of the weights it stalls at 1.86, eight times as far as in full precision: soon the steps of the mean,
-# (w - mean) / t, are far below a gap, and rounding them adds more noise than averaging takes away. 12 bits will do.
+# 2. In the 6 bits of the weights it stalls at 1.86, eight times as far as in full precision: soon the steps of the
+# mean, (w - mean) / t, are far below a gap, and rounding them adds more noise than averaging takes away. 12 bits will
+# do.
 
 for bits in (6, 8, 12):
     wide = lp.format(f"fixed{bits}.{bits - 1}")

@@ -43,7 +43,7 @@ for fmt in ("bfp3", "bfp8"):
     model, loader = average(fmt)
     old, before = variance(model), error(model)
     lp.optim.update_bn(model, loader)
-    print(f"{fmt}: variance anew / training {variance(model) / old:4.0%}, error {before:.1f} % -> {error(model):.1f} %")
+    print(f"{fmt} | variance, anew / old: {variance(model) / old:.2f}; error in %: {before:.1f}, {error(model):.1f}")
 
 # %%
 # 2. Nearly all of it: a mean and a variance over the pixels of 64 images are known well enough.
@@ -51,4 +51,4 @@ for fmt in ("bfp3", "bfp8"):
 model, loader = average("bfp3")
 for images in (64, len(train)):
     lp.optim.update_bn(model, [next(iter(lp.data.DataLoader(train, images)))])
-    print(f"statistics of {images:4} images: error {error(model):.1f} %")
+    print(f"{images:4} images | error {error(model):.1f} %")

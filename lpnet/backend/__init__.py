@@ -16,6 +16,7 @@ from .devices import (
     to_device,
     to_device_of,
 )
+from .foreign import through
 from .memory import empty, empty_cache
 from .pieces import elementwise, parallel, slices
 from .threads import MOST_PROCESSES, get_num_threads, processors, set_num_threads
@@ -47,6 +48,7 @@ __all__ = [
     "select",
     "set_num_threads",
     "slices",
+    "through",
     "to_device",
     "to_device_of",
 ]

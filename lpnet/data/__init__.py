@@ -8,7 +8,7 @@ from . import transforms
 from ._load import load, names, register
 from .datasets import Dataset, statistics
 from .loader import DataLoader
-from .own import arrays, folder, parts, split
+from .own import arrays, folder, normalized, parts, split
 from .transforms import compose, random_crop, random_flip, random_resized_crop
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "folder",
     "load",
     "names",
+    "normalized",
     "parts",
     "random_crop",
     "random_flip",

@@ -29,7 +29,7 @@ def arrays(
     which become float32; (N, F) is a table of F numbers a sample, each a channel of one pixel. labels, (N,) integers
     from 0, or texts, whose sorted set is the classes. Raises ValueError for what is neither.
     """
-    images, labels = _images(np.asarray(images), name), np.asarray(labels)
+    images, labels = as_images(np.asarray(images), name), np.asarray(labels)
     if labels.ndim != 1 or len(labels) != len(images):
         raise ValueError(f"{name}: labels have shape {labels.shape}, {len(images)} images need ({len(images)},)")
     if labels.dtype.kind in "US":
@@ -42,7 +42,7 @@ def arrays(
     return normalized(Dataset(images, labels, name, classes if isinstance(classes, int) else tuple(classes)))
 
 
-def _images(images: np.ndarray, name: str) -> np.ndarray:
+def as_images(images: np.ndarray, name: str) -> np.ndarray:
     """Return images as (N, C, H, W), uint8 or float32."""
     if images.dtype.kind not in "biuf":
         raise ValueError(f"{name}: images must be numbers, got {images.dtype}")
@@ -118,8 +118,11 @@ def _pictures(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file())
 
 
-def picture(path: Path, size: int) -> np.ndarray:
-    """Return a picture's middle, (1 or 3, size, size) uint8, grey where it has no colours."""
+def picture(path: Path, size: int, channels: int | None = None) -> np.ndarray:
+    """Return a picture's middle, (channels, size, size) uint8; channels None: 3, or 1 where it has no colours.
+
+    Raises ImportError without Pillow, ValueError for a file that is no picture.
+    """
     try:
         from PIL import Image, ImageOps
     except ImportError as error:
@@ -127,7 +130,7 @@ def picture(path: Path, size: int) -> np.ndarray:
     try:
         with Image.open(path) as opened:
             upright = ImageOps.exif_transpose(opened)
-            grey = upright.mode in ("1", "L", "LA", "I", "I;16", "F")
+            grey = channels == 1 or (channels is None and upright.mode in ("1", "L", "LA", "I", "I;16", "F"))
             fitted = ImageOps.fit(upright.convert("L" if grey else "RGB"), (size, size), Image.Resampling.BILINEAR)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} is no picture that can be read: {error}") from error
@@ -190,7 +193,8 @@ def _npz_parts(path: Path) -> dict[str, Dataset]:
         raise ValueError(f"{path}: expected arrays x and y, images and labels, or x_train and y_train, got "
                          f"{', '.join(held) or 'none'}")  # fmt: skip
     most = max(len(dataset.classes) for dataset in found.values())
-    return {part: replace(dataset, classes=most if dataset.classes[0] == "0" else dataset.classes)
+    numbered = tuple(map(str, range(most)))  # a part may lack the last ones
+    return {part: replace(dataset, classes=numbered if dataset.classes[0] == "0" else dataset.classes)
             for part, dataset in found.items()}  # fmt: skip
 
 

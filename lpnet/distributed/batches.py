@@ -62,7 +62,7 @@ def on() -> bool:
 
 def settings() -> dict[str, Any]:
     """Return what a run has to have again when it is resumed."""
-    return {} if _plan is None else {"shards": _plan.shards, "sync_batch_norm": _plan.sync_batch_norm}
+    return {"shards": _plan and _plan.shards, "sync_batch_norm": _plan and _plan.sync_batch_norm}
 
 
 def first() -> bool:

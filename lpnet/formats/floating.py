@@ -127,7 +127,7 @@ class FloatingPoint(Format):
     def largest(self, dtype: np.dtype) -> float:
         """Return the largest number that the dtype has, too."""
         own = 127 if dtype.itemsize == 4 else 1023
-        return self.max if self.emax <= own else bound((2 - 2.0**-self.man) * 2.0**own, dtype)
+        return bound(min(self.max, (2 - 2.0**-self.man) * 2.0**own), dtype)
 
     def fields(self) -> tuple[tuple[str, int], ...]:
         """Return sign, exponent and mantissa."""

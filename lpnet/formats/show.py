@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import textwrap
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +65,53 @@ def plot(name: str | Format, path: str | os.PathLike[str]) -> None:
 
 
 def _draw(figure: Any, fmt: Format) -> None:
-    numbers = _numbers(fmt)
+    values = numbers(fmt)
     for axes, scale in zip(figure.subplots(2, 1), ("linear", "log"), strict=True):
-        shown = numbers[numbers > 0] if scale == "log" else numbers
+        shown = values[values > 0] if scale == "log" else values
         axes.vlines(shown, 0, 1, linewidth=0.6)
         axes.set_xscale(scale, **({"base": 2} if scale == "log" else {}))
         axes.set_yticks([])
         axes.spines[["left", "right", "top"]].set_visible(False)
     unit = ", in units of the block's scale" if isinstance(fmt, Blocked) else ""
     figure.suptitle(f"{fmt}: {'every number' if _all_shown(fmt) else 'some of its numbers'}{unit}")
+
+
+_MARKS = ((1, "|"), (4, "H"), (math.inf, "#"))  # for up to so many numbers in one column
+
+
+def number_lines(formats: Sequence[Format], width: int = 80) -> str:
+    """Return the numbers from 0 up of several formats, a line each, on one axis.
+
+    It is linear from 0 to the largest of the smallest numbers, then goes by powers of two.
+    """
+    names = [f"{fmt}*" if isinstance(fmt, Blocked) else str(fmt) for fmt in formats]
+    room = max(map(len, names)) + 2
+    columns = max(20, width - room)
+    values = [numbers(fmt)[numbers(fmt) >= 0] for fmt in formats]
+    knee, end = max(fmt.smallest for fmt in formats), max(float(v[-1]) for v in values)
+    octaves = math.log2(end / knee) + 1  # and one for what is below the knee
+
+    def place(x: float) -> int:
+        return int((x / knee if x < knee else math.log2(x / knee) + 1) / octaves * (columns - 1))
+
+    lines = []
+    for name, value in zip(names, values, strict=True):
+        counts = np.bincount([place(float(x)) for x in value], minlength=columns)
+        marks = (next((mark for most, mark in _MARKS if 0 < n <= most), " ") for n in counts)
+        lines.append(f"{name:{room}}{''.join(marks)}".rstrip())
+    lines.append(" " * room + _ticks(place, knee, end, columns))
+    blocks = "; * in units of the block's scale" if any(isinstance(fmt, Blocked) for fmt in formats) else ""
+    return "\n".join([*lines, f"| one number, H up to four, # more{blocks}"])
+
+
+def _ticks(place: Callable[[float], int], knee: float, end: float, columns: int) -> str:
+    """Return 0 and powers of two under their places, as many as there is room for."""
+    line = "0"
+    for exponent in range(math.ceil(math.log2(knee)), math.floor(math.log2(end)) + 1):
+        at, text = place(2.0**exponent), f"{2**exponent}" if 0 <= exponent < 10 else f"2^{exponent}"
+        if at > len(line) and at + len(text) <= columns:
+            line = f"{line:{at}}{text}"
+    return line
 
 
 _MOST = 4096  # lines in a picture
@@ -84,7 +123,7 @@ def _all_shown(fmt: Format) -> bool:
     return bits is not None and 2**bits <= 2 * _MOST
 
 
-def _numbers(fmt: Format) -> np.ndarray:
+def numbers(fmt: Format) -> np.ndarray:
     """Return the numbers in ascending order, spread evenly over the codes if there are too many to show.
 
     A format without codes shows what it makes of numbers spread over its range.

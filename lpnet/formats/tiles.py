@@ -215,8 +215,8 @@ class Blocked(Format):
             scales, tensor_scale = self.block_scales(x)
             elements = self.elements(x, (scales * tensor_scale).astype(x.dtype), "nearest", None)
         lost = np.isnan(scales)
-        if self.scale.has_nan:
-            elements = np.where(self.expand(lost, x.shape), x.dtype.type(0), elements)
+        # the scale says NaN; where it cannot, the elements do, or have no code either
+        elements = np.where(self.expand(lost, x.shape), x.dtype.type(0 if self.scale.has_nan else np.nan), elements)
         codes = pack(self.element.to_codes(elements), self.element.bits)
         scale_codes = self.scale.to_codes(scales if self.scale.has_nan else np.where(lost, 1, scales))
         header = np.asarray([tensor_scale] if self.tensor else [], "<f4").view(np.uint8)

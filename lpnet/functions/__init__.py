@@ -4,14 +4,35 @@ import sys
 
 from ..operators import Operators
 from ._dropout import dropout
+from ._einsum import einsum
 from ._linear import linear, matmul
-from .activation import gelu, log_softmax, relu, sigmoid, softmax, tanh
-from .arithmetic import absolute, add, div, exp, log, maximum, minimum, mul, neg, power, sqrt, sub, where
+from .activation import elu, gelu, leaky_relu, log_softmax, relu, sigmoid, silu, softmax, softplus, tanh
+from .arithmetic import (
+    absolute,
+    add,
+    cos,
+    div,
+    exp,
+    expm1,
+    floor_divide,
+    log,
+    log1p,
+    maximum,
+    minimum,
+    mul,
+    neg,
+    power,
+    remainder,
+    sin,
+    sqrt,
+    sub,
+    where,
+)
 from .conv import conv2d, conv_transpose2d
 from .loss import cross_entropy, l1_loss, mse_loss
 from .norm import batch_norm, layer_norm
 from .pool import avg_pool2d, max_pool2d
-from .reduction import max, mean, min, std, sum, var
+from .reduction import argmax, cumsum, logsumexp, max, mean, min, prod, std, sum, var
 from .shape import (
     broadcast_to,
     concatenate,
@@ -20,17 +41,20 @@ from .shape import (
     identity,
     pad,
     reshape,
+    split,
     squeeze,
     stack,
     transpose,
 )
 
 __all__ = [
-    "absolute", "add", "avg_pool2d", "batch_norm", "broadcast_to", "concatenate", "conv2d", "conv_transpose2d",
-    "cross_entropy", "div", "dropout", "exp", "expand_dims", "gelu", "getitem", "identity", "l1_loss", "layer_norm",
-    "linear", "log", "log_softmax", "matmul", "max", "max_pool2d", "maximum", "mean", "min", "minimum", "mse_loss",
-    "mul", "neg", "pad", "power", "relu", "reshape", "sigmoid", "softmax", "sqrt", "squeeze", "stack", "std", "sub",
-    "sum", "tanh", "transpose", "var", "where",
+    "absolute", "add", "argmax", "avg_pool2d", "batch_norm", "broadcast_to", "concatenate", "conv2d",
+    "conv_transpose2d", "cos", "cross_entropy", "cumsum", "div", "dropout", "einsum", "elu", "exp", "expand_dims",
+    "expm1", "floor_divide", "gelu", "getitem", "identity", "l1_loss", "layer_norm", "leaky_relu", "linear", "log",
+    "log1p", "log_softmax", "logsumexp", "matmul", "max", "max_pool2d", "maximum", "mean", "min", "minimum",
+    "mse_loss", "mul", "neg", "pad", "power", "prod", "relu", "remainder", "reshape", "sigmoid", "silu", "sin",
+    "softmax", "softplus", "split", "sqrt", "squeeze", "stack", "std", "sub", "sum", "tanh", "transpose", "var",
+    "where",
 ]  # fmt: skip
 
 Operators._F = sys.modules[__name__]  # which Tensor's operators call

@@ -8,7 +8,7 @@ from typing import Any
 from ..backend import Array, elementwise, get_array_module, select
 from ..kernels import keeps_digits
 from ..tensor import Function, Tensor
-from ..validate import choice
+from ..validate import choice, number
 from .erf import erf
 
 
@@ -106,6 +106,74 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
     Source: Hendrycks and Gimpel, "Gaussian error linear units", 2016.
     """
     return GELUS[choice("gelu", "approximate", approximate, GELUS)]()(x)
+
+
+class LeakyReLU(Function):
+    # y = x where positive, slope x elsewhere
+    def __init__(self, slope: float) -> None:
+        self.slope = slope
+
+    def forward(self, x: Array) -> Array:
+        self.positive = x > 0
+        return get_array_module(x).where(self.positive, x, self.slope * x)
+
+    def backward(self, gy: Array) -> Array:
+        return get_array_module(gy).where(self.positive, gy, self.slope * gy)
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
+    """Return x where positive, `negative_slope` times x elsewhere."""
+    return LeakyReLU(number("leaky_relu", "negative_slope", negative_slope, -math.inf))(x)
+
+
+class ELU(Function):
+    # y = x where positive, alpha (e^x - 1) elsewhere;  dy/dx = y + alpha there
+    def __init__(self, alpha: float) -> None:
+        self.alpha = alpha
+
+    def forward(self, x: Array) -> Array:
+        xp = get_array_module(x)
+        self.positive = x > 0
+        self.y = xp.where(self.positive, x, self.alpha * xp.expm1(xp.minimum(x, 0)))
+        return self.y
+
+    def backward(self, gy: Array) -> Array:
+        return get_array_module(gy).where(self.positive, gy, gy * (self.y + self.alpha))
+
+
+def elu(x: Any, alpha: float = 1.0) -> Tensor:
+    """Return x where positive, alpha (exp(x) - 1) elsewhere. Source: Clevert et al., ICLR 2016."""
+    return ELU(number("elu", "alpha", alpha))(x)
+
+
+class SiLU(Function):
+    # y = x s,  s = sigmoid(x),  dy/dx = s (1 + x (1 - s))
+    def forward(self, x: Array) -> Array:
+        self.x, self.s = x, _sigmoid(x)
+        return x * self.s
+
+    def backward(self, gy: Array) -> Array:
+        return gy * self.s * (1 + self.x * (1 - self.s))
+
+
+def silu(x: Any) -> Tensor:
+    """Return x sigmoid(x), also called swish. Source: Hendrycks and Gimpel, 2016."""
+    return SiLU()(x)
+
+
+class Softplus(Function):
+    # y = ln(1 + e^x),  dy/dx = sigmoid(x)
+    def forward(self, x: Array) -> Array:
+        self.x, xp = x, get_array_module(x)
+        return xp.maximum(x, 0) + xp.log1p(xp.exp(-abs(x)))  # never overflows
+
+    def backward(self, gy: Array) -> Array:
+        return gy * _sigmoid(self.x)
+
+
+def softplus(x: Any) -> Tensor:
+    """Return ln(1 + exp(x)), a smooth relu."""
+    return Softplus()(x)
 
 
 class Softmax(Function):

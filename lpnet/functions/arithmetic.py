@@ -98,13 +98,57 @@ class Pow(Function):
         return gy * (self.n * self.x ** (self.n - 1)) if self.n else get_array_module(gy).zeros_like(gy)
 
 
-def power(x: Any, n: float) -> Tensor:
-    """Return x to the power of the number `n`; raises TypeError for another exponent."""
+class PowTensor(Function):
+    # y = x^n,  dy/dx = n x^(n-1),  dy/dn = y ln x, 0 where x is 0
+    def forward(self, x: Array, n: Array) -> Array:
+        self.x, self.n = x, n
+        self.y = x**n
+        return self.y
+
+    def backward(self, gy: Array) -> tuple[Array | None, Array | None]:
+        xp, x, n = get_array_module(gy), self.x, self.n
+        gx = xp.where(n == 0, 0, gy * n * x ** xp.where(n == 0, 1, n - 1)) if self.needs[0] else None
+        gn = gy * self.y * xp.log(xp.where(x == 0, 1, x)) if self.needs[1] else None
+        return gx, gn
+
+
+def power(x: Any, n: Any) -> Tensor:
+    """Return x to the power of n, a number or a tensor; a negative x to a power that is no integer is NaN."""
     if isinstance(n, np.integer | np.floating):
         n = n.item()  # which leaves float32 what it is
-    if not isinstance(n, int | float):
-        raise TypeError(f"power: the exponent must be a number, got {type(n).__name__}; use exp(n * log(x))")
-    return Pow(n)(x)
+    if isinstance(n, int | float) and not isinstance(n, bool):
+        return Pow(n)(x)
+    return PowTensor()(x, n)
+
+
+class Remainder(Function):
+    # y = a - b floor(a / b),  dy/db = -floor(a / b)
+    def forward(self, a: Array, b: Array) -> Array:
+        self.quotient = get_array_module(a).floor_divide(a, b)
+        return get_array_module(a).remainder(a, b)
+
+    def backward(self, gy: Array) -> tuple[Array, Array]:
+        return gy, -gy * self.quotient
+
+
+def remainder(a: Any, b: Any) -> Tensor:
+    """Return what is left of a after whole multiples of b, with the sign of b, as Python's %."""
+    return Remainder()(a, b)
+
+
+class FloorDivide(Function):
+    # y = floor(a / b), flat wherever it has a slope
+    def forward(self, a: Array, b: Array) -> Array:
+        return get_array_module(a).floor_divide(a, b)
+
+    def backward(self, gy: Array) -> tuple[Array, Array]:
+        zero = get_array_module(gy).zeros_like(gy)
+        return zero, zero.copy()
+
+
+def floor_divide(a: Any, b: Any) -> Tensor:
+    """Return the whole multiples of b in a, rounded down, as Python's //; its gradient is 0."""
+    return FloorDivide()(a, b)
 
 
 class Exp(Function):
@@ -135,6 +179,66 @@ class Log(Function):
 def log(x: Any) -> Tensor:
     """Return the natural logarithm of x."""
     return Log()(x)
+
+
+class Log1p(Function):
+    # y = ln(1 + x),  dy/dx = 1 / (1 + x)
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return get_array_module(x).log1p(x)
+
+    def backward(self, gy: Array) -> Array:
+        return gy / (1 + self.x)
+
+
+def log1p(x: Any) -> Tensor:
+    """Return ln(1 + x), exact also where x is tiny."""
+    return Log1p()(x)
+
+
+class Expm1(Function):
+    # y = e^x - 1,  dy/dx = y + 1
+    def forward(self, x: Array) -> Array:
+        self.y = get_array_module(x).expm1(x)
+        return self.y
+
+    def backward(self, gy: Array) -> Array:
+        return gy * (self.y + 1)
+
+
+def expm1(x: Any) -> Tensor:
+    """Return exp(x) - 1, exact also where x is tiny."""
+    return Expm1()(x)
+
+
+class Sin(Function):
+    # dy/dx = cos x
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return get_array_module(x).sin(x)
+
+    def backward(self, gy: Array) -> Array:
+        return gy * get_array_module(gy).cos(self.x)
+
+
+def sin(x: Any) -> Tensor:
+    """Return the sine of x, in radians."""
+    return Sin()(x)
+
+
+class Cos(Function):
+    # dy/dx = -sin x
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return get_array_module(x).cos(x)
+
+    def backward(self, gy: Array) -> Array:
+        return -gy * get_array_module(gy).sin(self.x)
+
+
+def cos(x: Any) -> Tensor:
+    """Return the cosine of x, in radians."""
+    return Cos()(x)
 
 
 class Sqrt(Function):

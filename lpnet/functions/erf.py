@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
+from numpy.polynomial import chebyshev
 
-from ..backend import Array, elementwise, get_array_module
+from ..backend import elementwise, get_array_module
+from ..tensor import Array
 
 # By the dtype's bytes: where erf is 1; how many terms of either polynomial reach the last place.
 _END, _SERIES, _TAIL = {4: 4.0, 8: 6.0}, {4: 11, 8: 19}, {4: 9, 8: 20}
@@ -47,11 +50,10 @@ def _coefficients(size: int) -> tuple[np.ndarray, np.ndarray, float, float]:
     series[0] -= 1  # x itself is added at the end, where it is exact
     low, high = 1 / (1 + _END[size]), 1 / (1 + 1)
     a, b = 2 / (high - low), (high + low) / (high - low)
-    terms = _TAIL[size] - 1
-    tail = np.polynomial.chebyshev.chebinterpolate(lambda u: [_scaled_erfc(a / (v + b) - 1) for v in u], terms)
+    tail = chebyshev.chebinterpolate(lambda u: _scaled_erfc(a / (u + b) - 1), _TAIL[size] - 1)
     kind = np.dtype(f"f{size}").type
-    return np.array(series[::-1], kind), np.polynomial.chebyshev.cheb2poly(tail)[::-1].astype(kind), kind(a), kind(b)
+    return np.array(series[::-1], kind), chebyshev.cheb2poly(tail)[::-1].astype(kind), kind(a), kind(b)
 
 
-def _scaled_erfc(x: float) -> float:
-    return math.exp(x * x) * math.erfc(x)
+def _scaled_erfc(x: np.ndarray) -> Any:
+    return np.array([math.exp(v * v) * math.erfc(v) for v in x.tolist()])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import check_one_device, get_array_module
+from ..backend import Array, check_one_device, get_array_module
 from ..distributed import shards
 from ..kernels import kernel
-from ..tensor import Array, Function, Tensor
+from ..tensor import Function, Tensor
 
 
 def _normalize(x: Array, mean: Array, inverse: Array) -> Array:
@@ -37,7 +37,8 @@ class BatchNorm(Function):
     def __init__(self, eps: float, mean: Array | None = None, var: Array | None = None) -> None:
         if (mean is None) != (var is None):
             raise ValueError("batch_norm: give both mean and var, or neither")
-        self.eps, self.given = float(eps), () if mean is None else (mean, var)
+        self.eps = float(eps)
+        self.given: tuple[Array, ...] = () if mean is None else (mean, var)
 
     def forward(self, x: Array, weight: Array, bias: Array) -> Array:
         self._check(x, weight, bias)

@@ -107,3 +107,68 @@ class Min(Max):
 def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Return the smallest element along `axis`; equal ones share the gradient evenly."""
     return Min(axis, keepdims)(x)
+
+
+class LogSumExp(Sum):
+    # y = ln sum e^x,  gx = gy e^(x - y)
+    def forward(self, x: Array) -> Array:
+        xp = get_array_module(x)
+        self.x, self.shape = x, x.shape
+        top = x.max(axis=self.axis, keepdims=True)
+        top = xp.where(xp.isfinite(top), top, 0)  # the shift changes nothing but overflow
+        y = xp.log(xp.exp(x - top).sum(axis=self.axis, keepdims=True)) + top
+        self.share = xp.exp(x - xp.where(xp.isfinite(y), y, 0))
+        return y if self.keepdims else y.reshape(x.sum(axis=self.axis).shape)
+
+    def backward(self, gy: Array) -> Array:
+        return self.share * self._with_axes(gy)
+
+
+def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Return the logarithm of the sum of exp(x) along `axis` (None: of all), without overflow."""
+    return LogSumExp(axis, keepdims)(x)
+
+
+class Prod(Sum):
+    # y = product of x along one axis; gx is the product of the others, right also where there are zeros
+    def forward(self, x: Array) -> Array:
+        self.x, self.shape = x, x.shape
+        return x.prod(axis=self.axis, keepdims=self.keepdims)
+
+    def backward(self, gy: Array) -> Array:
+        xp, axes = get_array_module(gy), _axes(self.axis, len(self.shape))
+        kept = [a for a in range(len(self.shape)) if a not in axes]
+        x = self.x.transpose(*kept, *axes).reshape(*(self.shape[a] for a in kept), -1)  # the factors last
+        ones = xp.ones((*x.shape[:-1], 1), x.dtype)
+        before = xp.cumprod(xp.concatenate([ones, x[..., :-1]], axis=-1), axis=-1)
+        after = xp.cumprod(xp.concatenate([ones, x[..., :0:-1]], axis=-1), axis=-1)[..., ::-1]
+        others = (before * after).reshape([self.shape[a] for a in (*kept, *axes)])
+        return others.transpose(np.argsort([*kept, *axes]).tolist()) * self._with_axes(gy)
+
+
+def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Return the product along `axis` (None: of all elements)."""
+    return Prod(axis, keepdims)(x)
+
+
+class CumSum(Function):
+    # y_i = x_1 + ... + x_i;  gx_i = gy_i + ... + gy_n
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def forward(self, x: Array) -> Array:
+        return x.cumsum(axis=self.axis)
+
+    def backward(self, gy: Array) -> Array:
+        xp = get_array_module(gy)
+        return xp.flip(xp.flip(gy, self.axis).cumsum(axis=self.axis), self.axis)
+
+
+def cumsum(x: Any, axis: int = 0) -> Tensor:
+    """Return the sums of the elements up to each, along `axis`."""
+    return CumSum(axis)(x)
+
+
+def argmax(x: Any, axis: int | None = None) -> Array:
+    """Return the place of the largest element along `axis` (None: in the flattened tensor), an array of integers."""
+    return (x.data if isinstance(x, Tensor) else x).argmax(axis=axis)

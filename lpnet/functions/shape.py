@@ -202,3 +202,20 @@ def squeeze(x: Tensor, axis: int | tuple[int, ...] | None = None) -> Tensor:
 def expand_dims(x: Tensor, axis: int | tuple[int, ...]) -> Tensor:
     """Return x with new axes of length 1."""
     return reshape(x, np.expand_dims(np.empty(x.shape, bool), axis).shape)
+
+
+def split(x: Tensor, sizes: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
+    """Return x cut along `axis` into parts of `sizes`, or of one size, the last of which may be shorter.
+
+    Raises ValueError for sizes that do not add up to the axis.
+    """
+    n = x.shape[axis]
+    if isinstance(sizes, int | np.integer):
+        if sizes < 1:
+            raise ValueError(f"split: sizes must be positive, got {sizes}")
+        sizes = [min(int(sizes), n - start) for start in range(0, n, int(sizes))]
+    if min(sizes, default=0) < 0 or sum(sizes) != n:
+        raise ValueError(f"split: sizes {list(sizes)} do not add up to the {n} of axis {axis}")
+    ends = np.cumsum(sizes).tolist()
+    before = (slice(None),) * (axis % x.ndim)
+    return tuple(getitem(x, (*before, slice(end - size, end))) for size, end in zip(sizes, ends, strict=True))

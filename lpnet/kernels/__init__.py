@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from .. import random
-from ..backend import get_array_module
+from ..backend import get_array_module, through
 from ..formats import Format, format
 from ..formats.base import accelerate
 from ..rounding import Stochastic
@@ -40,12 +40,14 @@ def _random_bits(stream: random.Stream, n: int, xp: ModuleType) -> Any:
 
 def quantize(x: Any, fmt: Format | str, rounding: str | Stochastic = "nearest", stream: random.Stream | None = None
              ) -> Any:  # fmt: skip
-    """Return the array `x` rounded to a format, or the format of that name: same shape, same dtype.
+    """Return the array `x` rounded to a format, or the format of that name: same shape, same dtype, same kind.
 
-    This is `fmt.quantize(x, rounding, stream)`. Raises TypeError for arrays that are not float32 or float64,
-    ValueError for an unknown format or rounding.
+    This is `fmt.quantize(x, rounding, stream)`, also for arrays of PyTorch, JAX and all that offer DLPack: they are
+    read where they are. Raises TypeError for arrays that are not float32 or float64, ValueError for an unknown format
+    or rounding.
     """
-    return format(fmt).quantize(x, rounding, stream)
+    fmt = format(fmt)
+    return through(x, lambda array: fmt.quantize(array, rounding, stream), fmt)
 
 
 Compute = TypeVar("Compute", bound=Callable[..., Any])

@@ -15,7 +15,8 @@ class by_class:
     """As `functools.singledispatch`, but a subclass, which may round by other rules, gets the default."""
 
     def __init__(self, default: Callable[..., Any]) -> None:
-        self.default, self.known, self.__doc__ = default, {}, default.__doc__
+        self.default, self.__doc__ = default, default.__doc__
+        self.known: dict[type, Callable[..., Any]] = {}
 
     def register(self, *classes: type) -> Callable[[Any], Any]:
         """Return a decorator that makes a function serve these classes."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import itertools
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 Two = tuple[int, int]
 
@@ -26,23 +24,26 @@ class WindowGeometry:
     def out(self) -> Two:
         """How many windows fit, (H', W')."""
         fields = zip(self.size, self.window, self.stride, self.padding, self.dilation, strict=True)
-        return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in fields)
+        rows, columns = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in fields)
+        return rows, columns
 
     @property
     def bordered(self) -> Two:
         """The size of the image with its border."""
-        return tuple(n + 2 * p for n, p in zip(self.size, self.padding, strict=True))
+        rows, columns = (n + 2 * p for n, p in zip(self.size, self.padding, strict=True))
+        return rows, columns
 
     @property
     def inside(self) -> tuple[Any, ...]:
         """The index of the image within its border."""
         return (..., *(slice(p, p + n) for n, p in zip(self.size, self.padding, strict=True)))
 
-    def taps(self) -> Iterator[tuple[Any, ...]]:
-        """Yield for each place in the window the index of what it sees, (..., H', W'), in an image with its border."""
-        for place in np.ndindex(*self.window):
-            fields = zip(place, self.dilation, self.stride, self.out, strict=True)
-            yield (..., *(slice(i * d, i * d + s * (n - 1) + 1, s) for i, d, s, n in fields))
+    @functools.cached_property
+    def taps(self) -> list[tuple[Any, ...]]:
+        """For each place in the window the index of what it sees, (..., H', W'), in an image with its border."""
+        fields = zip(self.window, self.dilation, self.stride, self.out, strict=True)
+        sides = ([slice(i * d, i * d + s * (n - 1) + 1, s) for i in range(k)] for k, d, s, n in fields)
+        return [(..., rows, columns) for rows, columns in itertools.product(*sides)]
 
     def check(self, name: str) -> None:
         """Raise ValueError if no window fits."""

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any
 
-from ..backend import get_array_module, select
+from ..backend import Array, get_array_module, select
 from .geometry import WindowGeometry
-
-Array = Any
 
 
 def largest(geometry: WindowGeometry, x: Array, y: Array) -> None:
@@ -23,7 +20,7 @@ def largest(geometry: WindowGeometry, x: Array, y: Array) -> None:
 def means(geometry: WindowGeometry, x: Array, y: Array) -> None:
     """Write the mean of each window of x, its border of zeros counted in, into y."""
     x, total = _padded(geometry, x), 0
-    for index in geometry.taps():
+    for index in geometry.taps:
         total = total + x[index]
     y[...] = total / math.prod(geometry.window)
 
@@ -35,7 +32,7 @@ def spread(geometry: WindowGeometry, shares: Iterable[Array], gx: Array) -> None
     tiled = geometry.stride == geometry.window and all(k * m == n for k, m, n in sides)
     if not tiled:
         gx[...] = 0
-    for index, share in zip(geometry.taps(), shares, strict=True):
+    for index, share in zip(geometry.taps, shares, strict=True):
         if tiled:
             gx[index] = share
         else:
@@ -46,7 +43,7 @@ def shares_of_largest(geometry: WindowGeometry, gy: Array, x: Array, y: Array, h
     """Yield what each place in the window gets of gy: all, where it was the first to see the window's largest y."""
     inside = _padded(geometry, get_array_module(x).ones(geometry.size, bool), False)  # the border gets nothing
     free = True  # windows whose largest is still to be met
-    for seen, index in zip(_seen(geometry, x), geometry.taps(), strict=True):
+    for seen, index in zip(_seen(geometry, x), geometry.taps, strict=True):
         here = (seen == y) & free
         if has_nan:  # the largest of a window that sees one
             here |= (seen != seen) & free
@@ -59,7 +56,7 @@ def shares_of_largest(geometry: WindowGeometry, gy: Array, x: Array, y: Array, h
 def _seen(geometry: WindowGeometry, x: Array) -> list[Array]:
     """Return what each place in the window sees of x, (n, C, H', W'); the border is smaller than any number."""
     x = _padded(geometry, x, -math.inf)
-    return [x[index] for index in geometry.taps()]
+    return [x[index] for index in geometry.taps]
 
 
 def _padded(geometry: WindowGeometry, x: Array, value: float = 0.0) -> Array:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from ..backend import Array
 from .geometry import ConvGeometry
-
-Array = np.ndarray
 
 
 def windows(geometry: ConvGeometry, padded: Array) -> Array:

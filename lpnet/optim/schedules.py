@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from ..validate import number
+from ..validate import integer, number
 
 Schedule = Callable[[float], float]
 
@@ -53,3 +53,25 @@ def step_schedule(lr: float, every: float, factor: float = 0.1) -> Schedule:
     """Return the schedule that multiplies `lr` by `factor` after every `every` epochs."""
     every = number("step_schedule", "every", every, ends="(]")
     return lambda epoch: lr * factor ** (epoch // every)
+
+
+def warmup(schedule: Schedule, steps: int, steps_per_epoch: int) -> Schedule:
+    """Return the schedule with a rate that rises linearly to its whole in the first `steps` steps.
+
+    `fit` asks it at every step, with fractions of an epoch. Source: Goyal et al., "Accurate, large minibatch SGD",
+    2017, section 2.2.
+    """
+    steps = integer("warmup", "steps", steps, 0)
+    steps_per_epoch = integer("warmup", "steps_per_epoch", steps_per_epoch, 1)
+
+    def warmed(epoch: float) -> float:
+        step = round(epoch * steps_per_epoch)
+        return schedule(math.floor(epoch)) * (min(1.0, (step + 1) / steps) if steps else 1.0)
+
+    return each_step(warmed)
+
+
+def each_step(schedule: Schedule) -> Schedule:
+    """Return the schedule, marked to be asked at every step, at step / steps_per_epoch, and not once an epoch."""
+    schedule.each_step = True  # type: ignore[attr-defined]  # functions have attributes, their type does not say which
+    return schedule

@@ -5,15 +5,15 @@ log, callbacks, diagnosis (what goes wrong); then what makes a run resume exactl
 attributes, positioned, snapshot, folder.
 """
 
-from .callbacks import EMA, Callback, ClipGradients, EarlyStopping
+from .callbacks import EMA, Best, Callback, ClipGradients, EarlyStopping
 from .diagnosis import first_nonfinite
-from .evaluation import evaluate
+from .evaluation import evaluate, predictions
 from .folder import read_config
 from .log import Row, format_row, plot_curves
 from .loop import fit
 from .run import Run
 
 __all__ = [
-    "EMA", "Callback", "ClipGradients", "EarlyStopping", "Row", "Run", "evaluate", "first_nonfinite", "fit",
-    "format_row", "plot_curves", "read_config",
+    "EMA", "Best", "Callback", "ClipGradients", "EarlyStopping", "Row", "Run", "evaluate", "first_nonfinite", "fit",
+    "format_row", "plot_curves", "predictions", "read_config",
 ]  # fmt: skip

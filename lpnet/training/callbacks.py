@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import shutil
+import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +16,7 @@ from ..nn import Module
 from ..optim.swalp import Average
 from ..precision import EXACT
 from ..progress import Bar
-from ..validate import integer, number
+from ..validate import choice, integer, number
 from .log import Row, format_row
 
 if TYPE_CHECKING:
@@ -147,18 +150,58 @@ class EarlyStopping(Callback):
         return {"patience": self.patience, "measure": self.measure, "least": self.least}
 
 
-class Progress(Callback):
-    """Shows a bar over all steps and a line an epoch, or calls the user's function with each epoch's row."""
+class Best(Callback):
+    """Keeps the weights and running statistics of the epoch in which `measure`, a name in the log's rows, was lowest.
 
-    def __init__(self, total: int | None, done: int, progress: bool | Callable[[Row], None]) -> None:
+    `epoch` and `value` tell of it; `load_into(model)` gives a model these weights.
+    """
+
+    def __init__(self, measure: str = "val_loss") -> None:
+        self.measure, self.epoch, self.value = measure, 0, math.inf
+        self.tensors: dict[str, np.ndarray] = {}
+
+    def on_epoch(self, run: Run, row: Row) -> None:
+        """Keep the model if it is better than all before."""
+        if row.get(self.measure, math.inf) < self.value:
+            self.epoch, self.value, self.tensors = row["epoch"], float(row[self.measure]), run.model.state_dict()
+
+    def load_into(self, model: Module) -> Module:
+        """Return the model with the best weights; raises ValueError if there are none yet."""
+        if not self.tensors:
+            raise ValueError(f"Best: no epoch has been measured by {self.measure!r}")
+        model.load_state_dict(self.tensors)
+        return model
+
+    def settings(self) -> dict[str, Any]:
+        """Return what is measured."""
+        return {"measure": self.measure}
+
+
+class Progress(Callback):
+    """Shows a bar over all steps and a line an epoch, or calls the user's function with each epoch's row.
+
+    Where the terminal is wide enough, a line has the seconds that the epoch took, its samples a second and the most
+    memory that the process had so far. They are not in the row: a run that is resumed has the same log.
+    """
+
+    def __init__(self, total: int | None, done: int, progress: bool | str | Callable[[Row], None]) -> None:
+        if isinstance(progress, str):
+            choice("fit", "progress", progress, ("lines",))
         self.bar = Bar(total, done, wanted=progress is True)
         self.report = progress if callable(progress) else self._print if progress else None
+        self.began, self.samples = time.perf_counter(), 0
 
     def _print(self, row: Row) -> None:
-        self.bar.print(format_row(row))
+        line, seconds = format_row(row), time.perf_counter() - self.began
+        for part in (f"{seconds:.1f} s", f"{_short(self.samples / seconds)}/s", _peak_memory()):
+            if part and len(line) + 2 + len(part) <= shutil.get_terminal_size((80, 24)).columns:
+                line = f"{line}  {part}"
+        self.bar.print(line)
+        self.began, self.samples = time.perf_counter(), 0
 
     def on_step(self, run: Run) -> None:
         """Move the bar."""
+        self.samples = run.tally.seen
         shown = "" if math.isnan(run.last_loss) else f" loss {run.last_loss:.3f}"  # a GPU's first has not been read
         self.bar.advance(title=f"epoch {run.epoch + 1}/{run.epochs}{shown}")
 
@@ -166,3 +209,17 @@ class Progress(Callback):
         """Tell the row."""
         if self.report is not None:
             self.report(row)
+
+
+def _short(n: float) -> str:
+    return f"{n / 1000:.3g}k" if n >= 1000 else f"{n:.0f}"
+
+
+def _peak_memory() -> str:
+    """Return the most memory that this process has had, where the system tells."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return ""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return f"{peak / (2**20 if sys.platform == 'darwin' else 2**10):.0f} MB"

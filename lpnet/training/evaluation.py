@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,20 @@ def _tallies(model: Module, loader: Batches, loss: Loss) -> list[Tally]:
         for m, training in modes:
             m.training = training
     return tallies
+
+
+def predictions(model: Module, loader: Batches) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the classes that a model in evaluation mode finds most probable, and the labels, batch by batch."""
+    modes = [(m, m.training) for m in model.modules()]
+    try:
+        model.eval()
+        for x, y in loader:
+            with no_grad(), random.fork_rng(), one_blas_thread():
+                logits = model(Tensor(on_device(model.device, x)[0])).numpy()
+            yield logits.argmax(axis=1), to_device(y, "cpu")
+    finally:
+        for m, training in modes:
+            m.training = training
 
 
 def on_device(device: str, *batch: Any) -> list[Any]:

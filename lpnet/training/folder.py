@@ -41,7 +41,8 @@ class Folder(Callback):
         self.path.mkdir(parents=True, exist_ok=True)
         self.lock = Lock(self.path / ".lock")
         try:
-            self._begin(json.loads(json.dumps(config or {})), resume)  # as it will be read again
+            self.config = json.loads(json.dumps(config or {}))  # as it will be read again
+            self._begin(self.config, resume)
         except BaseException:
             self.lock.release()
             raise
@@ -68,7 +69,8 @@ class Folder(Callback):
         if not resume:
             raise ValueError(f"{self.path} holds a run already: resume it, or choose another folder")
         old = read_config(self.path)
-        if differing := [k for k in {**old, **config} if old.get(k) != config.get(k)]:
+        # What an earlier version did not have in its configuration does not make it another run.
+        if differing := [k for k in old if json.dumps(old[k]) != json.dumps(config.get(k))]:  # as text NaN is NaN
             k = differing[0]
             raise ValueError(f"{self.path} holds a run with {k}={old.get(k)!r}, not {config.get(k)!r}: "
                              "choose another folder, or resume with the same settings")  # fmt: skip
@@ -133,9 +135,10 @@ class Folder(Callback):
             return
         self.checkpoint(run)
         fmt = getattr(run.optimizer.precision.weight, "format", None)
-        save(self.path / "model.npz", packed=fmt, model=run.model)
+        about = {"about": self.config["about"]} if "about" in self.config else {}
+        save(self.path / "model.npz", packed=fmt, model=run.model, **about)
         if averaged:
-            save(self.path / "averaged.npz", model=averaged)
+            save(self.path / "averaged.npz", model=averaged, **about)
         plot_curves(run.log, self.path / "curves.png")
 
 

@@ -10,15 +10,15 @@ from .. import picture
 from ..validate import integer, number
 
 Row = dict[str, Any]
-_NAMES = {"train": "training", "test": "test", "swalp": "test, SWALP average", "ema": "test, moving average"}
+_NAMES = {"train": "training", "val": "validation", "test": "test", "swalp": "SWALP average", "ema": "moving average"}
 _UNITS = {"loss": "nats", "error": "%"}
 
 
 def format_row(row: Row) -> str:
     """Return an epoch's row as a line of text."""
     parts = [f"epoch {row['epoch']:3d}", f"lr {row['lr']:.4f}", f"loss {row['train_loss']:.4f}"]
-    errors = {"train": "train_error", "test": "test_error", "average": "swalp_error", "ema": "ema_error"}
-    parts += [f"{name} {row[key]:5.2f} %" for name, key in errors.items() if key in row]
+    kinds = {"train": "train", "val": "val", "test": "test", "swalp": "average", "ema": "ema"}
+    parts += [f"{name} {row[f'{kind}_error']:5.2f} %" for kind, name in kinds.items() if f"{kind}_error" in row]
     return "  ".join(parts)
 
 

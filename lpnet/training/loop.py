@@ -43,8 +43,9 @@ def fit(
     config: dict[str, Any] | None = None,
     evaluate_every: int = 1,
     checkpoint_every: float = 30.0,
-    progress: bool | Callable[[Row], None] = True,
+    progress: bool | str | Callable[[Row], None] = True,
     callbacks: Sequence[Callback] = (),
+    test_name: str = "test",
 ) -> list[Row]:
     """Train `model` and return the log: one dictionary an epoch.
 
@@ -63,12 +64,15 @@ def fit(
     out: the run folder: config.json, log.jsonl, checkpoint.npz, model.npz, averaged.npz, curves.png. None: no files.
         Whatever stops the run (Ctrl-C, SIGTERM, an exception) writes a checkpoint of the last whole step first.
     resume: go on with the run in the folder, from its checkpoint if there is one yet.
-    config: what to write to config.json; a folder with another configuration is refused.
+    config: what to write to config.json; a folder with another configuration is refused. Its entry "about" goes into
+        the model files, which `load_model` then knows how to use: see `lpnet.classifier.about`.
     evaluate_every: epochs between measurements on the test set; the last epoch is always measured.
     checkpoint_every: seconds between checkpoints; one is also written at the end.
-    progress: show a progress bar and a line an epoch; or a function to call with each epoch's row.
+    progress: show a progress bar and a line an epoch, "lines" for these alone, False for neither; or a function to call
+        with each epoch's row.
     callbacks: called in their order as the run goes on, such as `training.ClipGradients`, `training.EMA` and
         `training.EarlyStopping`, or your own `training.Callback`; what they remember is in the checkpoint.
+    test_name: what the rows call the measures on `test`: "val" for a validation set.
 
     Raises
     ------
@@ -84,7 +88,7 @@ def fit(
         raise ValueError(f"fit: checkpoint_every must be at least 0 seconds, got {checkpoint_every}")
     with distributed.together():
         run = Run(model, train, test, epochs, optimizer, loss, schedule, swalp, scaler, as_precision(precision),
-                  evaluate_every, callbacks)  # fmt: skip
+                  evaluate_every, callbacks, test_name)  # fmt: skip
         diagnosis.check_alike(run)
         if out is None:
             _train(run, progress)
@@ -97,7 +101,7 @@ def fit(
         return run.log
 
 
-def _train(run: Run, progress: bool | Callable[[Row], None], *watchers: Callback) -> None:
+def _train(run: Run, progress: bool | str | Callable[[Row], None], *watchers: Callback) -> None:
     """Train from wherever the run stands to its end; watchers are called between steps, and are no part of the run."""
     try:
         total = run.epochs * len(run.train)

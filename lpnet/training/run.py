@@ -24,7 +24,7 @@ from .snapshot import Snapshot
 
 @dataclass(eq=False)
 class Run:
-    """The parts of a training, where it stands, and what it has measured; the first eleven are `fit`'s arguments."""
+    """The parts of a training, where it stands, and what it has measured; the first ones are `fit`'s arguments."""
 
     model: Module
     train: Any
@@ -38,6 +38,7 @@ class Run:
     precision: Precision
     evaluate_every: int
     callbacks: Sequence[Callback] = ()
+    test_name: str = "test"  # what rows call the measures on `test`
 
     epoch: int = field(default=0, init=False)  # epochs that are finished
     step: int = field(default=0, init=False)  # steps that were taken

@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 
 def begin_epoch(run: Run) -> None:
     """Set the learning rate, unless SWALP has one of its own and has started."""
-    averaging = run.swalp is not None and run.swalp.lr is not None and run.swalp.t >= run.swalp.start
-    if run.schedule is not None and not averaging:
+    if run.schedule is not None and not _averaging(run):
         run.optimizer.lr = run.schedule(run.epoch)
         run.rates[run.epoch :] = [float(run.optimizer.lr)]
+
+
+def _averaging(run: Run) -> bool:
+    return run.swalp is not None and run.swalp.lr is not None and run.swalp.t >= run.swalp.start
 
 
 @np.errstate(all="ignore")  # numbers that are not finite are looked for, and reported with their place
@@ -42,6 +45,8 @@ def take_step(run: Run, x: Any, y: Any) -> None:
 
 
 def _step(run: Run, x: Any, y: Any) -> None:
+    if run.schedule is not None and getattr(run.schedule, "each_step", False) and not _averaging(run):
+        run.optimizer.lr = run.schedule(run.step / len(run.train))
     drawn = [(stream, stream.site) for stream in streams(run)]
     tally, loss = (_by_shards if distributed.on() else _at_once)(run, x, y, drawn)
     for callback in run.callbacks:
@@ -140,7 +145,7 @@ def end_epoch(run: Run) -> None:
     run.epoch += 1
     row: Row = {"epoch": run.epoch, "step": run.step, "lr": run.lr, **_prefixed("train", run.tally.result())}
     if run.tested():
-        row |= _prefixed("test", run.measure(run.model))
+        row |= _prefixed(run.test_name, run.measure(run.model))
         if run.swalp is not None and run.swalp.n_averaged:
             row |= _prefixed("swalp", run.measure(run.update_bn(run.swalp.averaged)))
     for callback in run.callbacks:

@@ -126,6 +126,16 @@ def steps() -> Iterator[str]:
             yield _step(name, low).row(name, "bfp8" if low else "float")
 
 
+def interop() -> Iterator[str]:
+    """One training step in PyTorch, batch 128: rounding by lpnet.interop.torch against QPyTorch's."""
+    yield head("network", "precision")
+    for name in NETWORKS:
+        data, model = batch(NETWORKS[name]), network(name, low=True)
+        ours, theirs = (peers.trainer(peers.twin(model, side), True, *data, side)
+                        for side in (peers.LPNET, peers.QPYTORCH))  # fmt: skip
+        yield compare(ours, theirs, rounds=5, least=1.5).row(name, "bfp8")
+
+
 def memory() -> Iterator[str]:
     """Peak memory of a training step beyond that of the imports, in MB; each side in a process of its own."""
     yield "| network | precision | lpnet | PyTorch | lpnet / PyTorch |\n|---|---|---:|---:|---:|"
@@ -165,7 +175,7 @@ def _scaling_row(name: str, make: Callable[[], lp.nn.Module], n: int) -> str:
     return f"| {name} | {n} | {get_num_threads()} | {1e3 * seconds:.4g} | {1e6 * seconds / n:.0f} |"
 
 
-TABLES = {f.__name__: f for f in (machine, quantizers, convolution, steps, memory, scaling)}
+TABLES = {f.__name__: f for f in (machine, quantizers, convolution, steps, interop, memory, scaling)}
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import qtorch
@@ -11,8 +12,26 @@ from qtorch import quant
 from qtorch.optim import OptimLP
 
 from lpnet import models, nn
+from lpnet.interop.torch import RoundedOptimizer, Rounding
 
 BLOCK = qtorch.BlockFloatingPoint(wl=8, dim=0)  # bfp8
+
+
+@dataclass(frozen=True)
+class Bfp8:
+    """How a library rounds to bfp8 in PyTorch: a layer that does it both ways, and an optimizer made of SGD."""
+
+    layer: Callable[[], torch.nn.Module]
+    optimizer: Callable[[torch.optim.SGD], torch.optim.Optimizer]
+
+
+def _optim_lp(sgd: torch.optim.SGD) -> OptimLP:
+    q = quant.quantizer(forward_number=BLOCK, forward_rounding="stochastic")
+    return OptimLP(sgd, weight_quant=q, grad_quant=q, momentum_quant=q)
+
+
+QPYTORCH = Bfp8(lambda: quant.Quantizer(forward_number=BLOCK, backward_number=BLOCK), _optim_lp)
+LPNET = Bfp8(lambda: Rounding("bfp8", "bfp8"), lambda sgd: RoundedOptimizer(sgd, "bfp8"))
 
 
 class Composite(torch.nn.Module):
@@ -29,17 +48,13 @@ class Composite(torch.nn.Module):
         return self.function(self, x)
 
 
-def twin(module: nn.Module) -> torch.nn.Module:
-    """Return the PyTorch module of an lpnet one: same weights, QPyTorch's rounding where `lower` has put ours."""
-    layer = _layer(module)
-    if module.precision is None:
-        return layer
-    both = {f"{way}_{what}": value for way in ("forward", "backward")
-            for what, value in (("number", BLOCK), ("rounding", "stochastic"))}  # fmt: skip
-    return torch.nn.Sequential(layer, quant.Quantizer(**both))
+def twin(module: nn.Module, bfp8: Bfp8 = QPYTORCH) -> torch.nn.Module:
+    """Return the PyTorch module of an lpnet one: same weights, a library's rounding where `lower` has put ours."""
+    layer = _layer(module, lambda part: twin(part, bfp8))
+    return layer if module.precision is None else torch.nn.Sequential(layer, bfp8.layer())
 
 
-def _layer(m: nn.Module) -> torch.nn.Module:
+def _layer(m: nn.Module, twin: Callable[[nn.Module], torch.nn.Module]) -> torch.nn.Module:
     if isinstance(m, nn.Sequential):
         return torch.nn.Sequential(*map(twin, m))
     if isinstance(m, models.preresnet.Block):
@@ -73,18 +88,16 @@ def _with_weights(layer: torch.nn.Module, m: nn.Module) -> torch.nn.Module:
     return layer
 
 
-def optimizer(model: torch.nn.Module, low: bool) -> torch.optim.Optimizer:
-    """Return SGD with momentum; with `low`, QPyTorch's, which rounds as lpnet's does."""
+def optimizer(model: torch.nn.Module, low: bool, bfp8: Bfp8 = QPYTORCH) -> torch.optim.Optimizer:
+    """Return SGD with momentum; with `low`, one that rounds as lpnet's does."""
     sgd = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
-    if not low:
-        return sgd
-    q = quant.quantizer(forward_number=BLOCK, forward_rounding="stochastic")
-    return OptimLP(sgd, weight_quant=q, grad_quant=q, momentum_quant=q)
+    return bfp8.optimizer(sgd) if low else sgd
 
 
-def trainer(model: torch.nn.Module, low: bool, x: np.ndarray, labels: np.ndarray) -> Callable[[], float]:
+def trainer(model: torch.nn.Module, low: bool, x: np.ndarray, labels: np.ndarray, bfp8: Bfp8 = QPYTORCH
+            ) -> Callable[[], float]:  # fmt: skip
     """Return a function that takes one training step and returns the loss."""
-    step, x, labels = optimizer(model, low), torch.from_numpy(x), torch.from_numpy(labels)
+    step, x, labels = optimizer(model, low, bfp8), torch.from_numpy(x), torch.from_numpy(labels)
 
     def train() -> float:
         step.zero_grad()

@@ -25,6 +25,7 @@ class Case:
     value: Any
     also: str = ""  # typed before, in any case
     without: str = ""  # typed in its place where the command needs something
+    after: str = ""  # typed after it
 
 
 STEPS = 11  # of an epoch on the digits
@@ -53,16 +54,59 @@ CASES = {
         Case("--checkpoint-every", "9", "fit.checkpoint_every", 9),
         Case("--quiet", "", "fit.progress", False),
         Case("--shards", "4", "init.shards", 4),
+        Case("--no-bar", "", "fit.progress", "lines"),
+        Case("--size", "9", "parts.size", 9, "--data pictures"),
+        Case("--val", "0.25", "fit.test_name", "val"),
+        Case("--stop-after", "3", "fit.callbacks.1.patience", 3, "--val 0.2"),
+        Case("--optimizer", "adam", "fit.optimizer.betas", (0.9, 0.999)),
+        Case("--schedule", "constant", "fit.schedule.__qualname__", "constant_schedule.<locals>.<lambda>"),
+        Case("--warmup", "7", "warmup.steps", 7),
+        Case("--clip", "2", "fit.callbacks.0.max_norm", 2),
+        Case("--label-smoothing", "0.1", "fit.loss.keywords", {"label_smoothing": 0.1}),
+        Case("--loss-scale", "8", "fit.scaler.factor", 8),
+        Case("--threads", "1", "threads.n", 1),
         Case("--device", "cuda", "choose_device.device", "cuda"),
     ),
     "eval": (
         Case("RUN", "run", "read_config.folder", Path("run"), without="other"),
         Case("--data-dir", "there", "load.root", Path("there"), "mnist"),
         Case("--device", "cuda", "choose_device.device", "cuda", "run"),
+        Case("--confusion", "", "confusion.folder", Path("run"), "run"),
+    ),
+    "predict": (
+        Case("RUN", "run", "load_model.path", Path("run"), without="other", after="x.png"),
+        Case("FILE", "x.png", "read.files", [Path("x.png")], "run", without="y.png"),
     ),
     "formats": (
-        Case("NAME", "e4m3", "describe.name", "e4m3"),
+        Case("NAME", "e4m3", "describe.name", lp.format("e4m3")),
         Case("--plot", "line.png", "plot.path", Path("line.png"), "e4m3"),
+    ),
+    "summary": (
+        Case("MODEL", "mlp", "build.name", "mlp", without="small_cnn"),
+        Case("--data", "mnist", "load.name", "mnist", "mlp"),
+        Case("--data-dir", "there", "load.root", Path("there"), "mlp --data mnist"),
+        Case("--size", "9", "parts.size", 9, "mlp --data pictures"),
+        Case("--precision", "weight=bfp8", "summary.optimizer.precision.weight.format", BFP8, "mlp"),
+        Case("--rounding", "nearest", "summary.optimizer.precision.weight.rounding", "nearest", "mlp --precision bfp8"),
+    ),
+    "step": (
+        Case("--model", "mlp", "build.name", "mlp"),
+        Case("--data", "mnist", "load.name", "mnist"),
+        Case("--data-dir", "there", "load.root", Path("there"), MNIST),
+        Case("--size", "9", "parts.size", 9, "--data pictures"),
+        Case("--precision", "weight=bfp8", "watch.optimizer.precision.weight.format", BFP8),
+        Case("--rounding", "nearest", "watch.optimizer.precision.weight.rounding", "nearest", "--precision bfp8"),
+        Case("--batch-size", "50", "loader.batch_size", 50),
+        Case("--lr", "0.3", "watch.optimizer.lr", 0.3),
+        Case("--momentum", "0.3", "watch.optimizer.momentum", 0.3),
+        Case("--loss-scale", "8", "scaled.self.factor", 8),
+        Case("--after", "2", "update.count", 3),
+        Case("--weight", "8.bias:3", "story.name", "8.bias"),
+        Case("--seed", "5", "manual_seed.seed", 5),
+    ),
+    "plot": (
+        Case("RUN", "run", "read_log.folder", Path("run"), without="other"),
+        Case("--out", "there.png", "save.path", Path("there.png"), "run"),
     ),
     "demo": (
         Case("--seeds", "3", "demo.seeds", 3),

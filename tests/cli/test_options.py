@@ -6,13 +6,29 @@ import inspect
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from lpnet import cli, data, models
+from lpnet import cli, data, models, nn, optim, reproduce
+from lpnet._watch import Watch
+from lpnet.cli import configured, evaluate, experiments, look, train
+from lpnet.reproduce import demo
 
 from .cases import CASES
 
 PAIRS = [pytest.param(command, case, id=f"{command} {case.option}") for command in CASES for case in CASES[command]]
+
+
+class Predictor:
+    """Takes every picture for the first class."""
+
+    classes = ("cat", "dog")
+
+    def read(self, files):
+        return files
+
+    def __call__(self, files):
+        return np.array([[0.9, 0.1]] * len(files))
 
 
 def options():
@@ -43,35 +59,57 @@ def calls(tmp_path, monkeypatch):
         def call(*args, **kwargs):
             bound = inspect.signature(real).bind(*args, **kwargs)
             seen.update({f"{name}.{key}": value for key, value in bound.arguments.items()})
+            seen[f"{name}.count"] = seen.get(f"{name}.count", 0) + 1
             return result(*args, **kwargs) if callable(result) else result
 
         monkeypatch.setattr(owner, attribute, call)
 
+    folder = data.load("digits")[0][:60]
     for name, owner, attribute, result in (
-        ("fit", cli, "fit", []), ("evaluate", cli, "evaluate", {"loss": 1.0, "error": 2.0}),
-        ("read_config", cli, "read_config", cli.read_config), ("choose_device", cli, "choose_device", "cpu"),
+        ("fit", train, "fit", []), ("evaluate", evaluate, "measure", {"loss": 1.0, "error": 2.0}),
+        ("finish", train, "_finish", None), ("confusion", evaluate, "_confusion", None),
+        ("read_config", evaluate, "read_config", evaluate.read_config),
+        ("choose_device", train, "choose_device", "cpu"), ("choose_device", evaluate, "choose_device", "cpu"),
+        ("choose_device", experiments, "choose_device", "cpu"), ("threads", train, "set_num_threads", None),
         ("load", data, "load", lambda *_: digits), ("build", models, "build", models.build),
-        ("random_crop", data, "random_crop", data.random_crop), ("init", cli.distributed, "init", None),
-        ("manual_seed", cli.random, "manual_seed", cli.random.manual_seed),
-        ("describe", cli.show, "describe", ""), ("plot", cli.show, "plot", None), ("demo", cli.demo, "run", ""),
-        ("reproduce", cli.reproduce, "run", SimpleNamespace(passed=True)),
+        ("parts", data, "parts", lambda *_: {"train": folder}), ("split", data, "split", data.split),
+        ("random_crop", data, "random_crop", data.random_crop), ("init", train.distributed, "init", None),
+        ("loader", data, "DataLoader", data.DataLoader),
+        ("manual_seed", look.random, "manual_seed", look.random.manual_seed),
+        ("smoothing", configured.F, "cross_entropy", configured.F.cross_entropy),
+        ("warmup", optim.schedules, "warmup", optim.schedules.warmup),
+        ("describe", look.show, "describe", ""), ("plot", look.plots, "save_formats", None), ("demo", demo, "run", ""),
+        ("summary", look, "summary", ""), ("sgd", optim, "SGD", optim.SGD), ("lower", nn, "lower", nn.lower),
+        ("watch", look, "watch", look.watch), ("update", optim.SGD, "step", optim.SGD.step),
+        ("story", Watch, "story", ""), ("scaled", optim.LossScaler, "scale", optim.LossScaler.scale),
+        ("load_model", evaluate, "load_model", lambda *_: Predictor()),
+        ("read", Predictor, "read", lambda _, files: files), ("read_log", look.plots, "read_log", []),
+        ("save", look.picture, "save", None), ("reproduce", reproduce, "run", SimpleNamespace(passed=True)),
     ):  # fmt: skip
         record(name, owner, attribute, result)
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
     defaults = vars(cli.parser().parse_args(["train"]))
     for name in ("run", "other", "mnist"):
-        config = {key: value for key, value in defaults.items() if key not in cli._NOT_CONFIG}
+        config = {key: value for key, value in defaults.items() if key not in train.NOT_CONFIG}
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(json.dumps({**config, "data": "mnist"}))
         (tmp_path / name / "model.npz").write_bytes(b"")
-    monkeypatch.setattr(cli, "load", lambda _: {"model": models.build("small_cnn", (1, 8, 8), 10).state_dict()})
+    state = models.build("small_cnn", (1, 8, 8), 10).state_dict()
+    monkeypatch.setattr(evaluate, "load", lambda _: {"model": state})
     return seen
 
 
 def found(seen, path):
     """Return the value at a case's path, None where there is none."""
     name, argument, *attributes = path.split(".")
-    return functools.reduce(lambda value, a: getattr(value, a, None), attributes, seen.get(f"{name}.{argument}"))
+
+    def inner(value, attribute):
+        if attribute.isdigit():
+            return value[int(attribute)] if value and len(value) > int(attribute) else None
+        return getattr(value, attribute, None)
+
+    return functools.reduce(inner, attributes, seen.get(f"{name}.{argument}"))
 
 
 @pytest.mark.parametrize("command, case", PAIRS)
@@ -80,5 +118,5 @@ def test_an_option_does_what_its_case_says(calls, capsys, command, case):
     option = [case.option] if case.option.startswith("-") else []
     for typed, there in ((case.without.split(), False), ([*option, *case.typed.split()], True)):
         calls.clear()
-        assert cli.main([command, *case.also.split(), *typed]) == 0, capsys.readouterr().err
+        assert cli.main([command, *case.also.split(), *typed, *case.after.split()]) == 0, capsys.readouterr().err
         assert (found(calls, case.seen) == case.value) is there

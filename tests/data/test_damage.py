@@ -33,6 +33,7 @@ linux = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs 
 
 @linux
 def test_damaged_digits_are_refused_before_they_are_unpacked(tmp_path, monkeypatch, little_memory):
+    """A bundled file with any flipped bits is refused by its checksum: NumPy never sees it."""
     raw = (Path(_load.__file__).parent / "digits.npz").read_bytes()
     monkeypatch.setattr(_load, "__file__", str(tmp_path / "_load.py"))
     monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("unpacked"))
@@ -44,6 +45,7 @@ def test_damaged_digits_are_refused_before_they_are_unpacked(tmp_path, monkeypat
 
 @pytest.mark.parametrize("length", [1 << 20, 1 << 27])
 def test_a_gzip_bomb_takes_no_more_than_the_limit(tmp_path, length):
+    """What unpacks to more than the limit is refused without taking the memory for it."""
     path = tmp_path / "bomb.gz"
     path.write_bytes(gzip.compress(bytes(length), 1))
     tracemalloc.start()
@@ -54,6 +56,7 @@ def test_a_gzip_bomb_takes_no_more_than_the_limit(tmp_path, length):
 
 
 def test_a_file_of_just_the_limit_is_read(tmp_path):
+    """The limit itself is no byte too many."""
     write(tmp_path, {"a": b"1234"}, zipped=True)
     assert files.read(tmp_path / "a.gz", 4) == b"1234"
 
@@ -89,6 +92,7 @@ def sparse(size):
 )
 @linux
 def test_an_archive_that_unpacks_to_more_than_the_data_set_is_refused(tmp_path, raw, message, little_memory):
+    """Archives with too much in them are refused by name, in little memory."""
     path = tmp_path / CIFAR.downloads[0].name
     path.write_bytes(raw)
     with pytest.raises(ValueError, match=message) as error:
@@ -97,6 +101,7 @@ def test_an_archive_that_unpacks_to_more_than_the_data_set_is_refused(tmp_path, 
 
 
 def test_a_members_name_that_comes_twice_is_refused():
+    """Of two files of one name none is chosen."""
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w:gz") as tar:
         for folder in "ab":
@@ -106,6 +111,7 @@ def test_a_members_name_that_comes_twice_is_refused():
 
 
 def test_an_archives_checksum_comes_before_unpacking(tmp_path, monkeypatch):
+    """An archive of the published length with another checksum is not opened."""
     raw = archive()
     (tmp_path / CIFAR.downloads[0].name).write_bytes(raw)
     file = replace(CIFAR.downloads[0], size=len(raw))

@@ -13,6 +13,7 @@ def images(n=6, c=3, dtype=np.uint8):
 
 
 def test_statistics_are_those_of_all_pixels_of_a_channel():
+    """Mean and deviation, summed in pieces, are NumPy's over everything at once."""
     x = images(2500)
     mean, std = statistics(x, 255)
     np.testing.assert_allclose(mean, (x / 255).mean((0, 2, 3)), rtol=1e-12)
@@ -20,12 +21,14 @@ def test_statistics_are_those_of_all_pixels_of_a_channel():
 
 
 def test_a_constant_channel_can_be_divided_by():
+    """A channel without any deviation has 1 in its place."""
     assert statistics(np.full((3, 1, 2, 2), 7, np.uint8), 16) == ((7 / 16,), (1.0,))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 @pytest.mark.parametrize("scale", [None, 16.0])
 def test_normalised_training_images_have_mean_0_and_std_1(dtype, scale):
+    """Whatever the type and scale of the images."""
     x = images(50, dtype=dtype)
     unit = scale or (255 if dtype == np.uint8 else 1)
     data = Dataset(x, np.zeros(50, int), "some", 10, *statistics(x, unit), scale)
@@ -39,6 +42,7 @@ def test_normalised_training_images_have_mean_0_and_std_1(dtype, scale):
 
 @pytest.mark.parametrize("index", [slice(1, 5), slice(None, None, 2), np.array([4, 0]), np.arange(6) > 3])
 def test_a_subset_keeps_samples_and_normalisation(index):
+    """A slice or an array of indices chooses samples and changes nothing else."""
     data = Dataset(images(), np.arange(6, dtype=np.int32), "some", 6, (0.1, 0.2, 0.3), (1, 2, 3))
     part = data[index]
     np.testing.assert_array_equal(part.images, data.images[index])
@@ -48,6 +52,7 @@ def test_a_subset_keeps_samples_and_normalisation(index):
 
 
 def test_one_index_gives_image_and_label():
+    """An integer gives one sample; a data set can be walked and printed."""
     data = Dataset(images(), np.arange(6))
     x, y = data[-1]
     assert x.shape == (3, 4, 5) and y == 5
@@ -81,6 +86,7 @@ def test_one_index_gives_image_and_label():
     ],
 )
 def test_what_does_not_fit_is_one_clear_error(arguments, message):
+    """Shapes, types and numbers that make no data set are refused in a sentence."""
     with pytest.raises(ValueError, match=message) as error:
         Dataset(**{"images": images(), "labels": np.arange(6), **arguments})
     assert "\n" not in str(error.value)
@@ -88,6 +94,7 @@ def test_what_does_not_fit_is_one_clear_error(arguments, message):
 
 @pytest.mark.parametrize("number", [np.float32, np.float64, np.int64, np.uint8])
 def test_numpy_scalars_are_taken_for_numbers(number):
+    """They become Python's, and widen no array."""
     data = Dataset(images(), np.arange(6), "some", np.int64(6), scale=number(16))
     assert data.scale == 16 and type(data.scale) is float and data.scaled().dtype == np.float32
     assert data.classes == tuple("012345")
@@ -95,6 +102,7 @@ def test_numpy_scalars_are_taken_for_numbers(number):
 
 @pytest.mark.parametrize("x", [images(0), images()[0], [[1]], np.zeros((2, 0, 4, 4))])
 def test_no_statistics_of_nothing(x):
+    """Images without a pixel, and a scale of 0, are refused."""
     with pytest.raises(ValueError, match=r"statistics: images must be \(N, C, H, W\) with at least one pixel"):
         statistics(x)
     with pytest.raises(ValueError, match="statistics: scale must be a finite number above 0"):
@@ -105,6 +113,7 @@ def test_no_statistics_of_nothing(x):
 
 
 def test_digits_are_the_published_ones():
+    """Put back in order, the digits are UCI's file to the byte, and scikit-learn's."""
     train, test = load("digits")
     assert (len(train), len(test), len(train.classes)) == (1297, 500, 10)
     order = np.argsort(np.random.Philox(key=0).random_raw(1797), kind="stable")
@@ -121,6 +130,7 @@ def test_digits_are_the_published_ones():
 
 
 def test_digits_are_normalised_by_the_training_set():
+    """Both parts have the training set's mean and deviation."""
     train, test = load("digits")
     assert train.scale == 16 and train.scaled().max() == 1
     assert (train.mean, train.std) == (test.mean, test.std) == statistics(train.images, 16)

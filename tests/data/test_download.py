@@ -101,6 +101,7 @@ def untouched(cache):
 
 
 def test_a_download_is_kept_and_not_repeated(serve, cache):
+    """Each file is fetched once, and read from the cache after that."""
     asked = serve("good")
     train, test = load("mnist")
     assert (train.images[:, 0] == ARRAYS["train-images-idx3-ubyte"]).all() and len(test) == 10
@@ -111,6 +112,7 @@ def test_a_download_is_kept_and_not_repeated(serve, cache):
 
 
 def test_only_what_is_missing_is_fetched(serve, cache):
+    """A cache that lacks one file asks for that one."""
     asked = serve("good")
     load("mnist")
     (cache / "mnist" / "t10k-labels-idx1-ubyte.gz").unlink()
@@ -120,6 +122,7 @@ def test_only_what_is_missing_is_fetched(serve, cache):
 
 @pytest.mark.parametrize("first", ["missing", "short", "wrong", "page"])
 def test_the_next_address_is_tried(serve, cache, first):
+    """An address that gives nothing, or something else, is passed over."""
     serve(first, "good")
     assert len(load("mnist")[0]) == 30
     assert left_in(cache) == sorted(f"mnist/{name}.gz" for name in CONTENTS)
@@ -138,6 +141,7 @@ def test_the_next_address_is_tried(serve, cache, first):
     ],
 )
 def test_a_failed_download_leaves_nothing_and_says_where_it_looked(serve, cache, kind, reason, monkeypatch):
+    """The error has the address, the reason, the cache and the way out; the disk is as before."""
     monkeypatch.setattr(download, "TIMEOUT", 0.5)
     monkeypatch.setattr(download, "SLOWEST", 1_000_000)
     serve(kind)
@@ -148,6 +152,7 @@ def test_a_failed_download_leaves_nothing_and_says_where_it_looked(serve, cache,
 
 
 def test_a_redirect_from_https_to_http_is_refused(serve, cache, monkeypatch):
+    """A secure address does not lead to an insecure one."""
     serve("moved")
     assert len(load("mnist")[0]) == 30  # from http to http
     shutil.rmtree(cache.parent)
@@ -162,11 +167,13 @@ def test_a_redirect_from_https_to_http_is_refused(serve, cache, monkeypatch):
 
 
 def test_official_addresses_are_https():
+    """No official address can be tampered with on the way."""
     assert all(a.startswith("https://") for source in sources.SOURCES.values() for a in source.addresses)
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "cifar100"])
 def test_without_network_one_sentence_lists_places_and_addresses(tmp_path, cache, monkeypatch, name):
+    """Where it looked, and where the files are to be had."""
     monkeypatch.setenv("LPNET_DATA", str(tmp_path / "mine"))
     with pytest.raises(FileNotFoundError) as error:
         load(name)
@@ -202,6 +209,7 @@ class Broken:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ConnectionResetError("reset"), TimeoutError("timed out")])
 def test_an_interrupted_download_leaves_nothing(cache, monkeypatch, error):
+    """Neither a lost connection nor a Ctrl-C leaves half a file."""
     monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: Broken(error))
     expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else FileNotFoundError
     with pytest.raises(expected):
@@ -211,6 +219,7 @@ def test_an_interrupted_download_leaves_nothing(cache, monkeypatch, error):
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(serve, cache, monkeypatch, code):
+    """It is the disk's fault, and no other address is tried."""
     serve("good", "good")
 
     def full(_):
@@ -224,6 +233,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(serve, cache, monkeypatc
 
 
 def test_an_unwritable_folder_is_one_sentence(serve, cache, monkeypatch):
+    """The error names the folder and the variable that moves it."""
     serve("good")
 
     def refuse(*_, **__):
@@ -249,6 +259,7 @@ def test_an_archive_is_checked_as_it_comes(tmp_path, cache):
 
 
 def test_without_tqdm_one_line_says_what_is_happening(serve, monkeypatch, capsys):
+    """A download without a bar is not silent."""
     serve("good")
     monkeypatch.setitem(sys.modules, "tqdm", None)
     load("mnist")

@@ -12,6 +12,7 @@ import pytest
 import lpnet as lp
 from lpnet.data import load, sources, statistics
 
+from .cases import cifar_files
 from .small import idx, idx_files, write
 
 
@@ -32,22 +33,11 @@ def assert_is(pair, arrays):
     ],
 )  # fmt: skip
 def test_idx_files_come_back_as_written(tmp_path, name, folder, zipped):
+    """In every folder that is looked into, plain or zipped, the arrays are those written."""
     contents, arrays = idx_files()
     write(tmp_path / "d" / folder, contents, zipped)
     assert_is(load(name, root=tmp_path / "d"), arrays)
     assert_is(load(name, root=str(tmp_path / "d")), arrays)
-
-
-def cifar_files(source, records=4):
-    """File names and contents of a small CIFAR, with the images and (fine) labels in them."""
-    rng, contents, arrays = np.random.default_rng(0), {}, {}
-    for name in source.files:
-        rows = rng.integers(0, 256, (records, source.label_bytes + 3072)).astype(np.uint8)
-        rows[:, 0] = 19  # CIFAR-100: the coarse label
-        rows[:, source.label_bytes - 1] = rng.integers(0, len(source.classes), records)
-        contents[name] = rows.tobytes()
-        arrays[name] = rows[:, source.label_bytes :], rows[:, source.label_bytes - 1]
-    return contents, arrays
 
 
 def tar(contents, folder="cifar/"):
@@ -64,6 +54,7 @@ def tar(contents, folder="cifar/"):
 @pytest.mark.parametrize("folder", range(4))
 @pytest.mark.parametrize("packed", [False, True])
 def test_cifar_comes_back_as_written(tmp_path, source, folder, packed):
+    """In every folder, as files or in their archive, images and fine labels are those written."""
     contents, arrays = cifar_files(source)
     archive = {source.downloads[0].name: tar(contents)}
     write(tmp_path / "d" / source.folders[folder], archive if packed else contents)
@@ -77,6 +68,7 @@ def test_cifar_comes_back_as_written(tmp_path, source, folder, packed):
 
 
 def test_the_folder_named_by_the_environment_comes_before_the_cache(tmp_path, cache, monkeypatch):
+    """LPNET_DATA is looked into first."""
     contents, arrays = idx_files()
     write(tmp_path / "env" / "mnist", contents)
     write(cache / "mnist", idx_files(seed=1)[0])
@@ -92,6 +84,7 @@ def published(monkeypatch, name, contents, **changes):
 
 @pytest.mark.parametrize("place", ["system/fashion-mnist", "cache/lpnet/fashion_mnist"])
 def test_found_in_the_systems_folder_and_in_the_cache(tmp_path, monkeypatch, place):
+    """Files of the published checksum are found in both."""
     contents, arrays = idx_files()
     write(tmp_path / place, contents, zipped=True)
     published(monkeypatch, "fashion_mnist", contents)
@@ -100,6 +93,7 @@ def test_found_in_the_systems_folder_and_in_the_cache(tmp_path, monkeypatch, pla
 
 @pytest.mark.parametrize("place", ["system/fashion-mnist", "cache/lpnet/fashion_mnist"])
 def test_outside_of_the_users_folders_every_checksum_must_be_right(tmp_path, place):
+    """What nobody vouches for must be the published file."""
     contents, _ = idx_files()
     write(tmp_path / place, contents)
     with pytest.raises(ValueError, match="train-images-idx3-ubyte: damaged, or another data set's: SHA-256"):
@@ -107,6 +101,7 @@ def test_outside_of_the_users_folders_every_checksum_must_be_right(tmp_path, pla
 
 
 def test_in_a_users_folder_files_of_the_published_length_must_have_the_published_checksum(tmp_path, monkeypatch):
+    """A damaged copy is told from a data set of the user's own, which has another length."""
     contents, _ = idx_files()
     published(monkeypatch, "mnist", contents)
     broken = dict(contents)
@@ -140,6 +135,7 @@ IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 )
 @pytest.mark.parametrize("zipped", [False, True])
 def test_a_broken_idx_file_is_one_sentence_that_names_it(tmp_path, name, content, message, zipped):
+    """Whatever is wrong with a file, the error has its path and fits a line."""
     write(tmp_path, {**idx_files()[0], name: content}, zipped)
     with pytest.raises(ValueError, match=message) as error:
         load("mnist", root=tmp_path)
@@ -148,6 +144,7 @@ def test_a_broken_idx_file_is_one_sentence_that_names_it(tmp_path, name, content
 
 @pytest.mark.parametrize("damage", [lambda z: z[:-20], lambda z: b"no gzip", lambda z: z[:50] + b"\xff" * 50 + z[100:]])
 def test_a_broken_gzip_file_is_one_sentence_that_names_it(tmp_path, damage):
+    """Cut off, of another kind or with a wrong checksum: refused by path."""
     contents, _ = idx_files()
     write(tmp_path, contents, zipped=True)
     path = tmp_path / (IMAGES + ".gz")
@@ -166,6 +163,7 @@ def test_a_broken_gzip_file_is_one_sentence_that_names_it(tmp_path, damage):
     ],
 )
 def test_a_broken_cifar_file_is_one_sentence(tmp_path, content, message):
+    """A file that is not whole records, or has other labels, is refused."""
     contents, _ = cifar_files(sources.CIFAR10)
     write(tmp_path, {**contents, "data_batch_5.bin": content})
     with pytest.raises(ValueError, match=message):
@@ -173,6 +171,7 @@ def test_a_broken_cifar_file_is_one_sentence(tmp_path, content, message):
 
 
 def test_a_broken_archive_is_one_sentence(tmp_path):
+    """No archive, a cut one, an empty one and one that lacks a file are refused."""
     contents, _ = cifar_files(sources.CIFAR10)
     path = tmp_path / "cifar-10-binary.tar.gz"
     for raw in (b"no archive", tar(contents)[:-3000], b""):
@@ -195,6 +194,7 @@ def test_a_given_folder_is_the_only_one_looked_into(tmp_path, name, cache):
 
 
 def test_an_incomplete_set_is_not_found(tmp_path):
+    """Three of four files are no data set."""
     contents, _ = idx_files()
     contents.popitem()
     write(tmp_path, contents)
@@ -204,5 +204,6 @@ def test_an_incomplete_set_is_not_found(tmp_path):
 
 @pytest.mark.parametrize(("name", "near"), [("minst", "mnist"), ("fashion-mnist", "fashion_mnist"), ("digi", "digits")])
 def test_an_unknown_name_lists_the_nearest(name, near):
+    """A mistyped name is answered with the one that was meant."""
     with pytest.raises(ValueError, match=rf"unknown data set '{name}', did you mean {near}"):
         load(name)

@@ -29,6 +29,7 @@ def same(some, others):
 
 
 def test_an_unshuffled_epoch_is_the_data_set_in_order_normalised():
+    """Batches joined are the data set; the last may be short."""
     batches = list(DataLoader(DATA, 5))
     assert [len(y) for _, y in batches] == [5, 5, 5, 5, 3] and len(DataLoader(DATA, 5)) == 5
     x, y = (np.concatenate(part) for part in zip(*batches, strict=True))
@@ -40,6 +41,7 @@ def test_an_unshuffled_epoch_is_the_data_set_in_order_normalised():
 @settings(deadline=None)
 @given(st.integers(1, 30), st.booleans(), st.integers(0, 2**64 - 1))
 def test_a_shuffled_epoch_has_every_sample_once(batch_size, drop_last, seed):
+    """Whatever the seed and the size of a batch, none is there twice."""
     if drop_last and batch_size > N:
         return
     loader = DataLoader(DATA, batch_size, shuffle=True, drop_last=drop_last, seed=seed)
@@ -49,11 +51,13 @@ def test_a_shuffled_epoch_has_every_sample_once(batch_size, drop_last, seed):
 
 
 def test_images_and_labels_stay_together():
+    """Shuffling moves both alike."""
     for x, y in DataLoader(DATA, 4, shuffle=True):
         np.testing.assert_array_equal(x, DATA.normalize(DATA.scaled(y)))
 
 
 def test_epochs_and_seeds_differ_and_repeat():
+    """The same seed gives the same batches; another epoch, seed or transform others."""
     first, second = list(make()), make()
     assert same(first, second)
     assert not same(first, second)  # its second epoch
@@ -101,6 +105,7 @@ def run(loader, batches):
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("stop", range(1, 16))
 def test_a_resumed_loader_goes_on_as_if_never_stopped(stop, shuffle):
+    """From the state after any batch, all later batches and states are the same."""
     whole = run(make(shuffle=shuffle), 20)
     fresh = make(seed=99, shuffle=shuffle)
     fresh.load_state_dict(whole[stop - 1][1])
@@ -110,6 +115,7 @@ def test_a_resumed_loader_goes_on_as_if_never_stopped(stop, shuffle):
 
 
 def test_the_state_counts_the_batch_just_received():
+    """Within the loop's body the batch in hand is counted, and the epoch counts up at the end."""
     loader = make()
     states = [loader.state_dict() for _ in loader]
     assert states == [{"seed": 3, "epoch": 0, "batch": b + 1, **SETTINGS} for b in range(6)]
@@ -117,6 +123,7 @@ def test_the_state_counts_the_batch_just_received():
 
 
 def test_resumed_after_the_last_batch_the_epoch_only_ends():
+    """There is no batch left, and the next epoch begins."""
     loader = make()
     loader.load_state_dict({"seed": 3, "epoch": 4, "batch": 6})
     assert list(loader) == []
@@ -124,6 +131,7 @@ def test_resumed_after_the_last_batch_the_epoch_only_ends():
 
 
 def test_left_by_break_the_next_loop_starts_the_epoch_again():
+    """Only a loop that came to its end counts an epoch."""
     loader, whole = make(), list(make())
     for _ in range(2):
         for _ in loader:
@@ -133,6 +141,8 @@ def test_left_by_break_the_next_loop_starts_the_epoch_again():
 
 
 def test_a_batch_that_failed_is_not_counted():
+    """An exception of a transform leaves the position before the batch."""
+
     def fail(x, rng):
         raise RuntimeError("no")
 
@@ -143,6 +153,7 @@ def test_a_batch_that_failed_is_not_counted():
 
 
 def test_loading_a_state_continues_only_once():
+    """The second loop after a load starts at the epoch's beginning."""
     loader = make()
     loader.load_state_dict({"seed": 3, "epoch": 0, "batch": 4})
     for _ in loader:
@@ -168,6 +179,7 @@ def test_loading_a_state_continues_only_once():
     ],
 )
 def test_a_foreign_state_is_refused_and_changes_nothing(state, message):
+    """A state of another loader, or of none, is refused by what is wrong with it."""
     loader = make()
     with pytest.raises(ValueError, match=message):
         loader.load_state_dict(state)
@@ -176,6 +188,7 @@ def test_a_foreign_state_is_refused_and_changes_nothing(state, message):
 
 @pytest.mark.parametrize("used", [0, 3, 6, 14])
 def test_after_manual_seed_a_used_loader_gives_the_run_of_a_fresh_one(used):
+    """Seeding sends a loader back to its beginning, wherever it was."""
     loader = make()
     run(loader, used) if used else loader.load_state_dict({"seed": 3, "epoch": 2, "batch": 1})
     manual_seed(0)
@@ -184,6 +197,7 @@ def test_after_manual_seed_a_used_loader_gives_the_run_of_a_fresh_one(used):
 
 
 def test_a_position_set_after_manual_seed_stays():
+    """Only positions from before the seeding are forgotten."""
     first, second = make(), make()
     manual_seed(0)
     first.epoch = 2
@@ -193,6 +207,7 @@ def test_a_position_set_after_manual_seed_stays():
 
 
 def test_manual_seed_in_the_middle_of_an_epoch_leaves_its_loop_alone():
+    """A loop that runs goes on in its order and ends its epoch."""
     loader, order = make(), []
     for _, y in loader:
         manual_seed(0)
@@ -201,6 +216,7 @@ def test_manual_seed_in_the_middle_of_an_epoch_leaves_its_loop_alone():
 
 
 def test_a_pair_of_arrays_comes_as_it_is():
+    """Inputs as float32; targets as int64 or float32, by what they are."""
     x, y = np.random.default_rng(0).normal(size=(10, 3)), np.arange(10, dtype=np.uint8)
     out = list(DataLoader((x, y), 4))
     assert all(u.dtype == np.float32 and v.dtype == np.int64 for u, v in out)
@@ -210,12 +226,14 @@ def test_a_pair_of_arrays_comes_as_it_is():
 
 
 def test_numpy_scalars_are_taken_for_numbers():
+    """They give the same batches, and a state of Python's numbers."""
     loader = make(batch_size=np.int64(4), shuffle=np.True_, seed=np.uint64(3), drop_last=np.False_)
     assert same(loader, make())
     assert {type(v) for v in loader.state_dict().values()} == {int, bool}
 
 
 def test_a_transform_reaches_a_pair_too():
+    """Arrays are transformed as a data set is."""
     x = np.random.default_rng(0).random((8, 1, 4, 4))
     [(out, _)] = DataLoader([x, np.zeros(8, int)], 8, transform=compose(random_flip(1)))
     np.testing.assert_array_equal(out, x.astype(np.float32)[..., ::-1])
@@ -250,6 +268,7 @@ def test_a_transform_reaches_a_pair_too():
     ],
 )
 def test_what_does_not_fit_is_one_clear_error(arguments, message):
+    """Arguments that make no loader are refused in a sentence."""
     with pytest.raises(ValueError, match=message) as error:
         DataLoader(**{"dataset": DATA, **arguments})
     assert "\n" not in str(error.value)

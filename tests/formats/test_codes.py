@@ -8,16 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lpnet import formats
-from lpnet.formats import BlockFloatingPoint, BlockScaled, Exponent, FixedPoint, FloatingPoint
+from lpnet.formats import BlockFloatingPoint, Exponent, FixedPoint
 from lpnet.formats.codes import pack, unpack
 
-FORMATS = [
-    *map(formats.format, [*formats.names(), "bfp8", "bfp5:tensor", "bfp4:16", "bfp24", "fixed8.6", "fixed12.-3"]),
-    BlockFloatingPoint(8, axis=1), BlockFloatingPoint(6, symmetric=False), BlockFloatingPoint(8, block=3, exp=4),
-    BlockFloatingPoint(16, exp=11), formats.format("e3m4"),
-    BlockScaled(formats.format("e2m1"), formats.format("e5m2"), 5, axis=0),
-    FixedPoint(8, 4, symmetric=True), FloatingPoint(4, 3, subnormals=False), FloatingPoint(9, 5, saturate=True),
-]  # fmt: skip
+from .cases import FORMATS
 
 
 @given(st.integers(1, 64), st.lists(st.integers(0, 2**64 - 1), max_size=40))
@@ -40,7 +34,7 @@ def numbers(shape, dtype, seed=0):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("fmt", FORMATS, ids=str)
+@pytest.mark.parametrize("fmt", [f for f in FORMATS if f != FixedPoint(8, 4, saturate=False)], ids=str)  # see the next
 def test_decode_gives_what_quantize_gives(fmt, dtype):
     """To the bit, in shape and dtype: ragged, empty, 0-d and non-contiguous arrays, zeros, tiny and huge numbers."""
     wide = numbers((6, 70), dtype)

@@ -4,22 +4,21 @@ import numpy as np
 import pytest
 
 import lpnet as lp
-from lpnet import formats
 
-NAMES = [*formats.names(), "bfp8", "bfp8:16", "bfp4:tensor", "fixed8.6", "fixed4.-2", "e5m0"]
+from .cases import FORMATS
 
 
 @pytest.mark.parametrize("rounding", [*lp.rounding.MODES, lp.Stochastic(3)], ids=str)
-@pytest.mark.parametrize("name", NAMES)
-def test_tells_what_quantize_does(name, rounding):
+@pytest.mark.parametrize("fmt", FORMATS, ids=str)
+def test_tells_what_quantize_does(fmt, rounding):
     """Result, neighbours and share are those of quantize; the text has no line over 80 columns."""
     x = np.random.default_rng(3).standard_normal((3, 40)).astype(np.float32) * 3
-    told = lp.explain(x, name, rounding, index=(1, -4))
+    told = lp.explain(x, fmt, rounding, index=(1, -4))
     assert told.x == x[1, -4]
-    assert told.below == lp.quantize(x, name, "floor")[1, -4] <= told.x or told.below == told.above
-    assert told.above == lp.quantize(x, name, "ceil")[1, -4]
+    assert told.below == lp.quantize(x, fmt, "floor")[1, -4] <= told.x or told.below == told.above
+    assert told.above == lp.quantize(x, fmt, "ceil")[1, -4]
     if told.result is not None:
-        assert told.result == lp.quantize(x, name, rounding)[1, -4]
+        assert told.result == lp.quantize(x, fmt, rounding)[1, -4]
     else:
         assert told.fraction == pytest.approx((told.x - told.below) / (told.above - told.below))
     assert all(len(line) <= 80 and line == line.rstrip() for line in str(told).splitlines())

@@ -42,8 +42,8 @@ def test_a_picture(name, tmp_path):
 def test_all_numbers_are_in_the_picture():
     """e2m1 has seven numbers above zero and seven below; fixed point has one more below."""
     positive = [0.5, 1, 1.5, 2, 3, 4, 6]
-    assert show._numbers(formats.format("e2m1")).tolist() == [-v for v in positive[::-1]] + [0, *positive]
-    assert show._numbers(formats.format("fixed4.2")).tolist() == [n / 4 for n in range(-8, 8)]
+    assert show.numbers(formats.format("e2m1")).tolist() == [-v for v in positive[::-1]] + [0, *positive]
+    assert show.numbers(formats.format("fixed4.2")).tolist() == [n / 4 for n in range(-8, 8)]
     assert "  lowest       -2^1 = -2" in show.describe("fixed4.2")
     assert "lowest" not in show.describe("e2m1")
 
@@ -96,7 +96,7 @@ def test_ends_that_a_format_does_not_state_are_found():
     """They are what rounding makes of the largest, the lowest and the smallest float64."""
     assert (Halves().min, Halves().max, Halves().smallest, Halves().bits) == (-1, 3, 0.5, None)
     assert Halves() == Halves() and hash(Halves()) == hash(Halves()) and Halves() != Signs()
-    assert show._numbers(Halves()).tolist() == [n / 2 for n in range(-2, 7)]
+    assert show.numbers(Halves()).tolist() == [n / 2 for n in range(-2, 7)]
     with pytest.raises(NotImplementedError, match="Halves\\(\\) cannot be encoded: Halves defines no to_codes"):
         Halves().encode(np.zeros(3, np.float32))
     with pytest.raises(AttributeError, match="Halves has no attribute 'emin'"):

@@ -101,8 +101,7 @@ def floating(x, exp, man, bias=None, specials="ieee", saturate=False, subnormals
             raise ValueError("NaN")
         return x
     top = largest(exp, man, bias, specials)
-    if floor_log2(top) > HIGHEST[digits]:  # numbers that the float type has not
-        top = (2 - power(-min(man, digits - 1))) * power(HIGHEST[digits])
+    top = min(top, (2 - power(-min(man, digits - 1))) * power(HIGHEST[digits]))  # the float type has no higher ones
     beyond = {"ieee": math.inf, "nan": math.nan, "none": float(top)}[specials]
     beyond = float(top) if saturate else beyond
     if math.isinf(x):

@@ -51,6 +51,14 @@ def distinct(*shape: int, seed: int = 0) -> np.ndarray:
 
 UNARY: dict[str, tuple[Any, Any]] = {  # operation, inputs where it is smooth
     "absolute": (F.absolute, away),
+    "cos": (F.cos, normal),
+    "elu": (F.elu, away),
+    "expm1": (F.expm1, normal),
+    "leaky_relu": (F.leaky_relu, away),
+    "log1p": (F.log1p, positive),
+    "silu": (F.silu, normal),
+    "sin": (F.sin, normal),
+    "softplus": (F.softplus, normal),
     "exp": (F.exp, normal),
     "gelu": (F.gelu, normal),
     "identity": (F.identity, normal),
@@ -83,7 +91,14 @@ def _elementwise() -> list[Case]:
     powers = [Case("power", lambda x, n=n: F.power(x, n), (positive(2, 3),)) for n in (2, 3, -1, 0.5, 1, 0)]
     powers.append(Case("power", lambda x: F.power(x, 2), (np.array([0.0, -1.5]),)))
     tanh = [Case("gelu", lambda x: F.gelu(x, "tanh"), (normal(2, 3),))]
-    return unary + binary + powers + tanh
+    powers += [Case("power", F.power, (positive(*a), normal(*b, seed=7))) for a, b in BROADCASTS]
+    options = [Case("leaky_relu", lambda x: F.leaky_relu(x, 0.3), (away(2, 3),)),
+               Case("elu", lambda x: F.elu(x, 0.5), (away(2, 3),))]  # fmt: skip
+    between = [(np.array([2.3, 4.1, -3.2]), np.array([1.5, -1.7, 2.1])),
+               (np.array([[2.3], [5.9]]), np.array([1.5, 2.5])),
+               (np.array(2.3), np.array(1.1)), (np.zeros((0, 3)), np.ones(3))]  # of no whole quotient
+    whole = [Case(f.__name__, f, pair) for f in (F.remainder, F.floor_divide) for pair in between]
+    return unary + binary + powers + tanh + options + whole
 
 
 def _pair(a: Shape, b: Shape) -> tuple[np.ndarray, np.ndarray]:
@@ -101,7 +116,8 @@ def _selecting() -> list[Case]:
 
 
 def _reductions() -> list[Case]:
-    table = {"sum": F.sum, "mean": F.mean, "max": F.max, "min": F.min, "var": F.var, "std": F.std}
+    table = {"sum": F.sum, "mean": F.mean, "max": F.max, "min": F.min, "var": F.var, "std": F.std,
+             "logsumexp": F.logsumexp, "prod": F.prod}  # fmt: skip
     return [
         Case(name, lambda x, f=f, a=axis, k=keep: f(x, a, keepdims=k), (distinct(*shape),), name not in ("var", "std"))
         for name, f in table.items()
@@ -111,12 +127,21 @@ def _reductions() -> list[Case]:
     ]
 
 
+def _running() -> list[Case]:
+    axes = [((3,), 0), ((2, 3), 1), ((2, 3), -2)]
+    cases = [Case("cumsum", lambda x, a=a: F.cumsum(x, a), (normal(*s),)) for s, a in axes]
+    zeros = np.array([[0.0, 2.0, -1.0], [0.0, 0.0, 3.0]])
+    return [*cases, Case("prod", lambda x: F.prod(x, 1), (zeros,))]
+
+
 def _moving() -> list[Case]:
     rows = np.array([0, 2, 2, 1])
     keys = [1, -1, slice(None, None, -2), (slice(1, None), 0), (..., None, 1), rows, (rows, rows % 2), [0, 0],
             np.array([True, False, True])]  # fmt: skip
     cases = [Case("getitem", lambda x, k=k: F.getitem(x, k), (normal(3, 2),), sums=i >= 5)
              for i, k in enumerate(keys)]  # fmt: skip
+    cases += [Case("split", lambda x, n=n, a=a: F.split(x, n, a)[1], (normal(3, 4),))
+              for n, a in ((2, 0), ([1, 3], 1), ([2, 0, 2], -1))]  # fmt: skip
     cases += [Case("reshape", lambda x, s=s: F.reshape(x, s), (normal(2, 6),)) for s in ((3, 4), -1, (2, -1, 1, 2), 12)]
     orders = (None, (2, 0, 1), (-1, 0, 1))
     cases += [Case("transpose", lambda x, a=a: F.transpose(x, a), (normal(2, 3, 4),)) for a in orders]
@@ -138,6 +163,10 @@ def _products() -> list[Case]:
               ((3,), (2, 3, 2)), ((2, 2, 3), (3,)), ((2, 2, 3), (3, 2)), ((1, 1), (1, 1)),
               ((0, 3), (3, 2))]  # fmt: skip
     cases = [Case("matmul", F.matmul, (normal(*a), normal(*b, seed=5))) for a, b in shapes]
+    letters = [("ij,jk->ik", (2, 3), (3, 4)), ("nik,nkj", (2, 2, 3), (2, 3, 2)), ("ij->ji", (2, 3)), ("ij->", (2, 3)),
+               ("i,j,k->kj", (2,), (3,), (2,)), ("ij,j->i", (2, 3), (3,))]  # fmt: skip
+    cases += [Case("einsum", lambda *xs, e=e: F.einsum(e, *xs), tuple(normal(*s, seed=i) for i, s in enumerate(shapes)))
+              for e, *shapes in letters]  # fmt: skip
     inputs = [((4, 3), (2, 3)), ((3,), (2, 3)), ((2, 2, 3), (1, 3)), ((1, 1), (1, 1))]
     cases += [Case("linear", F.linear, (normal(*x), normal(*w, seed=5))) for x, w in inputs]
     cases += [Case("linear", F.linear, (normal(*x), normal(*w, seed=5), normal(w[0]))) for x, w in inputs]
@@ -198,5 +227,5 @@ def _dropouts() -> list[Case]:
     return [Case("dropout", lambda x, p=p: F.dropout(x, p, Stream(1)), (normal(4, 5),)) for p in (0.0, 0.3, 0.9)]
 
 
-CASES = [*_elementwise(), *_selecting(), *_reductions(), *_moving(), *_products(), *_windows(), *_norms(),
+CASES = [*_elementwise(), *_selecting(), *_reductions(), *_running(), *_moving(), *_products(), *_windows(), *_norms(),
          *_softmaxes(), *_losses(), *_dropouts()]  # fmt: skip

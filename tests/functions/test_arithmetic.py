@@ -83,10 +83,14 @@ def test_powers_at_zero(n, slope):
     assert x.grad.item() == slope
 
 
-def test_power_refuses_other_exponents():
-    """An exponent that is not a number is a TypeError that says what to use."""
-    with pytest.raises(TypeError, match=r"exponent must be a number, got Tensor; use exp"):
-        F.power(lp.Tensor([1.0]), lp.Tensor([2.0]))
+def test_a_zero_to_a_tensors_power_has_finite_slopes():
+    """0^n is 0 for n > 0 and 1 for n = 0; neither slope is NaN, as in PyTorch."""
+    x, n = lp.Tensor([0.0, 0.0, 2.0], requires_grad=True), lp.Tensor([2.0, 0.0, 0.0], requires_grad=True)
+    y = x**n
+    y.sum().backward()
+    np.testing.assert_array_equal(y.data, [0, 1, 1])
+    np.testing.assert_array_equal(x.grad, [0, 0, 0])
+    np.testing.assert_allclose(n.grad, [0, 0, np.log(2)], rtol=1e-6)
 
 
 @pytest.mark.parametrize("condition", [[True, False], np.array([1, 0]), lp.Tensor([1.0, 0.0])])

@@ -12,7 +12,7 @@ from .cases import CASES, Case
 # Values move or are selected, or are the loss: forward leaves them as they are.
 UNROUNDED = {
     "concatenate", "cross_entropy", "expand_dims", "getitem", "l1_loss", "max", "max_pool2d", "maximum", "min",
-    "minimum", "mse_loss", "pad", "relu", "reshape", "squeeze", "stack", "transpose", "where",
+    "minimum", "mse_loss", "pad", "relu", "reshape", "split", "squeeze", "stack", "transpose", "where",
 }  # fmt: skip
 BROADCASTING = {"maximum", "minimum", "where"}  # a stretched input gets the sum of several gradients, which is rounded
 every = pytest.mark.parametrize("case", CASES, ids=str)
@@ -45,7 +45,7 @@ def weights(y):
 
 def test_every_operation_has_a_case():
     """A new operation without a gradient check fails here."""
-    assert {case.name for case in CASES} == set(F.__all__)
+    assert {case.name for case in CASES} == set(F.__all__) - {"argmax"}  # which has no gradient
 
 
 @every

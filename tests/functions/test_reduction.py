@@ -56,3 +56,10 @@ def test_the_mean_of_float32_is_float32():
     """A mean of many float32 numbers is summed pairwise, as NumPy does, and stays float32."""
     y = F.mean(lp.Tensor(np.full(100_000, 0.1, np.float32)))
     assert y.dtype == np.float32 and y.item() == pytest.approx(0.1, rel=1e-6)
+
+
+def test_argmax_is_numpys():
+    """The place of the largest element, an array of integers without a gradient; along an axis or in all."""
+    x = np.random.default_rng(3).standard_normal((3, 4))
+    np.testing.assert_array_equal(lp.Tensor(x).argmax(axis=1), x.argmax(axis=1))
+    assert F.argmax(lp.Tensor(x)) == x.argmax()

@@ -11,6 +11,7 @@ import lpnet as lp
 from lpnet import backend, cli
 from lpnet import functions as F
 
+from ..optim.cases import OPTIMIZERS
 from . import standin
 
 
@@ -49,19 +50,14 @@ def test_modules_move_there_and_back(cupy):
         np.testing.assert_array_equal(array, before[name])
 
 
-@pytest.mark.parametrize("make", [
-    lambda p: lp.optim.SGD(p, 0.1, 0.9, 1e-3, precision="bfp8"),
-    lambda p: lp.optim.SGD(p, 0.1, 0.9, nesterov=True),
-    lambda p: lp.optim.SGD(p, 0.1, 0.9, precision=lp.Precision(weight="e4m3", accumulator="fixed16.12")),
-    lambda p: lp.optim.Adam(p, 0.01, weight_decay=1e-2, precision="bfp8"),
-    lambda p: lp.optim.AdamW(p, 0.01, weight_decay=1e-2),
-])  # fmt: skip
-def test_optimizers_and_averages_follow_the_model(cupy, make):
+@pytest.mark.parametrize("precision", [None, "bfp8", lp.Precision(weight="e4m3", accumulator="fixed16.12")])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers_and_averages_follow_the_model(cupy, name, precision):
     """The weights after steps on both devices are those of steps on one; no step waits for the GPU."""
     ends = []
     for device in ("cpu", "cuda"):
         net = model()
-        optimizer = make(net.parameters())
+        optimizer = OPTIMIZERS[name](net.parameters(), float, precision)
         swalp = lp.optim.SWALP(net, optimizer, 0, 1, average="bfp12")
         rng = np.random.default_rng(1)
         for step in range(4):

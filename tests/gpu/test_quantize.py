@@ -5,17 +5,12 @@ import pytest
 
 import lpnet as lp
 from lpnet import random
+from lpnet.backend import get_array_module
 from lpnet.random import Stream
 from lpnet.rounding import MODES
 
-FORMATS = [
-    "fp16", "bf16", "tf32", "e5m2", "e4m3", "e3m2", "e2m3", "e2m1", "e8m23", "fixed8.6", "fixed16.20", "bfp8", "bfp4",
-    "bfp8:tensor", "bfp8:16", "bfp5:7", "mxfp8_e4m3", "mxfp8_e5m2", "mxfp6_e3m2", "mxfp6_e2m3", "mxfp4_e2m1",
-    "mxint8", "nvfp4", "FixedPoint(8, 4, saturate=False)", "FixedPoint(5, 3, symmetric=True)",
-    "FloatingPoint(4, 3, saturate=False, specials='nan')", "FloatingPoint(3, 4, subnormals=False)",
-    "FloatingPoint(5, 2, saturate=False)", "BlockFloatingPoint(8, symmetric=False)", "BlockFloatingPoint(8, axis=1)",
-    "BlockFloatingPoint(8, axis=1, block=3)", "BlockFloatingPoint(12, axis=0, block=2, exp=3)",
-]  # fmt: skip
+from ..formats.cases import FORMATS
+
 SHAPES = [(5,), (37, 3), (2, 5, 33), (3, 4, 5, 2), (1, 1000), (3, 700)]
 
 
@@ -39,11 +34,10 @@ def same(got, expected):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", FORMATS)
-def test_kernels_give_the_bits_of_the_formats(cupy, name, dtype):
+@pytest.mark.parametrize("fmt", FORMATS, ids=str)
+def test_kernels_give_the_bits_of_the_formats(cupy, fmt, dtype):
     """Every format, rounding mode, shape and dtype: the same bits and the same random numbers, and nothing waits."""
-    fmt = lp.format(name)
-    for shape in SHAPES[1:] if "axis=1" in name else SHAPES:
+    for shape in SHAPES[1:] if fmt.axis == 1 else SHAPES:
         x = numbers(shape, dtype)
         device = cupy.asarray(x)
         for rounding in (*MODES, lp.Stochastic(3)):
@@ -56,9 +50,8 @@ def test_kernels_give_the_bits_of_the_formats(cupy, name, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", [*FORMATS, "FloatingPoint(8, 30)", "BlockFloatingPoint(24, exp=11)",
-                                  "BlockFloatingPoint(8, exp=11, symmetric=False)"])  # fmt: skip
-def test_the_ends_of_the_range(cupy, name, dtype):
+@pytest.mark.parametrize("fmt", FORMATS, ids=str)
+def test_the_ends_of_the_range(cupy, fmt, dtype):
     """Blocks of the largest and of the smallest numbers of the dtype, where gaps leave its range."""
     limits = np.finfo(dtype)
     low, high = float(np.log2(limits.smallest_subnormal)), float(np.log2(limits.max))
@@ -68,18 +61,18 @@ def test_the_ends_of_the_range(cupy, name, dtype):
     x = (rng.choice([-1, 1], (5, 64)) * np.exp2(sizes)).astype(dtype)
     x[:2, :5] = -(2.0**127 if dtype == np.float32 else 2.0**1023)
     for rounding in MODES:
-        expected = lp.format(name).rule(x, rounding, Stream(1))
-        same(lp.quantize(cupy.asarray(x), name, rounding, Stream(1)).get(), expected)
+        expected = fmt.rule(x, rounding, Stream(1))
+        same(lp.quantize(cupy.asarray(x), fmt, rounding, Stream(1)).get(), expected)
 
 
-@pytest.mark.parametrize("name", [n for n in FORMATS if lp.format(n).has_nan or "bfp" in n])
-def test_infinities_and_nan(cupy, name):
+@pytest.mark.parametrize("fmt", [f for f in FORMATS if f.has_nan or isinstance(f, lp.BlockFloatingPoint)], ids=str)
+def test_infinities_and_nan(cupy, fmt):
     """Infinities and NaN become what the format makes of them."""
     x = numbers((6, 64), np.float32)
     x[0, 3], x[1, 2], x[1, 60], x[4, 4] = np.inf, np.nan, -np.inf, -np.nan
     for rounding in MODES:
-        got = lp.quantize(cupy.asarray(x), name, rounding, Stream(1))
-        same(got.get(), lp.format(name).rule(x, rounding, Stream(1)))
+        got = lp.quantize(cupy.asarray(x), fmt, rounding, Stream(1))
+        same(got.get(), fmt.rule(x, rounding, Stream(1)))
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0), (1,), (0, 4)])
@@ -136,3 +129,11 @@ def test_a_format_of_ones_own(cupy):
 
     x = numbers((40, 3), np.float32)
     same(lp.quantize(cupy.asarray(x), Odd(), "stochastic", Stream(1)).get(), Odd().rule(x, "stochastic", Stream(1)))
+
+
+def test_a_users_mode_is_rounded_by_its_function(cupy, monkeypatch):
+    """The kernels know the modes of lpnet; one that a user registers later is none of theirs."""
+    monkeypatch.setitem(MODES, "to_even_hundreds", lambda n, stream=None: get_array_module(n).rint(n / 100) * 100)
+    x = np.arange(-300, 300, 7, dtype=np.float32)
+    got = lp.quantize(cupy.asarray(x), lp.FixedPoint(12, 0), "to_even_hundreds")
+    np.testing.assert_array_equal(got.get(), np.rint(x / 100) * 100)

@@ -4,28 +4,15 @@ import numpy as np
 import pytest
 
 import lpnet as lp
-from lpnet import cli, models, nn, reproduce
+from lpnet import cli, models, nn
 from lpnet import functions as F
+from lpnet.reproduce.experiment import Context
+from lpnet.reproduce.images import Training, train
 from lpnet.training import diagnosis
 
+from ..nn.cases import LAYERS
 from . import blas
 from .conftest import Real
-
-LAYERS = {
-    "Linear": (lambda: nn.Linear(6, 4), (5, 6)),
-    "Conv2d": (lambda: nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=2), (3, 4, 8, 8)),
-    "BatchNorm1d": (lambda: nn.BatchNorm1d(5), (7, 5)),
-    "BatchNorm2d": (lambda: nn.BatchNorm2d(3), (4, 3, 5, 5)),
-    "LayerNorm": (lambda: nn.LayerNorm((3, 4)), (2, 3, 4)),
-    "Dropout": (lambda: nn.Dropout(0.4), (6, 7)),
-    "ReLU": (nn.ReLU, (4, 4)),
-    "Sigmoid": (nn.Sigmoid, (4, 4)),
-    "Tanh": (nn.Tanh, (4, 4)),
-    "GELU": (nn.GELU, (4, 4)),
-    "MaxPool2d": (lambda: nn.MaxPool2d(3, 2, 1), (2, 3, 7, 7)),
-    "AvgPool2d": (lambda: nn.AvgPool2d(2), (2, 3, 6, 6)),
-    "Flatten": (nn.Flatten, (2, 3, 4)),
-}
 
 
 def run(layer, x, xp):
@@ -37,17 +24,10 @@ def run(layer, x, xp):
     return [y.data, x.grad, *(p.grad for p in layer.parameters()), *(b.data for b in layer.buffers()), layer(x).data]
 
 
-def test_every_layer_is_here():
-    """A new layer without a row fails here."""
-    apart = {"Module", "Parameter", "Buffer", "Sequential", "CrossEntropyLoss", "MSELoss", "Activation"}
-    classes = {name for name in nn.__all__ if isinstance(getattr(nn, name), type)}
-    assert classes - apart == set(LAYERS)
-
-
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(cupy, name):
     """A layer gives NumPy's numbers in training and evaluation, and waits for nothing."""
-    make, shape = LAYERS[name]
+    make, shape = LAYERS[name].make, LAYERS[name].shape
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     results = []
     for device, xp in (("cpu", np), ("cuda", cupy)):
@@ -220,11 +200,9 @@ def test_trace_reads_what_is_on_the_device(cupy):
 
 def test_the_experiments_train_on_the_device(cupy, tmp_path):
     """An epoch and an average there give test errors like the CPU's; 50 of 500 digits are 10 points."""
-    s = {"data": "digits", "network": "small_cnn", "batch": 128, "momentum": 0.9, "weight_decay": 0.0, "lr": 0.1,
-         "swa_lr": 0.05, "epochs": 2, "start": 1, "seed": 0, "precision": reproduce.images.uniform("bfp8"),
-         "loss_scale": 8.0, "averages": {"epoch": [None, None, "nearest"]}}  # fmt: skip
-    errors = [reproduce.images.train(s, reproduce.grid.Here(tmp_path, None, lambda n: None, device))
-              for device in ("cpu", "cuda")]  # fmt: skip
+    s = Training("digits", "small_cnn", epochs=2, start=1, lr=0.1, swa_lr=0.05, weight_decay=0.0, crop=0,
+                 precision=lp.recipes.swalp(), loss_scale=8.0)  # fmt: skip
+    errors = [train(s, 0, Context(tmp_path, None, device)) for device in ("cpu", "cuda")]
     assert isinstance(cupy, Real) or blas.calls
     for one, other in zip(*(e["averages"]["epoch"].values() for e in errors), strict=True):
         assert abs(one - other) < 10

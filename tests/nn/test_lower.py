@@ -33,6 +33,7 @@ def marked(model):
 
 
 def test_the_default_is_the_papers_choice():
+    """Convolutions and activations are rounded; a layer before an activation is left to that one."""
     model = network()
     changed = nn.lower(model, "bfp8")
     assert changed == {"0": "Conv2d", "2": "ReLU", "4": "ReLU", "8": "Tanh"}  # "3" is left to the ReLU after it
@@ -49,11 +50,13 @@ def test_the_default_is_the_papers_choice():
     ("9", ["9"]), ([], []),
 ])  # fmt: skip
 def test_layers_are_chosen_by_type_and_by_name(layers, expected):
+    """What is returned is what is marked."""
     model = network()
     assert list(nn.lower(model, "bfp8", layers)) == expected == marked(model)
 
 
 def test_lowering_again_replaces_earlier_marks_and_none_removes_all():
+    """The last call counts."""
     model = network()
     nn.lower(model, "bfp8")
     nn.lower(model, "bfp8", ["9"])
@@ -62,6 +65,7 @@ def test_lowering_again_replaces_earlier_marks_and_none_removes_all():
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_and_changes_nothing():
+    """Neither a mistyped name nor a module in place of one moves a mark."""
     model = nn.Sequential(nn.Sequential(nn.Linear(2, 2)), nn.ReLU())
     nn.lower(model, "bfp8")
     before = marked(model)
@@ -73,6 +77,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_and_changes_nothing():
 
 
 def test_parameter_names_and_values_stay():
+    """Marking a layer is no change of its state."""
     model = network()
     before = model.state_dict()
     nn.lower(model, "bfp8")
@@ -81,6 +86,7 @@ def test_parameter_names_and_values_stay():
 
 
 def test_a_shared_layer_stays_marked():
+    """A later use without a mark does not remove that of the first."""
     relu = nn.ReLU()
     model = nn.Sequential(relu, nn.Linear(2, 2), relu)
     nn.lower(model, "bfp8", ["0"])
@@ -91,6 +97,7 @@ def test_a_shared_layer_stays_marked():
     (nn.Conv2d(2, 3, 3), (2, 2, 5, 5)), (nn.Linear(4, 3), (2, 4)), (nn.GELU(), (3, 3)), (nn.BatchNorm1d(4), (6, 4)),
 ])  # fmt: skip
 def test_a_marked_layer_computes_exactly_and_rounds_once_each_way(layer, shape):
+    """Its output, and the error that comes back, are rounded; nothing within is."""
     rng = np.random.default_rng(0)
     x, weights = rng.standard_normal(shape).astype(np.float32), None
     exact_x = lp.Tensor(x, requires_grad=True)
@@ -134,6 +141,8 @@ def test_each_layer_goes_by_the_most_specific_key(table, expected):
 
 
 def test_a_name_stands_for_all_within_and_the_longest_wins():
+    """Names come before patterns, and those before '*'."""
+
     def stage():
         return nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.ReLU())
 
@@ -148,6 +157,7 @@ def test_a_name_stands_for_all_within_and_the_longest_wins():
     ({"classifier": "bfq8"}, ValueError, "unknown format 'bfq8'"), ({3: "bfp8"}, TypeError, "types or names"),
 ])  # fmt: skip
 def test_a_key_that_fits_nothing_is_refused_and_changes_nothing(table, error, words):
+    """A dictionary with one bad key moves no mark."""
     model = nn.Sequential(nn.ReLU())
     model.classifier = nn.Linear(1, 1)
     nn.lower(model, "bfp8")

@@ -29,6 +29,7 @@ def small():
 
 
 def test_names_are_pytorchs_in_definition_order():
+    """Parameters, buffers and modules are called and ordered as in PyTorch."""
     names = ["0.weight", "0.bias", "1.weight", "1.bias", "4.weight", "4.bias"]
     assert [name for name, _ in small().named_parameters()] == names
     assert [name for name, _ in small().named_buffers()] == ["1.running_mean", "1.running_var"]
@@ -36,6 +37,7 @@ def test_names_are_pytorchs_in_definition_order():
 
 
 def test_what_is_shared_counts_once():
+    """Under its first name."""
     model = Shared()
     names = [name for name, _ in model.named_parameters()]
     assert names == ["first.weight", "first.bias", "rest.0.weight", "rest.0.bias", "rest.1.weight", "rest.1.bias"]
@@ -45,6 +47,7 @@ def test_what_is_shared_counts_once():
 
 
 def test_sequential_runs_its_layers_in_turn():
+    """It is a list of modules that is one itself, and takes nothing else."""
     model, x = small(), np.random.default_rng(0).standard_normal((2, 1, 4, 4)).astype(np.float32)
     model.eval()
     y = x
@@ -57,12 +60,14 @@ def test_sequential_runs_its_layers_in_turn():
 
 
 def test_train_and_eval_reach_every_module():
+    """However deep, both ways."""
     model = Shared()
     assert model.eval() is model and not any(m.training for m in model.modules())
     assert all(m.training for m in model.train().modules())
 
 
 def test_state_dict_gives_copies_and_loads_back():
+    """A state is the model's to the bit, and changes with it no more."""
     a, b = small(), small()
     a(np.random.default_rng(0).standard_normal((3, 1, 4, 4)).astype(np.float32))
     state = a.state_dict()
@@ -73,6 +78,7 @@ def test_state_dict_gives_copies_and_loads_back():
 
 
 def test_pytorchs_batch_counter_is_passed_over():
+    """A state from PyTorch's BatchNorm loads."""
     model = small()
     model.load_state_dict({**model.state_dict(), "1.num_batches_tracked": np.array(7)})
 
@@ -84,6 +90,7 @@ def test_pytorchs_batch_counter_is_passed_over():
     (lambda s: s.update({"4.bais": s.pop("4.bias")}), ["'4.bias'", "'4.bais'"]),
 ])  # fmt: skip
 def test_a_state_that_does_not_fit_changes_nothing_and_is_refused_by_name(spoil, words):
+    """Not even the entries that do fit are loaded."""
     model = small()
     before, state = model.state_dict(), {k: v + 1 for k, v in model.state_dict().items()}
     spoil(state)
@@ -94,6 +101,7 @@ def test_a_state_that_does_not_fit_changes_nothing_and_is_refused_by_name(spoil,
 
 
 def test_astype_converts_parameters_and_buffers_and_forgets_gradients():
+    """A gradient of the old dtype would be added to one of the new."""
     model = small()
     model(np.ones((2, 1, 4, 4), np.float32)).sum().backward()
     model.astype("float64")
@@ -102,11 +110,13 @@ def test_astype_converts_parameters_and_buffers_and_forgets_gradients():
 
 
 def test_repr_indents_what_is_inside():
+    """As PyTorch prints it."""
     text = repr(nn.Sequential(nn.Sequential(nn.ReLU()), nn.Flatten()))
     assert text == "Sequential(\n  (0): Sequential(\n    (0): ReLU()\n  )\n  (1): Flatten()\n)"
 
 
 def test_initial_weights_come_from_the_seed_and_lie_in_pytorchs_bounds():
+    """Uniform within 1 / sqrt(fan-in), the same for the same seed."""
     import lpnet as lp
 
     def weights(seed):
@@ -120,6 +130,7 @@ def test_initial_weights_come_from_the_seed_and_lie_in_pytorchs_bounds():
 
 
 def test_he_initialization_has_variance_two_over_fan_out():
+    """Within five standard deviations of the estimate."""
     w = nn.init.he_normal((64, 32, 3, 3)).numpy()
     assert abs(w.var() / (2 / (64 * 9)) - 1) < 5 * np.sqrt(2 / w.size)
 

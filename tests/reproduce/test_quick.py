@@ -1,10 +1,12 @@
 """Every experiment's quick version runs on what the package brings, and each figure lies in its band."""
 
+import dataclasses
 import json
 
 import pytest
 
 from lpnet import cli, reproduce
+from lpnet.reproduce.report import Verdict
 
 QUICK = list(reproduce.EXPERIMENTS)
 
@@ -21,6 +23,19 @@ def test_the_quick_version_passes(name, capsys, tmp_path):
     assert content["passed"] and content["verdicts"] and all(v["passed"] for v in content["verdicts"])
     assert (folder / "table.md").read_text().strip() in out
     assert (folder / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("kind", reproduce.EXPERIMENTS.values())
+@pytest.mark.parametrize("quick", [True, False])
+def test_every_experiment_is_a_value_with_tasks_of_its_own(kind, quick):
+    """Frozen settings, a line that says what is asked and whence, tasks of different names that are values, too."""
+    experiment = kind.quick() if quick else kind()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        experiment.seeds = 1
+    assert reproduce.EXPERIMENTS[kind.name] is kind and len(kind.question) <= 59 and kind.source and kind.__doc__
+    tasks = experiment.tasks()
+    assert len({task.name for task in tasks}) == len(tasks) == len(set(tasks))
+    assert not any(" at 0x" in repr(task) for task in tasks)  # by its repr a task is known to the file
 
 
 def test_the_list_has_a_line_for_each(capsys):
@@ -48,7 +63,7 @@ def test_a_mistake_is_one_clear_line_and_leaves_nothing(arguments, words, capsys
 
 
 def test_a_figure_outside_of_its_band_is_exit_code_1(monkeypatch, capsys):
-    failed = reproduce.Report([], [reproduce.report.Verdict("claim", "2", "at most 1", False)])
+    failed = reproduce.Report([], [Verdict("claim", "2", "at most 1", False)])
     monkeypatch.setattr(reproduce, "run", lambda *_, **__: failed)
     assert cli.main(["reproduce", "formats"]) == 1
     assert "FAIL  claim: 2 (at most 1)" in capsys.readouterr().out

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 import lpnet as lp
-from lpnet.reproduce import averaging, linear_regression, logistic_regression, report, sgd
+from lpnet.reproduce import averaging, linear_problem, logistic_problem, logistic_regression, report, sgd
 
 
 @pytest.fixture(scope="module")
 def linear():
-    return linear_regression.problem(5, 200)
+    return linear_problem.problem(5, 200)
 
 
 @pytest.fixture(scope="module")
 def logistic():
-    return logistic_regression.problem("digits", (0, 1, 2), 120, 3, 0.1, None)
+    return logistic_problem.problem("digits", (0, 1, 2), 120, 3, 0.1, None)
 
 
 def test_the_mean_of_the_samples_gradients_vanishes_at_the_optimum(linear, logistic):
@@ -56,7 +56,7 @@ def test_rounding_variance_is_that_of_stochastic_rounding():
     """Of 1e5 roundings of one number, for several numbers."""
     for shift in (0.0, 0.1, 0.5, -0.3, 2.75):
         y = lp.quantize(np.full(100_000, 0.25 * (3 + shift)), "fixed12.2", "stochastic", lp.random.Stream(1))
-        assert y.var() / 0.25**2 == pytest.approx(float(linear_regression.rounding_variance(np.array(shift))), abs=3e-3)
+        assert y.var() / 0.25**2 == pytest.approx(float(linear_problem.rounding_variance(np.array(shift))), abs=3e-3)
 
 
 def test_the_floor_of_one_weight_is_the_closed_form():
@@ -67,22 +67,22 @@ def test_the_floor_of_one_weight_is_the_closed_form():
     """
     rng = np.random.default_rng(0)
     X = rng.choice([-1.0, 1.0], (4000, 1))
-    p = linear_regression.LinearProblem(X, 0.3 * X[:, 0] + rng.standard_normal(4000))
+    p = linear_problem.LinearProblem(X, 0.3 * X[:, 0] + rng.standard_normal(4000))
     lr, gap, k = 1e-4, 2e-4, np.arange(1, 200)
     r = lr / gap
     G = 1 / 6 - (np.exp(-2 * (np.pi * k * r) ** 2) / (np.pi * k) ** 2).sum()
-    S, _ = linear_regression.stationary(p, lr, gap)
+    S, _ = linear_problem.stationary(p, lr, gap)
     assert S.item() == pytest.approx(gap / 2 * (r + G / r), rel=0.05)
 
 
 def test_the_average_approaches_its_limit(linear):
     """T E|avg - w*|^2 -> tr A^-1 (what a step adds) A^-1 / lr^2."""
     lr, T = 0.01, 10**7
-    S, step = linear_regression.stationary(linear, lr, 2.0**-5)
+    S, step = linear_problem.stationary(linear, lr, 2.0**-5)
     inverse = np.linalg.inv(linear.hessian)
     limit = np.trace(inverse @ step @ inverse) / lr**2
-    assert T * linear_regression.averaged(linear, S, lr, T) == pytest.approx(limit, rel=1e-3)
-    assert linear_regression.averaged(linear, S, lr, 1) == pytest.approx(np.trace(S))  # an average of one
+    assert T * linear_problem.averaged(linear, S, lr, T) == pytest.approx(limit, rel=1e-3)
+    assert linear_problem.averaged(linear, S, lr, 1) == pytest.approx(np.trace(S))  # an average of one
 
 
 def test_squared_mean_is_unbiased_and_knows_its_error():
@@ -96,7 +96,7 @@ def test_squared_mean_is_unbiased_and_knows_its_error():
 
 
 def test_an_average_in_float_is_the_mean():
-    average, x = averaging.Average(None), np.random.default_rng(0).standard_normal((9, 3))
+    average, x = averaging.RunningMean(None), np.random.default_rng(0).standard_normal((9, 3))
     for row in x:
         average.add(row)
     np.testing.assert_allclose(average.mean, x.mean(axis=0))

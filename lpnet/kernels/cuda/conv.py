@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from ...backend import get_array_module, slices
+from ...backend import Array, get_array_module, slices
 from ..geometry import ConvGeometry
 from .digits import carry_digits
 from .launch import launch
 from .tensorcores import matmul
 
-Array = Any  # cupy.ndarray
 FILE = "windows.cu"
 AT_A_TIME = 1 << 28  # numbers in the matrix of windows: 1 GiB
 
@@ -33,8 +31,8 @@ def conv2d_backward(geometry: ConvGeometry, gy: Array, x: Array | None = None, W
                     bias: bool = False) -> tuple[Array | None, Array | None, Array | None]:  # fmt: skip
     """Return the gradients of x, which takes W, of W, which takes x, and of b if `bias`, given that of y."""
     xp, (G, O) = get_array_module(gy), (geometry.groups, geometry.filters)  # noqa: E741
-    gx = None if W is None else xp.empty((len(gy), geometry.channels, *geometry.size), xp.result_type(gy, W))
-    gW = None if x is None or len(gy) else xp.zeros(geometry.weight_shape, gy.dtype)
+    gx: Array = None if W is None else xp.empty((len(gy), geometry.channels, *geometry.size), xp.result_type(gy, W))
+    gW: Array = None if x is None or len(gy) else xp.zeros(geometry.weight_shape, gy.dtype)
     for samples in _slices(geometry, len(gy)):
         # (n, O, P) -> (O, n, P) -> (G, O/G, n P)
         turned = gy[samples].reshape(-1, O, math.prod(geometry.out)).transpose(1, 0, 2)

@@ -35,4 +35,5 @@ def known_digits(x: Any) -> int | None:
 def carry_digits(y: Any, *arrays: Any) -> Any:
     """Remember of y, whose numbers are all among those of the arrays, or 0, what is known of them; returns y."""
     digits = [known_digits(x) for x in arrays] if _known else []
-    return note_digits(y, max(digits)) if digits and None not in digits else y
+    known = [d for d in digits if d is not None]
+    return note_digits(y, max(known)) if known and len(known) == len(arrays) else y

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from ...backend import get_array_module
+from ...backend import Array, get_array_module
 from ...distributed.shards import Total, own_sums
 from .launch import launch
 
-Array = Any  # cupy.ndarray
 FILE = "norm.cu"
 PART, PARTS = 64, 1 << 16  # numbers that a thread adds up, at least; threads, at most
 

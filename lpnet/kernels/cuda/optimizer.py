@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ...backend import get_array_module
+from ...backend import Array, get_array_module
 from .launch import launch
-
-Array = Any  # cupy.ndarray
 
 
 def sgd(w: Array, g: Array, v: Array | None, lr: float, weight_decay: float, momentum: float, nesterov: bool

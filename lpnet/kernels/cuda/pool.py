@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
 
-from ...backend import get_array_module
+from ...backend import Array, get_array_module
 from .. import pool
 from ..geometry import WindowGeometry
-
-Array = Any  # cupy.ndarray
 
 
 def max_pool2d(geometry: WindowGeometry, x: Array) -> Array:

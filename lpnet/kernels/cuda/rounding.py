@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 
 from ... import random
-from ...backend import get_array_module
+from ...backend import Array, get_array_module
 from ...distributed import shards
 from ...formats import BlockFloatingPoint, BlockScaled, Exponent, FixedPoint, FloatingPoint, Format
 from ...formats.base import bound, quiet, tiny
-from ...rounding import MODES, Stochastic, mode
+from ...rounding import Stochastic, mode
 from ..dispatch import by_class, plain
 from .digits import note_digits
-from .launch import launch
+from .launch import MODES, launch
 
-Array = Any  # cupy.ndarray
 Numbers = dict[str, Any]  # what a kernel takes, by name
+Plan = tuple[str, Array, Numbers]  # a kernel's name, the array to be rounded, and what else it takes
 FILE = "quantize.cu"
 PART, PARTS = 64, 1 << 16  # numbers that a thread looks at, at least; threads, at most
 SHORT = 512  # numbers that one thread looks at sooner than another kernel is launched
@@ -34,19 +34,20 @@ SHORT = 512  # numbers that one thread looks at sooner than another kernel is la
 def quantize(fmt: Format, x: Array, rounding: str | Stochastic, stream: random.Stream | None) -> Array:
     """Return the CuPy array `x` rounded to a format: same shape, same dtype, the same bits as on the CPU."""
     mode(rounding)  # an unknown one is refused
-    usual = plain(rounding) and x.dtype in (np.float32, np.float64) and x.size and x.ndim
+    known = rounding in MODES if isinstance(rounding, str) else plain(rounding)
+    usual = known and x.dtype in (np.float32, np.float64) and x.size and x.ndim
     usual = usual and shards.current() is None  # a part of a batch draws from the midst of a site
     plan = planned(fmt, get_array_module(x).ascontiguousarray(x)) if usual else None
-    y = fmt.rule(x, rounding, stream) if plan is None else _run(*plan, rounding, stream)
+    y = fmt.rule(x, rounding, stream) if plan is None else _run(plan, rounding, stream)
     return note_digits(y, significant(fmt))
 
 
-def _run(name: str, x: Array, numbers: Numbers, rounding: str | Stochastic, stream: random.Stream | None) -> Array:
+def _run(plan: Plan, rounding: str | Stochastic, stream: random.Stream | None) -> Array:
     """Launch one of the two rounding kernels."""
-    stochastic = isinstance(mode(rounding), Stochastic)
-    seed, site = random.current(stream).take() if stochastic else (0, 0)
-    number = list(MODES).index("stochastic" if stochastic else rounding)
-    bits = mode(rounding).bits if stochastic else 16
+    (name, x, numbers), rule = plan, mode(rounding)
+    seed, site = random.current(stream).take() if isinstance(rule, Stochastic) else (0, 0)
+    number = MODES.index(rounding if isinstance(rounding, str) else "stochastic")
+    bits = rule.bits if isinstance(rule, Stochastic) else 16
     y = get_array_module(x).empty(x.shape, x.dtype)
     launch(FILE, name, -(-x.size // random.LANES), x.dtype, x=x, y=y, n=x.size, **numbers, mode=number, bits=bits,
            seed=seed, site=site)  # fmt: skip
@@ -65,8 +66,8 @@ def random_bits(stream: random.Stream, n: int, xp: ModuleType) -> Array:
 
 
 @by_class
-def planned(fmt: Format, x: Array) -> tuple[str, Array, Numbers] | None:
-    """Return a kernel's name, x, and what else it takes; None for a format that only `Format.rule` knows."""
+def planned(fmt: Format, x: Array) -> Plan | None:
+    """Return how a kernel rounds x to a format; None for one that only `Format.rule` knows."""
     return None
 
 
@@ -74,13 +75,13 @@ UNSCALED = {"scales": None, "blocks": None, "whole": None}
 
 
 @planned.register(FixedPoint, FloatingPoint)
-def _(fmt: FixedPoint | FloatingPoint, x: Array) -> tuple[str, Array, Numbers]:
+def _(fmt: FixedPoint | FloatingPoint, x: Array) -> Plan:
     name, numbers = grid(fmt, x.dtype)
     return name, x, {**numbers, **UNSCALED, **blocks(None, None, x.shape)}
 
 
 @planned.register(BlockFloatingPoint)
-def _(fmt: BlockFloatingPoint, x: Array) -> tuple[str, Array, Numbers]:
+def _(fmt: BlockFloatingPoint, x: Array) -> Plan:
     with quiet():
         top = x.dtype.type(bound(2.0 ** (fmt.wl - 1) - 1, x.dtype))
         bottom = -top if fmt.symmetric else x.dtype.type(-(2.0 ** (fmt.wl - 1)))
@@ -89,14 +90,14 @@ def _(fmt: BlockFloatingPoint, x: Array) -> tuple[str, Array, Numbers]:
 
 
 @planned.register(BlockScaled)
-def _(fmt: BlockScaled, x: Array) -> tuple[str, Array, Numbers] | None:
+def _(fmt: BlockScaled, x: Array) -> Plan | None:
     if type(fmt.element) not in (FixedPoint, FloatingPoint):
         return None
     with quiet():
         scales, whole = replace(fmt, block=1).block_scales(_largest_in_tiles(fmt, x).view(x.dtype))
         both = {"scales": (scales * whole).astype(x.dtype), "blocks": scales.astype(x.dtype)}
     name, numbers = grid(fmt.element, x.dtype)
-    both["whole"] = whole.astype(x.dtype) if fmt.tensor else None
+    both["whole"] = get_array_module(x).asarray(whole, dtype=x.dtype) if fmt.tensor else None
     return name, x, {**numbers, **both, **blocks(fmt.axis, fmt.block, x.shape)}
 
 

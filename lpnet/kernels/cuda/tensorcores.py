@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ...backend import cublas, get_array_module
+from ...backend import Array, cublas, get_array_module
 from .digits import known_digits
 
-Array = Any  # cupy.ndarray
 DIGITS = 11  # of a TF32 number: that many survive in an operand, all of a product, float32's own in a sum
 
 
@@ -19,8 +18,8 @@ def matmul(a: Array, b: Array) -> Array:
     Operands known to have at most 11 significant binary digits (rounded to 12 bits or fewer) are multiplied in TF32,
     which is then exact but for the order of the sums, and for numbers below 2^-126.
     """
-    digits = known_digits(a), known_digits(b)
-    exact = None not in digits and max(digits) <= DIGITS and a.dtype == b.dtype == np.float32
+    few = all(digits is not None and digits <= DIGITS for digits in (known_digits(a), known_digits(b)))
+    exact = few and a.dtype == b.dtype == np.float32
     if exact and a.ndim == b.ndim and a.ndim in (2, 3) and a.size and b.size and (binding := cublas()) is not None:
         return TensorCores(binding, get_array_module(a))(a, b)
     return get_array_module(a).matmul(a, b)

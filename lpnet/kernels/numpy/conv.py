@@ -7,11 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...backend import empty, parallel, slices
+from ...backend import Array, empty, parallel, slices
 from ..geometry import ConvGeometry
 from .patches import TOGETHER, Patches, as_matrices, from_matrices, overlap, side_by_side, together
 
-Array = np.ndarray
 AT_A_TIME = 1 << 17  # numbers of input or output: enough that threads do not often wait for the interpreter
 LANES = 8  # sums of the weight's gradient kept apart, then added in order: the same whatever the number of threads
 
@@ -36,8 +35,8 @@ def conv2d_backward(geometry: ConvGeometry, gy: Array, x: Array | None = None, W
     gy = np.ascontiguousarray(gy)
     gx = None if W is None else empty((len(gy), geometry.channels, *geometry.size), np.result_type(gy, W))
     if not len(gy):  # an empty batch has no sums
-        shapes = geometry.weight_shape if x is not None else None, geometry.weight_shape[:1] if bias else None
-        return gx, *(None if shape is None else np.zeros(shape, gy.dtype) for shape in shapes)
+        zeros = np.zeros(geometry.weight_shape, gy.dtype)
+        return gx, None if x is None else zeros, zeros[:, 0, 0, 0] if bias else None
     step, restored = (_by_errors if W is not None and _covered(geometry) else _by_inputs)(geometry, W)
 
     def differentiate(lane: list[slice]) -> tuple[Array, Array]:

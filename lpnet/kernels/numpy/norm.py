@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...backend import empty, parallel, slices
+from ...backend import Array, empty, parallel, slices
 from ...distributed.shards import Total, own_sums
-
-Array = np.ndarray
 
 
 def moments(x: Array) -> tuple[Array, Array]:

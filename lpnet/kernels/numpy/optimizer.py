@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...backend import elementwise
-
-Array = np.ndarray
+from ...backend import Array, elementwise
 
 
 def sgd(w: Array, g: Array, v: Array | None, lr: float, weight_decay: float, momentum: float, nesterov: bool

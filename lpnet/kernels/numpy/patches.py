@@ -48,8 +48,8 @@ class Patches:
     def backward(cls, geometry: ConvGeometry) -> Patches:
         """Return what makes the patches of its errors, at stride 1: those that an input has been seen by."""
         fields = zip(geometry.padding, geometry.dilation, geometry.window, strict=True)
-        first = [p - d * (k - 1) for p, d, k in fields]
-        return cls((geometry.filters, *geometry.out), geometry.groups, geometry.window, geometry.size, first,
+        top, left = (p - d * (k - 1) for p, d, k in fields)
+        return cls((geometry.filters, *geometry.out), geometry.groups, geometry.window, geometry.size, (top, left),
                    (1, 1), geometry.dilation)  # fmt: skip
 
     def __call__(self, x: np.ndarray) -> list[np.ndarray]:

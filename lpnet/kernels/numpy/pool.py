@@ -7,11 +7,9 @@ import math
 
 import numpy as np
 
-from ...backend import empty, parallel, slices
+from ...backend import Array, empty, parallel, slices
 from .. import pool
 from ..geometry import WindowGeometry
-
-Array = np.ndarray
 
 
 def max_pool2d(geometry: WindowGeometry, x: Array) -> Array:

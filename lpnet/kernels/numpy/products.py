@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ...backend import empty, one_blas_thread, parallel, slices
+from ...backend import Array, empty, one_blas_thread, parallel, slices
 
-Array = np.ndarray
 PRODUCT = 1 << 22  # multiplications: for fewer a second thread costs more than it brings
 ROWS = 64  # at a time, at least: each time BLAS rearranges all of the other matrix
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ... import random
-from ...backend import empty, get_num_threads, parallel
+from ...backend import Array, empty, get_num_threads, parallel
 from ...distributed.shards import largest
 from ...formats import BlockFloatingPoint, FixedPoint, FloatingPoint, Format
 from ...formats.base import pow2floor, quiet
@@ -24,7 +24,6 @@ from ...rounding import Stochastic
 from ..dispatch import by_class, plain
 
 SMALL, LARGE = 1 << 17, 1 << 19  # numbers a piece: more than the threads' taking turns costs, within the cache
-Array = np.ndarray
 Rounding = str | Stochastic
 Kernel = Callable[[Array, Array, Rounding, Stream], None]  # rounds x into y, drawing from the stream
 
@@ -168,7 +167,7 @@ def _round(n: Array, high: float, rounding: Rounding, stream: Stream) -> None:
     if rounding == "nearest":
         np.rint(n, out=n)
         return
-    stochastic = Stochastic() if rounding == "stochastic" else rounding
+    stochastic = rounding if isinstance(rounding, Stochastic) else Stochastic()
     u = stochastic.uniform(n, stream)
     if high <= 2.0 ** (np.finfo(n.dtype).nmant - 16):
         # n goes up iff u < n - floor(n). Up to here n - u, and so its ceiling, is exact enough to tell.
