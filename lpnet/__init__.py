@@ -5,7 +5,7 @@
 Start with `lp.quantize(x, "bfp8")`, go on with `lp.nn`, `lp.optim.SWALP` and `lp.fit`; examples/ has walkthroughs.
 """
 
-from . import data, formats, functions, models, nn, optim, plots, precision, random, recipes, rounding
+from . import data, distributed, formats, functions, models, nn, optim, plots, precision, random, recipes, rounding
 from ._explain import explain
 from ._gradcheck import gradcheck
 from ._summary import summary
@@ -35,8 +35,8 @@ from .version import __version__
 __all__ = [
     "BlockFloatingPoint", "BlockScaled", "FixedPoint", "FloatingPoint", "Format", "Function", "Parameter",
     "Precision", "Quantizer", "Stochastic", "Table", "Tensor", "__version__", "cuda_available", "cuda_problem",
-    "data", "empty_cache", "evaluate", "explain", "fit", "format", "formats", "functions", "get_array_module",
-    "get_num_threads", "gradcheck", "load", "load_model", "manual_seed", "models", "nn", "no_grad", "optim",
-    "plots", "precision", "quantize", "random", "recipes", "rounding", "save", "set_num_threads", "summary",
+    "data", "distributed", "empty_cache", "evaluate", "explain", "fit", "format", "formats", "functions",
+    "get_array_module", "get_num_threads", "gradcheck", "load", "load_model", "manual_seed", "models", "nn", "no_grad",
+    "optim", "plots", "precision", "quantize", "random", "recipes", "rounding", "save", "set_num_threads", "summary",
     "sweep", "to_device", "trace", "use", "watch",
 ]  # fmt: skip

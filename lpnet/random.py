@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from .backend import empty
+from .distributed import shards
 from .validate import integer
 
 _CHUNK = 1 << 13  # words: for so few the C library has memory at hand, for more it asks the system each time
@@ -71,9 +72,13 @@ class Stream:
             site, self.site = self.site, self.site + 1
             return self.seed, site
 
+    def window(self, n: int) -> Window:
+        """Return the next site, for an array of `n` elements."""
+        return Window(*self.take(), 0)
+
     def draw(self, n: int) -> np.ndarray:
         """Return `n` 16-bit random numbers of the next site."""
-        return bits(*self.take(), 0, n)
+        return self.window(n).draw(n)
 
     def generator(self) -> np.random.Generator:
         """Return a NumPy generator keyed by the next site: for initial weights and other draws made on the host."""
@@ -100,9 +105,37 @@ class Window(Stream):
     def __init__(self, seed: int, site: int, start: int) -> None:
         self.seed, self.site, self.start = seed, site, start
 
+    def window(self, n: int) -> Window:
+        """Return this window."""
+        return self
+
+    def part(self, start: int) -> Window:
+        """Return the window that begins `start` elements further on."""
+        return Window(self.seed, self.site, self.start + start)
+
     def draw(self, n: int) -> np.ndarray:
         """Return the numbers of the window's first `n` elements."""
         return bits(self.seed, self.site, self.start, self.start + n)
+
+
+class Part(Stream):
+    """What a shard of a batch draws of a stream: at each site the numbers of the place that its samples have."""
+
+    def __init__(self, stream: Stream, shard: shards.Shard) -> None:
+        if type(stream) is not Stream:
+            raise TypeError(f"a batch cannot be cut into shards where random bits come from a {type(stream).__name__}: "
+                            "what it draws depends on the order of its calls; use an lp.random.Stream")  # fmt: skip
+        self.stream, self.shard = stream, shard
+        self.seed, self.site = stream.seed, stream.site
+
+    def window(self, n: int) -> Window:
+        """Return the place of the shard's `n` elements at the next site."""
+        return Window(*self.take(), self.shard.place(n))
+
+    def generator(self) -> np.random.Generator:
+        """Return a NumPy generator keyed by the next site and the shard."""
+        seed, site = self.take()
+        return np.random.Generator(np.random.Philox(key=[seed, _HOST], counter=[0, site, self.shard.number, 0]))
 
 
 default = Stream(0)  # of the main thread, and of every other one that has not called `manual_seed` itself
@@ -113,9 +146,12 @@ _forked: ContextVar[Stream | None] = ContextVar("fork_rng", default=None)
 
 def current(stream: Stream | None = None) -> Stream:
     """Return the stream to draw from: of the innermost `fork_rng` block, else `stream`, else the thread's default."""
-    if isinstance(stream, Window):  # whoever made it has chosen already
+    if isinstance(stream, Window | Part):  # whoever made it has chosen already
         return stream
-    return _forked.get() or stream or thread_stream()
+    found, shard = _forked.get() or stream or thread_stream(), shards.current()
+    if shard is None:
+        return found
+    return shard.drawn.setdefault(id(found), shard.drawn.get(id(found)) or Part(found, shard))
 
 
 def thread_stream() -> Stream:

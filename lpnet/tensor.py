@@ -7,6 +7,7 @@ returned and the reverse sweep rounds what `backward` returned: there is no othe
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any, Literal
 
@@ -54,8 +55,7 @@ class Tensor(Operators):
         grad has this tensor's shape; None stands for 1 and needs a tensor of one element. The graph is freed on the
         way. Raises ValueError if `grad` does not fit, RuntimeError if nothing requires a gradient.
         """
-        if not self.requires_grad:
-            raise RuntimeError("backward: no gradient is required of this tensor or anything it was made from")
+        _check_required(self)
         if grad is None and self.size != 1:
             raise ValueError(f"backward: a tensor of shape {self.shape} needs `grad`, an array of that shape")
         xp = get_array_module(self.data)
@@ -64,7 +64,7 @@ class Tensor(Operators):
         seed = xp.asarray(grad, dtype=self.dtype)
         if seed.shape != self.shape:
             raise ValueError(f"backward: grad has shape {seed.shape}, the tensor {self.shape}")
-        _sweep(self, seed)
+        _sweep(self, seed, _leave)
 
     def __repr__(self) -> str:
         by = f", creator={type(self.creator).__name__}" if self.creator else ""
@@ -121,14 +121,35 @@ class Function:
         return out
 
 
-def _sweep(root: Tensor, seed: Array) -> None:
+def gradients(root: Tensor, weight: float, leaves: Sequence[Tensor]) -> list[Array | None]:
+    """Return the gradient of `weight` times `root`, of one element, for each leaf, whose `.grad` stays as it is.
+
+    It is None for a leaf that `root` was not made from. The graph is freed on the way.
+    """
+    found: dict[int, Array] = {}
+    _check_required(root)
+    seed = get_array_module(root.data).full_like(root.data, weight)
+    _sweep(root, seed, lambda leaf, gy: found.update({id(leaf): gy}))
+    return [found.get(id(leaf)) for leaf in leaves]
+
+
+def _check_required(root: Tensor) -> None:
+    if not root.requires_grad:
+        raise RuntimeError("backward: no gradient is required of this tensor or anything it was made from")
+
+
+def _leave(leaf: Tensor, gy: Array) -> None:
+    # A copy: gy may be a read-only view, or what another tensor gets too.
+    leaf.grad = gy.copy() if leaf.grad is None else as_array(leaf.grad + gy)
+
+
+def _sweep(root: Tensor, seed: Array, keep: Callable[[Tensor, Array], None]) -> None:
     """Walk the graph from `root` back to its leaves, each function after all that use its result."""
     grads = {id(root): seed}  # of tensors still to be visited
     for tensor in _users_first(root):
         gy = grads.pop(id(tensor), None)  # None: every user's backward gave None
         if gy is not None and (tensor.creator is None or tensor.keeps_grad):
-            # A copy: gy may be a read-only view, or what another tensor gets too.
-            tensor.grad = gy.copy() if tensor.grad is None else as_array(tensor.grad + gy)
+            keep(tensor, gy)
         if tensor.creator is not None:
             if gy is not None:
                 _step(tensor.creator, gy, grads)

@@ -14,8 +14,8 @@ from lpnet import models, reproduce
 
 # Each may import from those before it only. `lpnet` itself gathers the public names from all.
 ORDER = [
-    "version", "registry", "validate", "files", "progress", "picture", "backend", "random", "tables", "sweeps",
-    "rounding", "formats", "_explain", "kernels", "precision", "operators", "tensor", "recipes", "functions",
+    "version", "registry", "validate", "files", "progress", "picture", "backend", "distributed", "random", "tables",
+    "sweeps", "rounding", "formats", "_explain", "kernels", "precision", "operators", "tensor", "recipes", "functions",
     "_gradcheck", "checkpoint", "nn", "optim", "data", "_trace", "_watch", "_summary", "training", "models",
     "interop", "classifier", "plots", "reproduce", "lab", "cli", "__main__",
 ]  # fmt: skip

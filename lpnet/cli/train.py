@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .. import data, models, nn, training
+from .. import data, distributed, models, nn, training
 from ..backend import choose_device, set_num_threads
 from ..checkpoint import save
 from ..classifier import about
@@ -89,13 +89,23 @@ def _add_running(p: argparse.ArgumentParser) -> None:
                    help="time between checkpoints")
     p.add_argument("--no-bar", action="store_true", help="a line an epoch, but no progress bar")
     p.add_argument("--quiet", action="store_true", help="neither a bar nor a line an epoch")
+    p.add_argument("--shards", type=number(int, 1), help="cut each batch into so many parts, for the processes of "
+                   "'mpiexec -n 4 lpnet train ...'; the same bits for any number of them; none: one process, whole "
+                   "batches")  # fmt: skip
     p.add_argument("--threads", type=number(int, 1), help="threads that compute; none: one a processor. Results are "
                    "the same")  # fmt: skip
     add_device(p)
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train, and say where the results are."""
+    """Train, in all the processes that there are, and say where the results are."""
+    if arguments.shards is not None:
+        distributed.init(arguments.shards)
+    with distributed.together():
+        _train(arguments)
+
+
+def _train(arguments: argparse.Namespace) -> None:
     config = {k: v for k, v in vars(arguments).items() if k not in NOT_CONFIG}
     out = arguments.out or _folder(arguments)
     if arguments.resume and not any((out / name).exists() for name in ("config.json", "checkpoint.npz")):
@@ -131,7 +141,8 @@ def _finish(out: Path, config: dict[str, Any], parts: dict[str, Any], sets: dict
     if best is None:
         return
     model, loader = best.load_into(parts["model"]), data.DataLoader(sets["test"], config["batch_size"])
-    save(out / "best.npz", model=model, about=config["about"])
+    if distributed.first():
+        save(out / "best.npz", model=model, about=config["about"])
     nn.lower(model, None)
     measured = evaluate(model, loader)
     print(f"best of epoch {best.epoch}: validation loss {best.value:.4f}; test loss {measured['loss']:.4f}, test error "

@@ -61,7 +61,7 @@ class BlockFloatingPoint(Blocked):
 
     def block_scales(self, x: Array) -> tuple[Array, float]:
         """Return 2^E of each block, E = floor(log2) of its largest magnitude, and 1."""
-        xp, largest = get_array_module(x), self.block_max(x)
+        xp, largest = get_array_module(x), self.largest(x)
         scales = self.scale.rule(largest, "toward_zero")
         return xp.where(xp.isfinite(largest), scales, largest.dtype.type("nan")), 1.0
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, get_array_module, on_host
+from ..distributed import shards
 from ..random import Stream
 from ..rounding import Stochastic
 from ..validate import check_fields, choice, number
@@ -104,7 +105,7 @@ class BlockScaled(Blocked):
         xp, top = get_array_module(largest), self.scale.max
         if self.scaling == "four_over_six":
             top = 2.0 ** (math.frexp(top)[1] - 1)  # leaves room for 3/2 of it
-        found = xp.where(xp.isnan(largest), 0.0, largest).max() / (top * self.element.max)
+        found = shards.largest(xp.where(xp.isnan(largest), 0.0, largest).max()) / (top * self.element.max)
         # At least the smallest float32, so that an array of zeros or of tiny numbers has a scale to divide by
         found = xp.clip(found, tiny(np.dtype(np.float32)), float(np.finfo(np.float32).max))
         return found.astype(np.float32).astype(np.float64)

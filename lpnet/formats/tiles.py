@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..backend import Array, get_array_module, to_device
+from ..distributed import shards
 from ..random import Stream
 from ..rounding import Stochastic
 from ..validate import check_fields, integer, pair
@@ -221,6 +222,14 @@ class Blocked(Format):
             else:
                 largest = tiles.max(axis=axis + 1)
         return largest
+
+    def largest(self, x: Array) -> Array:
+        """Return `block_max(x)`; where a block reaches over a batch that was cut into shards, over all of them.
+
+        Tiles along the samples end where a shard ends.
+        """
+        most = self.block_max(x)
+        return most if self.block is not None or self.rows_independent(x) else shards.largest(most)
 
     def expand(self, values: Array, shape: tuple[int, ...]) -> Array:
         """Return one value a block, as from `block_max`, in a shape that broadcasts to `shape`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..backend import Array, check_one_device, get_array_module
+from ..distributed import shards
 from ..kernels import kernel
 from ..tensor import Function, Tensor
 
@@ -26,7 +27,11 @@ def _gradient(g: Array, xhat: Array, inverse: Array, over: tuple[int, ...]) -> A
 
 
 class BatchNorm(Function):
-    """Normalizes each channel over the batch, or with a given mean and variance; keeps `mean`, `var` and `count`."""
+    """Normalizes each channel over the batch, or with a given mean and variance; `batch` is its mean, var and count.
+
+    Where the batch is cut into shards, `batch` is that of all of them, and so is what normalizes, unless shards
+    were told to do so by themselves.
+    """
 
     # y = weight xhat + bias,  xhat = (x - mean) / std,  gx = weight (gy - mean(gy) - xhat mean(gy xhat)) / std
     def __init__(self, eps: float, mean: Array | None = None, var: Array | None = None) -> None:
@@ -41,9 +46,16 @@ class BatchNorm(Function):
         self.x = x = xp.ascontiguousarray(x)
         if not x.size:
             return x
-        self.mean, self.var = [v.astype(x.dtype) for v in self.given] or kernel("moments", xp)(x)
-        y, self.inverse = kernel("batch_norm", xp)(x, self.mean, self.var, weight, bias, self.eps)
+        self.mean, var = [v.astype(x.dtype) for v in self.given] or self._moments(x)
+        y, self.inverse = kernel("batch_norm", xp)(x, self.mean, var, weight, bias, self.eps)
         return y
+
+    def _moments(self, x: Array) -> tuple[Array, Array]:
+        own = *kernel("moments", get_array_module(x))(x), x.size // x.shape[1]
+        (mean, var, count), self.batch = shards.moments(own)
+        if count < 2:
+            raise ValueError(f"batch_norm: an input of shape {x.shape} has one value a channel: it has no variance")
+        return mean, var
 
     def backward(self, gy: Array) -> tuple[Array | None, Array, Array]:
         xp, constant = get_array_module(gy), bool(self.given)
@@ -51,19 +63,17 @@ class BatchNorm(Function):
             nothing = xp.zeros(gy.shape[1], gy.dtype)
             return gy, nothing, nothing
         backward = kernel("batch_norm_backward", xp)
-        return backward(gy, self.x, self.mean, self.inverse, self.weight, constant, self.needs[0])
+        return backward(gy, self.x, self.mean, self.inverse, self.weight, constant, self.needs[0], shards.sums)
 
     def _check(self, x: Array, weight: Array, bias: Array) -> None:
-        """Raise ValueError if the shapes do not fit or there is nothing to take a variance of; count the values."""
+        """Raise ValueError if the shapes do not fit or there is nothing to take a variance of."""
         check_one_device("batch_norm", x, *self.given)
         shapes = [v.shape for v in (weight, bias, *self.given)]
         if x.ndim < 2 or any(shape != x.shape[1:2] for shape in shapes):
             raise ValueError(f"batch_norm: input {x.shape} needs weight, bias, mean and var of shape {x.shape[1:2]}, "
                              f"got {', '.join(map(str, shapes))}")  # fmt: skip
-        self.count = x.size // max(1, x.shape[1])
-        if not self.given and self.count < 2:
-            n = "one" if self.count else "no"
-            raise ValueError(f"batch_norm: an input of shape {x.shape} has {n} value a channel: it has no variance")
+        if not self.given and not x.size:
+            raise ValueError(f"batch_norm: an input of shape {x.shape} has no value a channel: it has no variance")
 
 
 def batch_norm(x: Any, weight: Any, bias: Any, mean: Array | None = None, var: Array | None = None, eps: float = 1e-5

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import functions as F
+from ..distributed.shards import leads
 from ..functions.norm import BatchNorm
 from ..tensor import Tensor
 from ..validate import Pair, choice, integer, number, pair
@@ -109,7 +110,8 @@ class _BatchNorm(Module):
             return F.batch_norm(x, self.weight, self.bias, self.running_mean.data, self.running_var.data, self.eps)
         norm = BatchNorm(self.eps)
         y = norm(x, self.weight, self.bias)
-        self.update_running_stats(norm.mean, norm.var, norm.count)
+        if leads():
+            self.update_running_stats(*norm.batch)
         return y
 
     def update_running_stats(self, mean: Any, var: Any, count: int) -> None:

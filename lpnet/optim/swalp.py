@@ -6,11 +6,13 @@ Source: Yang et al., "SWALP: Stochastic Weight Averaging in Low-Precision Traini
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from .. import distributed
 from ..backend import Array, copy_like, to_device, to_device_of
 from ..formats import Format
 from ..nn import Dropout, Module, lower
@@ -240,28 +242,39 @@ def update_bn(model: Module, loader: Iterable[Any]) -> None:
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     if not norms:
         return
-    moments, device, empty = [_Moments() for _ in norms], model.device, True
-    modes = [(module, module.training) for module in model.modules()]
+    moments = [_Moments() for _ in norms]
+    with distributed.together():
+        batches = distributed.gathered("update_bn", _observed(model, norms, loader))
+    if not batches:
+        raise ValueError("update_bn: the loader gave no data to estimate BatchNorm's statistics from")
+    for i, observed in itertools.chain.from_iterable(batches):
+        moments[i](*observed)
+    for norm, m in zip(norms, moments, strict=True):
+        if m.count:
+            norm.running_mean.data = m.mean.astype(norm.running_mean.dtype)
+            norm.running_var.data = (m.square / (m.count - 1)).astype(norm.running_var.dtype)
+
+
+def _observed(model: Module, norms: list[_BatchNorm], loader: Iterable[Any]) -> list[list[tuple[int, tuple[Any, ...]]]]:
+    """Return for each batch that this process is to see to the numbers of BatchNorms and the moments they saw."""
+    batches: list[list[tuple[int, tuple[Any, ...]]]] = []
+    modes, device = [(module, module.training) for module in model.modules()], model.device
     try:
-        for norm, collect in zip(norms, moments, strict=True):
-            norm.update_running_stats = collect  # type: ignore[method-assign]  # in place of moving the running statistics
+        for i, norm in enumerate(norms):  # in place of moving the running statistics
+            norm.update_running_stats = lambda *seen, i=i: batches[-1].append((i, seen))  # type: ignore[method-assign]
         for module in model.modules():
             module.training = not isinstance(module, Dropout)
-        with no_grad(), fork_rng(), use(None):
-            for batch in loader:
-                x, empty = _input(batch), False
+        with no_grad(), fork_rng() as stream, use(None):
+            for batch in distributed.deal(loader, stream):
+                x = _input(batch)
+                batches.append([])
                 model(x.to(device) if isinstance(x, Tensor) else Tensor(to_device(x, device)))
     finally:
         for norm in norms:
             del norm.update_running_stats
         for module, mode in modes:
             module.training = mode
-    if empty:
-        raise ValueError("update_bn: the loader gave no data to estimate BatchNorm's statistics from")
-    for norm, m in zip(norms, moments, strict=True):
-        if m.count:
-            norm.running_mean.data = m.mean.astype(norm.running_mean.dtype)
-            norm.running_var.data = (m.square / (m.count - 1)).astype(norm.running_var.dtype)
+    return batches
 
 
 def _input(batch: Any) -> Any:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import threading
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import distributed
 from .. import functions as F
-from ..backend import get_array_module, to_device
+from ..backend import Array, device_of, get_array_module, to_device
 from ..nn import Module, module
 from ..precision import Precision, use
 from ..progress import say
@@ -56,9 +58,14 @@ def _first_output(model: Module, x: Any, precision: Precision | None) -> str | N
     return places[0] if places else None
 
 
-def check_loss(run: Run, loss: Tensor, x: Any, drawn: list[tuple[Stream, int]]) -> None:
-    """Raise FloatingPointError if the loss is not finite; drawn: streams, and their sites before the forward pass."""
-    run.last_loss = float(loss.data)
+def check_loss(run: Run, loss: Array, x: Any, drawn: list[tuple[Stream, int]]) -> None:
+    """Raise FloatingPointError if the loss is not finite; drawn: streams, and their sites before the forward pass.
+
+    A GPU is not waited for: `check_unread` looks later.
+    """
+    if device_of(loss) != "cpu":
+        return
+    run.last_loss = float(loss)
     if not math.isfinite(run.last_loss):
         for stream, site in drawn:
             stream.site = site  # the search below runs into the same random bits
@@ -81,6 +88,17 @@ def check_unread(run: Run) -> None:
         problem = f"the loss was not finite in one of the last {INTERVAL} steps"
         raise FloatingPointError(where(run, problem, x, run.step))
     check_weights(run)
+
+
+def check_alike(run: Run) -> None:
+    """Raise RuntimeError unless all processes have the same weights, which nothing else sees to but doing the same."""
+    if not distributed.on():
+        return
+    own = [zlib.crc32(p.numpy().tobytes()) for p in run.model.parameters()]
+    sums = distributed.share("a comparison of weights", own)
+    if other := [i for i, its in enumerate(sums) if its != sums[0]]:
+        raise RuntimeError(f"fit: process {other[0]} has other weights than process 0: seed all alike before the model "
+                           "is made, and let nothing in the program depend on which process it is")  # fmt: skip
 
 
 def check_mean(run: Run) -> None:

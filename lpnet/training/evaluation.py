@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import distributed, random
 from .. import functions as F
-from .. import random
 from ..backend import enough_memory, one_blas_thread, to_device
 from ..nn import Module
 from ..tensor import Tensor, no_grad
@@ -26,22 +26,30 @@ def evaluate(model: Module, loader: Batches, loss: Loss = F.cross_entropy) -> di
     left as they were. There is an "error" where the model gives (N, K > 1) and y is integer (N,). Raises ValueError for
     an empty loader.
     """
-    modes = [(m, m.training) for m in model.modules()]
-    tally, device = Tally(), model.device
+    with distributed.together():
+        tally = Tally()
+        for batch in distributed.gathered("evaluate", _tallies(model, loader, loss)):
+            tally.add(batch)
+        if not tally.seen:
+            raise ValueError("evaluate: the loader gave no data")
+        return tally.result()
+
+
+def _tallies(model: Module, loader: Batches, loss: Loss) -> list[Tally]:
+    """Return what the batches give that this process is to see to."""
+    modes, tallies, device = [(m, m.training) for m in model.modules()], [], model.device
     try:
         model.eval()
-        with no_grad(), random.fork_rng(), one_blas_thread():
-            for x, y in loader:
+        with no_grad(), random.fork_rng() as stream, one_blas_thread():
+            for x, y in distributed.deal(loader, stream):
                 with enough_memory("a batch of the evaluation", f"use smaller batches than {len(x)} samples"):
                     x, y = on_device(device, x, y)
                     logits = model(Tensor(x))
-                    tally.add(logits, loss(logits, y), y)
+                    tallies.append(Tally.of(logits, loss(logits, y), y))
     finally:
         for m, training in modes:
             m.training = training
-    if not tally.seen:
-        raise ValueError("evaluate: the loader gave no data")
-    return tally.result()
+    return tallies
 
 
 def predictions(model: Module, loader: Batches) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -72,15 +80,23 @@ class Tally:
         self.seen, self.classified = 0, True
         self.classes = 0  # of the last batch, where there are any
 
-    def add(self, logits: Tensor, loss: Tensor, labels: Any) -> None:
-        """Take in a batch: its outputs, its mean loss, its labels."""
-        self.seen += len(labels)
-        self.loss = self.loss + loss.data.astype(np.float64) * len(labels)
+    @classmethod
+    def of(cls, logits: Tensor, loss: Tensor, labels: Any) -> Tally:
+        """Return the sums of a batch, given its outputs, its mean loss, its labels."""
+        tally = cls()
+        tally.seen, tally.loss = len(labels), loss.data.astype(np.float64) * len(labels)
         one_label_each = labels.dtype.kind in "iu" and labels.ndim == 1 and logits.shape[:1] == labels.shape
-        self.classified = self.classified and one_label_each and logits.ndim == 2 and logits.shape[1] > 1
+        tally.classified = one_label_each and logits.ndim == 2 and logits.shape[1] > 1
+        if tally.classified:
+            tally.classes, tally.wrong = logits.shape[1], (logits.data.argmax(axis=1) != labels).sum()
+        return tally
+
+    def add(self, other: Tally) -> None:
+        """Take in the sums of other samples."""
+        self.loss, self.seen = self.loss + other.loss, self.seen + other.seen
+        self.classified = self.classified and other.classified
         if self.classified:
-            self.classes = logits.shape[1]
-            self.wrong = self.wrong + (logits.data.argmax(axis=1) != labels).sum()
+            self.classes, self.wrong = other.classes, self.wrong + other.wrong
 
     def result(self) -> dict[str, float]:
         """Return the means: "loss", and "error" in per cent where every sample had one label."""

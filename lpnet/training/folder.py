@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import distributed
 from ..checkpoint import load, save
 from ..files import Lock, atomic_write, remove_leftovers
 from . import state
@@ -24,11 +25,17 @@ if TYPE_CHECKING:
 
 
 class Folder(Callback):
-    """The files of a run, written as it goes on: a checkpoint every so many seconds, the log every epoch."""
+    """The files of a run, written as it goes on: a checkpoint every so many seconds, the log every epoch.
+
+    Of several processes the first one reads and writes; the others are told what is read.
+    """
 
     def __init__(self, path: str | os.PathLike[str], config: dict[str, Any] | None, resume: bool,
                  checkpoint_every: float) -> None:  # fmt: skip
         self.path, self.checkpoint_every, self.saved = Path(path).expanduser(), checkpoint_every, time.monotonic()
+        self.lock: Lock | None = None
+        if not distributed.first():
+            return
         if resume and not self._holds_a_run():
             raise FileNotFoundError(f"{self.path} holds no run to resume: start one there without resume")
         self.path.mkdir(parents=True, exist_ok=True)
@@ -44,7 +51,8 @@ class Folder(Callback):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.lock.release()
+        if self.lock is not None:
+            self.lock.release()
 
     def _holds_a_run(self) -> bool:
         return any((self.path / name).exists() for name in ("config.json", "checkpoint.npz"))
@@ -70,8 +78,8 @@ class Folder(Callback):
     def restore(self, run: Run) -> None:
         """Bring `run` to where the checkpoint was written, and the log with it."""
         file = self.path / "checkpoint.npz"
-        if file.exists():
-            saved = load(file)
+        saved = distributed.from_first("the checkpoint", lambda: load(file) if file.exists() else None)
+        if saved is not None:
             try:
                 state.load_state_dict(run, saved["run"])
             except KeyError as error:
@@ -82,7 +90,7 @@ class Folder(Callback):
 
     def on_step(self, run: Run) -> None:
         """Write a checkpoint if it is time."""
-        if time.monotonic() - self.saved >= self.checkpoint_every:
+        if distributed.first() and time.monotonic() - self.saved >= self.checkpoint_every:
             check_unread(run)
             self.checkpoint(run)
 
@@ -92,11 +100,15 @@ class Folder(Callback):
 
     def write_log(self, run: Run) -> None:
         """Write log.jsonl, a row a line."""
+        if not distributed.first():
+            return
         with atomic_write(self.path / "log.jsonl", "w") as file:
             file.writelines(json.dumps(as_json(row), allow_nan=False) + "\n" for row in run.log)
 
     def checkpoint(self, run: Run) -> None:
         """Write checkpoint.npz."""
+        if not distributed.first():
+            return
         save(self.path / "checkpoint.npz", run=state.state_dict(run))
         self.saved = time.monotonic()
 
@@ -118,12 +130,15 @@ class Folder(Callback):
 
     def finish(self, run: Run) -> None:
         """Write the last checkpoint, the final models and the curves."""
+        averaged = run.swalp is not None and run.swalp.n_averaged and run.update_bn(run.swalp.averaged)
+        if not distributed.first():
+            return
         self.checkpoint(run)
         fmt = getattr(run.optimizer.precision.weight, "format", None)
         about = {"about": self.config["about"]} if "about" in self.config else {}
         save(self.path / "model.npz", packed=fmt, model=run.model, **about)
-        if run.swalp is not None and run.swalp.n_averaged:
-            save(self.path / "averaged.npz", model=run.update_bn(run.swalp.averaged), **about)
+        if averaged:
+            save(self.path / "averaged.npz", model=averaged, **about)
         plot_curves(run.log, self.path / "curves.png")
 
 

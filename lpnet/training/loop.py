@@ -10,14 +10,15 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .. import distributed
 from .. import functions as F
 from ..backend import one_blas_thread
 from ..nn import Module
 from ..optim import SWALP, LossScaler, Optimizer
 from ..optim.schedules import Schedule
 from ..precision import PrecisionLike, as_precision
+from . import diagnosis
 from .callbacks import Callback, Progress
-from .diagnosis import warn_of_idle_average
 from .evaluation import Batches, Loss
 from .folder import Folder
 from .log import Row
@@ -109,17 +110,19 @@ def fit(
     """
     if not checkpoint_every >= 0:
         raise ValueError(f"fit: checkpoint_every must be at least 0 seconds, got {checkpoint_every}")
-    run = Run(model, train, test, epochs, optimizer, loss, schedule, swalp, scaler, as_precision(precision),
-              evaluate_every, callbacks, test_name)  # fmt: skip
-    if out is None:
-        _train(run, progress)
+    with distributed.together():
+        run = Run(model, train, test, epochs, optimizer, loss, schedule, swalp, scaler, as_precision(precision),
+                  evaluate_every, callbacks, test_name)  # fmt: skip
+        diagnosis.check_alike(run)
+        if out is None:
+            _train(run, progress)
+            return run.log
+        with Folder(out, config, resume, checkpoint_every) as folder:
+            folder.restore(run)
+            with folder.saves_when_stopped(run):
+                _train(run, progress, folder)
+            folder.finish(run)
         return run.log
-    with Folder(out, config, resume, checkpoint_every) as folder:
-        folder.restore(run)
-        with folder.saves_when_stopped(run):
-            _train(run, progress, folder)
-        folder.finish(run)
-    return run.log
 
 
 def _train(run: Run, progress: bool | str | Callable[[Row], None], *watchers: Callback) -> None:
@@ -128,8 +131,8 @@ def _train(run: Run, progress: bool | str | Callable[[Row], None], *watchers: Ca
         total = run.epochs * len(run.train)
     except TypeError:  # a loader that does not know
         total = None
-    warn_of_idle_average(run, total)
-    shown = Progress(total, run.step, progress)
+    diagnosis.warn_of_idle_average(run, total)
+    shown = Progress(total, run.step, progress if distributed.first() else False)
     with shown.bar, one_blas_thread():
         while run.epoch < run.epochs and not run.stopped:
             _epoch(run, (shown, *watchers))

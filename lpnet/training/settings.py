@@ -7,6 +7,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from .. import distributed
 from ..precision import ROLES, Precision, Quantizer
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def settings(run: Run) -> dict[str, Any]:
         "swalp": {**_chosen(run.swalp, "start", "cycle", "lr"), "average": text(getattr(run.swalp, "round", None)),
                   "averages": {name: [a.cycle, text(a.precision.average)] for name, a in run.averages().items()}},
         "scaler": _chosen(run.scaler, "growth_interval"),
-        "fit": {"precision": text(run.precision)},
+        "fit": {"precision": text(run.precision), **distributed.settings()},
         "lower": {name: text(precision) for name, precision in layers.items()},
         **{name: callback.settings() for name, callback in run.named_callbacks().items()},
     }  # fmt: skip

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..backend import device_of, enough_memory
+from .. import distributed
+from ..backend import Array, device_of, enough_memory
 from ..precision import use
-from ..tensor import Tensor
+from ..random import Stream
+from ..tensor import Tensor, gradients
 from . import diagnosis
 from .evaluation import Tally, on_device
 from .log import Row
@@ -44,18 +48,17 @@ def _step(run: Run, x: Any, y: Any) -> None:
     if run.schedule is not None and getattr(run.schedule, "each_step", False) and not _averaging(run):
         run.optimizer.lr = run.schedule(run.step / len(run.train))
     drawn = [(stream, stream.site) for stream in streams(run)]
-    logits, loss = _forward(run, x, y)
-    on_host = device_of(loss.data) == "cpu"
-    if on_host:
-        diagnosis.check_loss(run, loss, x, drawn)
-    _backward(run, loss)
+    tally, loss = (_by_shards if distributed.on() else _at_once)(run, x, y, drawn)
+    for callback in run.callbacks:
+        callback.on_backward(run)
     _update(run)
+    on_host = device_of(loss) == "cpu"
     if on_host:
         diagnosis.check_weights(run)
     if run.swalp is not None and not run.skipped:  # a step that the scaler skipped changed no weight
         run.swalp.step()
-    _count(run, logits, loss, y)
-    run.unread = None if on_host else (loss.data, x)
+    _count(run, tally, loss)
+    run.unread = None if on_host else (loss, x)
     for callback in run.callbacks:
         callback.on_step(run)
     if run.step % diagnosis.INTERVAL == 0:
@@ -63,23 +66,57 @@ def _step(run: Run, x: Any, y: Any) -> None:
     run.keep()
 
 
-def _forward(run: Run, x: Any, y: Any) -> tuple[Tensor, Tensor]:
-    run.model.train()
+Drawn = list[tuple[Stream, int]]  # the streams of a run, and their sites before the step
+
+
+def _at_once(run: Run, x: Any, y: Any, drawn: Drawn) -> tuple[Tally, Array]:
+    """Leave the batch's gradients in the parameters; return what was measured, and the loss."""
+    with _told_where(run, x):
+        logits, loss = _forward(run, x, y)
+    diagnosis.check_loss(run, loss.data, x, drawn)
+    run.optimizer.zero_grad()
+    _scaled(run, loss).backward()
+    return Tally.of(logits, loss, y), loss.data
+
+
+def _by_shards(run: Run, x: Any, y: Any, drawn: Drawn) -> tuple[Tally, Array]:
+    """Do the same shard by shard, in as many processes as there are."""
+    params = list(dict.fromkeys([*run.model.parameters(), *run.optimizer.params]))
+
+    def part(samples: slice) -> tuple[tuple[Any, Tally], list[Array | None]]:
+        (logits, loss), weight = _forward(run, x[samples], y[samples]), len(x[samples]) / len(x)
+        return (loss.data * weight, Tally.of(logits, loss, y[samples])), gradients(_scaled(run, loss), weight, params)
+
+    with _told_where(run, x):
+        measured, grads = distributed.by_shards(len(x), [p.data for p in params], part)
+    loss, tally = sum(loss for loss, _ in measured), Tally()
+    diagnosis.check_loss(run, loss, x, drawn)
+    for _, one in measured:
+        tally.add(one)
+    for p, g in zip(params, grads, strict=True):
+        p.grad = g
+    return tally, loss
+
+
+@contextlib.contextmanager
+def _told_where(run: Run, x: Any) -> Iterator[None]:
     try:
-        with use(run.precision):
-            logits = run.model(Tensor(x))
-            return logits, run.loss(logits, y)
+        yield
     except ValueError as error:  # a format without NaN refuses to round one
         if diagnosis.first_nonfinite(run.model, x, run.precision) is None:
             raise
         raise FloatingPointError(diagnosis.where(run, str(error), x)) from error
 
 
-def _backward(run: Run, loss: Tensor) -> None:
-    run.optimizer.zero_grad()
-    (loss if run.scaler is None else run.scaler.scale(loss)).backward()
-    for callback in run.callbacks:
-        callback.on_backward(run)
+def _forward(run: Run, x: Any, y: Any) -> tuple[Tensor, Tensor]:
+    run.model.train()
+    with use(run.precision):
+        logits = run.model(Tensor(x))
+        return logits, run.loss(logits, y)
+
+
+def _scaled(run: Run, loss: Tensor) -> Tensor:
+    return loss if run.scaler is None else run.scaler.scale(loss)
 
 
 def _update(run: Run) -> None:
@@ -90,11 +127,11 @@ def _update(run: Run) -> None:
         run.skipped = run.scaler.step(run.optimizer) is False
 
 
-def _count(run: Run, logits: Tensor, loss: Tensor, y: Any) -> None:
-    run.tally.add(logits, loss, y)
+def _count(run: Run, tally: Tally, loss: Any) -> None:
+    run.tally.add(tally)
     run.step += 1
     if run.first_loss is None:
-        run.first_loss = float(loss.data)
+        run.first_loss = float(loss)
 
 
 def end_epoch(run: Run) -> None:
@@ -103,6 +140,7 @@ def end_epoch(run: Run) -> None:
     Raises FloatingPointError if a loss diverges or is not finite.
     """
     diagnosis.check_unread(run)
+    diagnosis.check_alike(run)
     diagnosis.check_mean(run)
     run.epoch += 1
     row: Row = {"epoch": run.epoch, "step": run.step, "lr": run.lr, **_prefixed("train", run.tally.result())}

@@ -53,6 +53,7 @@ CASES = {
         Case("--resume", "", "fit.resume", True, "--out run"),
         Case("--checkpoint-every", "9", "fit.checkpoint_every", 9),
         Case("--quiet", "", "fit.progress", False),
+        Case("--shards", "4", "init.shards", 4),
         Case("--no-bar", "", "fit.progress", "lines"),
         Case("--size", "9", "parts.size", 9, "--data pictures"),
         Case("--val", "0.25", "fit.test_name", "val"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from ...backend import Array, get_array_module
+from ...distributed.shards import Total, own_sums
 from .launch import launch
 
 FILE = "norm.cu"
@@ -27,15 +28,19 @@ def batch_norm(x: Array, mean: Array, var: Array, weight: Array, bias: Array, ep
     return _affine(x, scale, shift), inverse
 
 
-def batch_norm_backward(gy: Array, x: Array, mean: Array, inverse: Array, weight: Array, constant: bool, needs_x: bool
-                        ) -> tuple[Array | None, Array, Array]:  # fmt: skip
-    """Return the gradients of x, if it needs one, weight and bias; `constant`: the mean and variance were given."""
+def batch_norm_backward(gy: Array, x: Array, mean: Array, inverse: Array, weight: Array, constant: bool, needs_x: bool,
+                        total: Total = own_sums) -> tuple[Array | None, Array, Array]:  # fmt: skip
+    """Return the gradients of x, if it needs one, weight and bias; `constant`: the mean and variance were given.
+
+    total: what makes sums over these samples, (2, C), and their number those of all that were normalized together.
+    """
     gy, x, mean, inverse, weight = _alike(gy, x, mean, inverse, weight)
-    gbias, gweight = _sums(x, g=gy, mean=mean)
+    sums, count = _sums(x, g=gy, mean=mean), x.size // weight.size
+    whole, count = (sums, count) if constant or not needs_x else total(sums, count)
     scale, slope, shift = (get_array_module(x).empty_like(weight) for _ in range(3))
-    launch(FILE, "backward_factors", weight.size, x.dtype, mean=mean, inverse=inverse, weight=weight, sums=gbias,
-           products=gweight, scale=scale, slope=slope, shift=shift, channels=weight.size,
-           count=x.size // weight.size)  # fmt: skip
+    launch(FILE, "backward_factors", weight.size, x.dtype, mean=mean, inverse=inverse, weight=weight, sums=whole[0],
+           products=whole[1], scale=scale, slope=slope, shift=shift, channels=weight.size, count=count)  # fmt: skip
+    gbias, gweight = sums if whole is sums else (sums[0], sums[1] * inverse)  # the kernel has multiplied whole[1]
     if not needs_x:
         return None, gweight, gbias
     return _affine(gy, scale) if constant else _affine(gy, scale, shift, b=x, slope=slope), gweight, gbias

@@ -330,10 +330,10 @@ extern "C" __global__ void gaps_of_rows(const REAL* x, REAL* y, i64 n, i64 lengt
   }
 }
 
-// 16-bit random numbers of the first n places of a site.
-extern "C" __global__ void random_bits(unsigned short* y, i64 n, u64 seed, u64 site) {
+// 16-bit random numbers of n places of a site, from the beginning of block `first` on.
+extern "C" __global__ void random_bits(unsigned short* y, i64 n, u64 seed, u64 site, i64 first) {
   EACH_GROUP {
-    u64 c[4] = {(u64)group + 1, site, 0, 0};
+    u64 c[4] = {(u64)(first + group) + 1, site, 0, 0};
     philox(c, seed);
     for (int lane = 0; lane < LANES && group * LANES + lane < n; ++lane)
       y[group * LANES + lane] = (unsigned short)(c[lane >> 2] >> (16 * (lane & 3)));

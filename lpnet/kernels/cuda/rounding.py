@@ -15,6 +15,7 @@ import numpy as np
 
 from ... import random
 from ...backend import Array, get_array_module
+from ...distributed import shards
 from ...formats import BlockFloatingPoint, BlockScaled, Exponent, FixedPoint, FloatingPoint, Format, Table
 from ...formats.base import bound, quiet, tiny
 from ...rounding import Stochastic, mode
@@ -34,6 +35,7 @@ def quantize(fmt: Format, x: Array, rounding: str | Stochastic, stream: random.S
     mode(rounding)  # an unknown one is refused
     known = rounding in MODES if isinstance(rounding, str) else plain(rounding)
     usual = known and x.dtype in (np.float32, np.float64) and x.size and x.ndim
+    usual = usual and shards.current() is None  # a part of a batch draws from the midst of a site
     plan = planned(fmt, get_array_module(x).ascontiguousarray(x)) if usual else None
     y = fmt.rule(x, rounding, stream) if plan is None else _run(plan, rounding, stream)
     return note_digits(y, significant(fmt))
@@ -53,10 +55,13 @@ def _run(plan: Plan, rounding: str | Stochastic, stream: random.Stream | None) -
 
 def random_bits(stream: random.Stream, n: int, xp: ModuleType) -> Array:
     """Return 16-bit random numbers of the stream's next site, (n,), drawn on the GPU: the same as on the CPU."""
-    (seed, site), y = stream.take(), xp.empty(n, np.uint16)
+    at = stream.window(n)
+    before = at.start % random.LANES  # the lanes of the first block that are not ours
+    y = xp.empty(before + n, np.uint16)
     if n:
-        launch(FILE, "random_bits", -(-n // random.LANES), np.float32, y=y, n=n, seed=seed, site=site)
-    return y
+        launch(FILE, "random_bits", -(-y.size // random.LANES), np.float32, y=y, n=y.size, seed=at.seed, site=at.site,
+               first=at.start // random.LANES)  # fmt: skip
+    return y[before:]
 
 
 @by_class

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...backend import Array, empty, parallel, slices
+from ...distributed.shards import Total, own_sums
 
 
 def moments(x: Array) -> tuple[Array, Array]:
@@ -44,9 +45,12 @@ def batch_norm(x: Array, mean: Array, var: Array, weight: Array, bias: Array, ep
     return y, inverse
 
 
-def batch_norm_backward(gy: Array, x: Array, mean: Array, inverse: Array, weight: Array, constant: bool, needs_x: bool
-                        ) -> tuple[Array | None, Array, Array]:  # fmt: skip
-    """Return the gradients of x, if it needs one, weight and bias; `constant`: the mean and variance were given."""
+def batch_norm_backward(gy: Array, x: Array, mean: Array, inverse: Array, weight: Array, constant: bool, needs_x: bool,
+                        total: Total = own_sums) -> tuple[Array | None, Array, Array]:  # fmt: skip
+    """Return the gradients of x, if it needs one, weight and bias; `constant`: the mean and variance were given.
+
+    total: what makes sums over these samples, (2, C), and their number those of all that were normalized together.
+    """
     gy, values = np.ascontiguousarray(gy), x[0, 0].size
     means = mean.repeat(values)
 
@@ -59,10 +63,11 @@ def batch_norm_backward(gy: Array, x: Array, mean: Array, inverse: Array, weight
     if not needs_x:
         return None, gweight, gbias
     # gx = weight / std (g - mean(g) - xhat mean(g xhat)); with a given mean and variance only the first term
-    gx, scale, count = empty(x.shape, gy.dtype), weight * inverse, len(x) * values
-    slope = -scale * gweight * inverse / count
+    gx, scale, sums = empty(x.shape, gy.dtype), weight * inverse, np.stack([gbias, gweight])
+    (g, gxhat), count = (sums, 1) if constant else total(sums, len(x) * values)
+    slope = -scale * gxhat * inverse / count
     scales, slopes = scale.repeat(values), slope.repeat(values)
-    shifts = (-scale * gbias / count - slope * mean).repeat(values)
+    shifts = (-scale * g / count - slope * mean).repeat(values)
 
     def differentiate(samples: slice) -> None:
         rows = _rows(gx, samples)

@@ -16,6 +16,7 @@ import numpy as np
 
 from ... import random
 from ...backend import Array, empty, get_num_threads, parallel
+from ...distributed.shards import largest
 from ...formats import Blocked, BlockFloatingPoint, BlockScaled, FixedPoint, FloatingPoint, Format, Table
 from ...formats.base import pow2floor, quiet
 from ...random import Stream
@@ -33,7 +34,7 @@ def quantize(fmt: Format, x: Any, rounding: Rounding, stream: Stream | None) -> 
     stochastic = rounding == "stochastic" or isinstance(rounding, Stochastic)
     if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64) or not x.ndim * x.size:
         return fmt.rule(x, rounding, stream)
-    if stochastic and type(random.current(stream)) is not Stream:  # a window, or a user's: only it knows what it draws
+    if stochastic and type(random.current(stream)) not in (Stream, random.Part):  # only it knows what it draws
         return fmt.rule(x, rounding, stream)
     rows = np.ascontiguousarray(x)
     if promises(fmt) and not isinstance(fmt, Blocked) and fmt.rows_independent(rows.reshape(-1)[:1]):
@@ -47,14 +48,14 @@ def quantize(fmt: Format, x: Any, rounding: Rounding, stream: Stream | None) -> 
     if not apart:
         rows = rows.reshape(-1)  # one block: its kernel knows the scale
     y, own = empty(rows.shape, rows.dtype), own or _explained(fmt)
-    seed, site = random.current(stream).take() if stochastic else (0, 0)
+    drawn = random.current(stream).window(x.size) if stochastic else random.Window(0, 0, 0)
     width = math.prod(rows.shape[1:])
     step = max(1, min(LARGE, max(SMALL, -(-x.size // get_num_threads()))) // width)
     step = -(-step // (apart or 1)) * (apart or 1)
 
     def piece(i: int) -> None:
         with quiet():
-            own(rows[i : i + step], y[i : i + step], rounding, random.Window(seed, site, i * width))
+            own(rows[i : i + step], y[i : i + step], rounding, drawn.part(i * width))
 
     parallel(piece, range(0, len(rows), step))
     return y.reshape(x.shape)
@@ -132,7 +133,7 @@ def _(fmt: BlockFloatingPoint, x: Array) -> Kernel | None:
         return None
     flat = x.reshape(-1)
     ends = parallel(lambda i: fmt.block_max(flat[i : i + LARGE]), range(0, flat.size, LARGE))
-    found = _block_gaps(fmt, np.max(ends, axis=0))
+    found = _block_gaps(fmt, largest(np.max(ends, axis=0)))
     return functools.partial(_integers, lambda _: found, -high, high)
 
 
