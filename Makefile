@@ -17,8 +17,17 @@ test: .venv/test
 notebooks:
 	$(PYTHON) examples/make_notebooks.py examples/notebooks
 
-lint: .venv/test
+# mypy knows no package_dir: it finds lpnet.models and lpnet.reproduce by links.
+lint: .venv/test lpnet/models lpnet/reproduce
 	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy lpnet
+
+lpnet/models:
+	ln -s ../models $@
+
+lpnet/reproduce:
+	ln -s ../examples/swalp $@
 
 # The wheel, installed in an environment of its own, imports whole.
 wheel: .venv/test

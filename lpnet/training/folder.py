@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 class Folder(Callback):
     """The files of a run, written as it goes on: a checkpoint every so many seconds, the log every epoch."""
 
-    def __init__(self, path: str | os.PathLike[str], config: dict[str, Any] | None, resume: bool,
-                 checkpoint_every: float) -> None:  # fmt: skip
+    def __init__(
+        self, path: str | os.PathLike[str], config: dict[str, Any] | None, resume: bool, checkpoint_every: float
+    ) -> None:
         self.path, self.checkpoint_every, self.saved = Path(path).expanduser(), checkpoint_every, time.monotonic()
         if resume and not self._holds_a_run():
             raise FileNotFoundError(f"{self.path} holds no run to resume: start one there without resume")
@@ -64,8 +65,10 @@ class Folder(Callback):
         # What an earlier version did not have in its configuration does not make it another run.
         if differing := [k for k in old if json.dumps(old[k]) != json.dumps(config.get(k))]:  # as text NaN is NaN
             k = differing[0]
-            raise ValueError(f"{self.path} holds a run with {k}={old.get(k)!r}, not {config.get(k)!r}: "
-                             "choose another folder, or resume with the same settings")  # fmt: skip
+            raise ValueError(
+                f"{self.path} holds a run with {k}={old.get(k)!r}, not {config.get(k)!r}: "
+                "choose another folder, or resume with the same settings"
+            )
 
     def restore(self, run: Run) -> None:
         """Bring `run` to where the checkpoint was written, and the log with it."""

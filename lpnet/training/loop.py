@@ -85,8 +85,21 @@ def fit(
     """
     if not checkpoint_every >= 0:
         raise ValueError(f"fit: checkpoint_every must be at least 0 seconds, got {checkpoint_every}")
-    run = Run(model, train, test, epochs, optimizer, loss, schedule, swalp, scaler, as_precision(precision),
-              evaluate_every, callbacks, test_name)  # fmt: skip
+    run = Run(
+        model,
+        train,
+        test,
+        epochs,
+        optimizer,
+        loss,
+        schedule,
+        swalp,
+        scaler,
+        as_precision(precision),
+        evaluate_every,
+        callbacks,
+        test_name,
+    )
     if out is None:
         _train(run, progress)
         return run.log

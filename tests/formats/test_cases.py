@@ -14,7 +14,7 @@ from .cases import FORMATS
 
 ABSTRACT = {formats.Format, formats.Blocked}
 KINDS = [kind for kind in vars(formats).values() if inspect.isclass(kind) and issubclass(kind, formats.Format)]
-CLASSES = [kind for kind in dict.fromkeys(KINDS) if kind not in ABSTRACT]  # in the order of definition, in all processes
+CLASSES = [kind for kind in dict.fromkeys(KINDS) if kind not in ABSTRACT]  # in one order, in all processes
 
 
 def test_every_preset_has_a_row():

@@ -50,10 +50,21 @@ def test_decode_gives_what_quantize_gives(fmt, dtype):
         assert code.nbytes == code.codes.nbytes + code.scales.nbytes
 
 
-@pytest.mark.parametrize(("name", "codes", "scales"), [
-    ("e2m1", 512, 0), ("e2m3", 768, 0), ("e4m3", 1024, 0), ("fp16", 2048, 0), ("bfp8", 1024, 16), ("bfp4:16", 512, 64),
-    ("mxfp8_e4m3", 1024, 32), ("mxfp6_e2m3", 768, 32), ("mxfp4_e2m1", 512, 32), ("nvfp4", 512, 64 + 4),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "codes", "scales"),
+    [
+        ("e2m1", 512, 0),
+        ("e2m3", 768, 0),
+        ("e4m3", 1024, 0),
+        ("fp16", 2048, 0),
+        ("bfp8", 1024, 16),
+        ("bfp4:16", 512, 64),
+        ("mxfp8_e4m3", 1024, 32),
+        ("mxfp6_e2m3", 768, 32),
+        ("mxfp4_e2m1", 512, 32),
+        ("nvfp4", 512, 64 + 4),
+    ],
+)
 def test_storage(name, codes, scales):
     """1024 numbers take the bytes that their codes and scales need."""
     code = formats.format(name).encode(numbers((16, 64), np.float32))

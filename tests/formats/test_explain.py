@@ -58,9 +58,14 @@ def test_who_set_the_exponent():
     assert "set by x[0, 45] = 1000" in str(lp.explain(x, "bfp8:tensor", index=(0, 0)))
 
 
-@pytest.mark.parametrize(("x", "text"), [
-    (1.0, "it stays, in every mode"), (1e9, "beyond the ends"), (float("nan"), "NaN has no neighbours"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("x", "text"),
+    [
+        (1.0, "it stays, in every mode"),
+        (1e9, "beyond the ends"),
+        (float("nan"), "NaN has no neighbours"),
+    ],
+)
 def test_numbers_without_two_neighbours(x, text):
     """Numbers of the format, those beyond its ends and NaN are said to be so."""
     assert text in str(lp.explain(x, "e4m3"))

@@ -7,11 +7,27 @@ import lpnet as lp
 from lpnet import formats
 from lpnet.random import Stream
 
-NF4 = lp.Table((
-    -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
-    -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
-    0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
-), "nf4")  # fmt: skip
+NF4 = lp.Table(
+    (
+        -1.0,
+        -0.6961928009986877,
+        -0.5250730514526367,
+        -0.39491748809814453,
+        -0.28444138169288635,
+        -0.18477343022823334,
+        -0.09105003625154495,
+        0.0,
+        0.07958029955625534,
+        0.16093020141124725,
+        0.24611230194568634,
+        0.33791524171829224,
+        0.44070982933044434,
+        0.5626170039176941,
+        0.7229568362236023,
+        1.0,
+    ),
+    "nf4",
+)
 TABLES = [NF4, lp.Table((-3, -1, 0, 1, 3), "odd"), lp.Table((-1, 1), "signs"), lp.Table((1, 2, 10), "positive")]
 
 
@@ -31,10 +47,13 @@ def test_every_mode_by_hand():
     """Ties go to the even place, away or up; beyond the ends are the ends; NaN stays."""
     table, x = lp.Table((-3, -1, 0, 1, 3), "t"), np.array([-9, -2, -0.5, 0.5, 0.6, 2, 9])
     expected = {
-        "nearest": [-3, -3, 0, 0, 1, 3, 3], "nearest_away": [-3, -3, -1, 1, 1, 3, 3],
-        "nearest_up": [-3, -1, 0, 1, 1, 3, 3], "toward_zero": [-3, -1, 0, 0, 0, 1, 3],
-        "floor": [-3, -3, -1, 0, 0, 1, 3], "ceil": [-3, -1, 0, 1, 1, 3, 3],
-    }  # fmt: skip
+        "nearest": [-3, -3, 0, 0, 1, 3, 3],
+        "nearest_away": [-3, -3, -1, 1, 1, 3, 3],
+        "nearest_up": [-3, -1, 0, 1, 1, 3, 3],
+        "toward_zero": [-3, -1, 0, 0, 0, 1, 3],
+        "floor": [-3, -3, -1, 0, 0, 1, 3],
+        "ceil": [-3, -1, 0, 1, 1, 3, 3],
+    }
     for rounding, values in expected.items():
         assert table.quantize(x, rounding).tolist() == values, rounding
     assert np.isnan(table.quantize(np.array([np.nan, 1]))).tolist() == [True, False]

@@ -47,8 +47,20 @@ def _run(plan: Plan, rounding: str | Stochastic, stream: random.Stream | None) -
     number = MODES.index(rounding if isinstance(rounding, str) else "stochastic")
     bits = rule.bits if isinstance(rule, Stochastic) else 16
     y = get_array_module(x).empty(x.shape, x.dtype)
-    launch(FILE, name, -(-x.size // random.LANES), x.dtype, x=x, y=y, n=x.size, **numbers, mode=number, bits=bits,
-           seed=seed, site=site)  # fmt: skip
+    launch(
+        FILE,
+        name,
+        -(-x.size // random.LANES),
+        x.dtype,
+        x=x,
+        y=y,
+        n=x.size,
+        **numbers,
+        mode=number,
+        bits=bits,
+        seed=seed,
+        site=site,
+    )
     return y
 
 
@@ -113,13 +125,24 @@ def _(fmt: FixedPoint, dtype: np.dtype) -> tuple[str, Numbers]:
 @grid.register(FloatingPoint)
 def _(fmt: FloatingPoint, dtype: np.dtype) -> tuple[str, Numbers]:
     with quiet():
-        numbers = {"low": bound(2.0**fmt.emin, dtype), "high": bound(2.0**fmt.emax, dtype),
-                   "unit": bound(2.0**-fmt.man, dtype), "smallest": tiny(dtype), "top": fmt.largest(dtype),
-                   "beyond": "inf" if fmt.specials == "ieee" else "nan", "limit": fmt.max}  # fmt: skip
+        numbers = {
+            "low": bound(2.0**fmt.emin, dtype),
+            "high": bound(2.0**fmt.emax, dtype),
+            "unit": bound(2.0**-fmt.man, dtype),
+            "smallest": tiny(dtype),
+            "top": fmt.largest(dtype),
+            "beyond": "inf" if fmt.specials == "ieee" else "nan",
+            "limit": fmt.max,
+        }
         typed = {name: dtype.type(number) for name, number in numbers.items()}
     subnormal_x = fmt.emin < (-126 if dtype.itemsize == 4 else -1022)
-    return "floats", {**typed, "exact": subnormal_x, "subnormals": fmt.subnormals,
-                      "clips": fmt.saturate or fmt.specials == "none", "directed": not fmt.saturate}  # fmt: skip
+    return "floats", {
+        **typed,
+        "exact": subnormal_x,
+        "subnormals": fmt.subnormals,
+        "clips": fmt.saturate or fmt.specials == "none",
+        "directed": not fmt.saturate,
+    }
 
 
 def blocks(axis: int | None, block: int | None, shape: tuple[int, ...]) -> Numbers:
@@ -138,8 +161,19 @@ def _largest_in_tiles(fmt: BlockFloatingPoint | BlockScaled, x: Array) -> Array:
     """Return the bits of the largest magnitude of every tile of x, in the shape `fmt.block_shape(x.shape)`."""
     xp, shape, axis = get_array_module(x), fmt.block_shape(x.shape), fmt.positive_axis(x.shape)
     y = xp.empty(shape, f"u{x.itemsize}")
-    launch(FILE, "largest_in_tiles", y.size, x.dtype, x=x, y=y, n=y.size, length=x.shape[axis],
-           width=math.prod(shape[axis + 1 :]), tile=min(fmt.block, x.shape[axis]), tiles=shape[axis])  # fmt: skip
+    launch(
+        FILE,
+        "largest_in_tiles",
+        y.size,
+        x.dtype,
+        x=x,
+        y=y,
+        n=y.size,
+        length=x.shape[axis],
+        width=math.prod(shape[axis + 1 :]),
+        tile=min(fmt.block, x.shape[axis]),
+        tiles=shape[axis],
+    )
     return y
 
 

@@ -44,8 +44,9 @@ def batch_norm(x: Array, mean: Array, var: Array, weight: Array, bias: Array, ep
     return y, inverse
 
 
-def batch_norm_backward(gy: Array, x: Array, mean: Array, inverse: Array, weight: Array, constant: bool, needs_x: bool
-                        ) -> tuple[Array | None, Array, Array]:  # fmt: skip
+def batch_norm_backward(
+    gy: Array, x: Array, mean: Array, inverse: Array, weight: Array, constant: bool, needs_x: bool
+) -> tuple[Array | None, Array, Array]:
     """Return the gradients of x, if it needs one, weight and bias; `constant`: the mean and variance were given."""
     gy, values = np.ascontiguousarray(gy), x[0, 0].size
     means = mean.repeat(values)

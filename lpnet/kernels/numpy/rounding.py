@@ -125,8 +125,15 @@ def _(fmt: FloatingPoint, x: Array) -> Kernel | None:
     return functools.partial(_floats, fmt.man, 2.0**fmt.emin, 2.0**fmt.emax, fmt.max)
 
 
-def _integers(gaps: Callable[[Array], tuple[Array, bool]], low: float, high: float, x: Array, y: Array,
-              rounding: Rounding, stream: Stream) -> None:  # fmt: skip
+def _integers(
+    gaps: Callable[[Array], tuple[Array, bool]],
+    low: float,
+    high: float,
+    x: Array,
+    y: Array,
+    rounding: Rounding,
+    stream: Stream,
+) -> None:
     """Round to the integers low..high times a gap that is the same for a whole x[i]; `gaps` finds it."""
     gap, fits = gaps(x)
     if np.any(gap < np.finfo(x.dtype).tiny):  # one over it may be infinite; the gap of a block of NaN is NaN
@@ -140,8 +147,9 @@ def _integers(gaps: Callable[[Array], tuple[Array, bool]], low: float, high: flo
     y += 0.0  # -0.0 + 0.0 is +0.0
 
 
-def _floats(man: int, low: float, high: float, top: float, x: Array, y: Array, rounding: Rounding,
-            stream: Stream) -> None:  # fmt: skip
+def _floats(
+    man: int, low: float, high: float, top: float, x: Array, y: Array, rounding: Rounding, stream: Stream
+) -> None:
     """Round to floating point numbers up to `top`, whose exponents are those of low..high."""
     bits, own = np.dtype(f"u{x.itemsize}"), np.finfo(x.dtype)
     sign = bits.type(1 << (8 * x.itemsize - 1))
