@@ -23,8 +23,17 @@ docs: .venv-docs/docs
 	.venv-docs/bin/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	.venv-docs/bin/python docs/check_links.py docs/_build/html
 
-lint: .venv/test
+# mypy knows no package_dir: it finds lpnet.models and lpnet.reproduce by links.
+lint: .venv/test lpnet/models lpnet/reproduce
 	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy lpnet
+
+lpnet/models:
+	ln -s ../models $@
+
+lpnet/reproduce:
+	ln -s ../examples/swalp $@
 
 # The wheel, installed in an environment of its own, imports whole.
 wheel: .venv/test

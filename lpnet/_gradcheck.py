@@ -12,8 +12,9 @@ from .random import Stream, fork_rng
 from .tensor import Parameter, Tensor
 
 
-def gradcheck(fn: Callable[..., Tensor], inputs: Sequence[Any], eps: float = 1e-4, rtol: float = 1e-6,
-              atol: float = 1e-9) -> bool:  # fmt: skip
+def gradcheck(
+    fn: Callable[..., Tensor], inputs: Sequence[Any], eps: float = 1e-4, rtol: float = 1e-6, atol: float = 1e-9
+) -> bool:
     """Compare the gradients of `fn(*inputs)` with numerical ones, in float64 and without rounding.
 
     Parameters: fn, a function of tensors that returns a tensor of any shape; inputs, float64 arrays or tensors, each of
@@ -22,8 +23,12 @@ def gradcheck(fn: Callable[..., Tensor], inputs: Sequence[Any], eps: float = 1e-
     Returns True. Raises TypeError for inputs that are not float64, AssertionError naming the input, the element and
     both values where they differ by more than atol + rtol times the largest gradient of that input.
     """
-    tensors = [x if isinstance(x, Parameter) else Tensor(np.array(x if not isinstance(x, Tensor) else x.data),
-               requires_grad=True) for x in inputs]  # fmt: skip
+    tensors = [
+        x
+        if isinstance(x, Parameter)
+        else Tensor(np.array(x if not isinstance(x, Tensor) else x.data), requires_grad=True)
+        for x in inputs
+    ]
     for i, x in enumerate(tensors):
         if x.dtype != np.float64:
             raise TypeError(f"gradcheck: input {i} must be float64, got {x.dtype}")
@@ -61,5 +66,7 @@ def _compare(i: int, analytic: np.ndarray, numerical: np.ndarray, rtol: float, a
     difference = np.abs(analytic - numerical)
     worst = np.unravel_index(np.argmax(np.where(np.isnan(difference), np.inf, difference)), difference.shape)
     if not difference[worst] <= atol + rtol * np.abs(numerical).max():
-        raise AssertionError(f"gradcheck: input {i}, element {tuple(map(int, worst))}: backward gives "
-                             f"{analytic[worst]:.9g}, the difference quotient {numerical[worst]:.9g}")  # fmt: skip
+        raise AssertionError(
+            f"gradcheck: input {i}, element {tuple(map(int, worst))}: backward gives "
+            f"{analytic[worst]:.9g}, the difference quotient {numerical[worst]:.9g}"
+        )

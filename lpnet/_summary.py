@@ -38,9 +38,15 @@ class Row:
     def cells(self) -> list[str]:
         """Return the row of the table."""
         count = f"{self.parameters:,}" if self.parameters else "-"
-        return [f"{self.name} {self.kind}".strip(), "x".join(map(str, self.shape)) or "1", count,
-                self.weights if self.parameters else "-", self.activation or "float",
-                f"{self.nbytes:,}" if self.parameters else "-", _short(self.multiplications)]  # fmt: skip
+        return [
+            f"{self.name} {self.kind}".strip(),
+            "x".join(map(str, self.shape)) or "1",
+            count,
+            self.weights if self.parameters else "-",
+            self.activation or "float",
+            f"{self.nbytes:,}" if self.parameters else "-",
+            _short(self.multiplications),
+        ]
 
 
 @dataclasses.dataclass
@@ -97,8 +103,11 @@ def summary(model: Module, input_shape: Sequence[int], optimizer: Optimizer | No
     with _evaluating(model), no_grad(), random.fork_rng():
         forward_hooks.append(observe)
         try:
-            model(np.zeros((1, *shape), np.float32) if model.device == "cpu" else
-                  Tensor(to_device(np.zeros((1, *shape), np.float32), model.device)))  # fmt: skip
+            model(
+                np.zeros((1, *shape), np.float32)
+                if model.device == "cpu"
+                else Tensor(to_device(np.zeros((1, *shape), np.float32), model.device))
+            )
         finally:
             forward_hooks.remove(observe)
     return Summary(rows)
@@ -120,9 +129,16 @@ def _row(name: str, module: Module, shape: tuple[int, ...], own: list[tuple[Para
     used = {_format_name(quantizer) for _, quantizer in own}
     products = math.prod(shape) * math.prod(module.weight.shape[1:]) if isinstance(module, Conv2d | Linear) else 0
     rounded = module.precision and module.precision.activation
-    return Row(name, type(module).__name__, shape, sum(p.size for p, _ in own), "mixed" if len(used) > 1 else
-               "".join(used), _format_name(rounded) if rounded else "", sum(_nbytes(p, q) for p, q in own),
-               products)  # fmt: skip
+    return Row(
+        name,
+        type(module).__name__,
+        shape,
+        sum(p.size for p, _ in own),
+        "mixed" if len(used) > 1 else "".join(used),
+        _format_name(rounded) if rounded else "",
+        sum(_nbytes(p, q) for p, q in own),
+        products,
+    )
 
 
 def _format_name(quantizer: Any) -> str:

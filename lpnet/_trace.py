@@ -105,8 +105,9 @@ class Trace:
 
 
 HEAD = ["place", "role", "numbers", "exact", "SQNR", "saturated", "to zero"]
-EMPTY = ("nothing was rounded: no layer is marked (lp.nn.lower), the optimizer has no precision, "
-         "or nothing ran in the block")
+EMPTY = (
+    "nothing was rounded: no layer is marked (lp.nn.lower), the optimizer has no precision, or nothing ran in the block"
+)
 
 
 @contextlib.contextmanager

@@ -99,8 +99,16 @@ class Update:
         """Return the cells of this parameter's row of the table."""
         n, ratios = self.after.size, self.ratios
         median = f"{np.median(ratios):.2g}" if len(ratios) else "-"
-        return [self.name, f"{n:,}", tables.percent(self.moved, n), tables.percent(self.swallowed, n),
-                tables.percent(self.overshot, n), median, self.histogram(), self.verdict]  # fmt: skip
+        return [
+            self.name,
+            f"{n:,}",
+            tables.percent(self.moved, n),
+            tables.percent(self.swallowed, n),
+            tables.percent(self.overshot, n),
+            median,
+            self.histogram(),
+            self.verdict,
+        ]
 
 
 HEAD = ["parameter", "numbers", "moved", "swallowed", "overshot", "upd/gap", "<2^-6..2", ""]
@@ -155,9 +163,9 @@ class Watch:
 
 
 def _story(update: Update, at: tuple[int, ...]) -> str:
-    before, gradient, wanted, after = (float(a[at]) for a in (
-        update.before, update.gradient, update.wanted, update.after
-    ))  # fmt: skip
+    before, gradient, wanted, after = (
+        float(a[at]) for a in (update.before, update.gradient, update.wanted, update.after)
+    )
     name = f"{update.name}[{', '.join(map(str, at))}]"
     if update.format is None:
         return f"{name} in float\nbefore      {before:.9g}\ngradient    {gradient:.9g}\nafter       {after:.9g}"
@@ -173,8 +181,11 @@ def _story(update: Update, at: tuple[int, ...]) -> str:
     ]
     if told.below < wanted < told.above:
         p = told.probability if _random(update.quantizer) else None
-        lines.append(f"odds        {1 - p:.2%} to {told.below:.6g}, {p:.2%} to {told.above:.6g}" if p is not None else
-                     f"rule        {rounding}: {after:.6g}, whatever chance says")  # fmt: skip
+        lines.append(
+            f"odds        {1 - p:.2%} to {told.below:.6g}, {p:.2%} to {told.above:.6g}"
+            if p is not None
+            else f"rule        {rounding}: {after:.6g}, whatever chance says"
+        )
     return "\n".join([*lines, f"after       {after:.9g}, {what}"])
 
 
@@ -196,8 +207,12 @@ def _number_line(before: float, below: float, wanted: float, above: float, after
         marks[place(x)] = "*" if mark == "a" and after == before else mark
     ends = f"{low:<32.6g}{high:>33.6g}"
     key = "b before, a after, * both, x wanted, | numbers of the format"
-    return [f"            {ends}", f"            {''.join(line)}", f"            {''.join(marks)}".rstrip(),
-            f"            {key}"]  # fmt: skip
+    return [
+        f"            {ends}",
+        f"            {''.join(line)}",
+        f"            {''.join(marks)}".rstrip(),
+        f"            {key}",
+    ]
 
 
 @contextlib.contextmanager

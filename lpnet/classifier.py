@@ -28,9 +28,17 @@ def about(network: str, dataset: Dataset, precision: str = "fp32", rounding: str
 
     Give it to `fit` as config={"about": ...}, or to `save` beside the model: save(path, model=model, about=about(...)).
     """
-    return {"network": network, "shape": list(dataset.images.shape[1:]), "classes": list(dataset.classes),
-            "mean": list(dataset.mean), "std": list(dataset.std), "scale": dataset.scale, "precision": precision,
-            "rounding": rounding, "version": __version__}  # fmt: skip
+    return {
+        "network": network,
+        "shape": list(dataset.images.shape[1:]),
+        "classes": list(dataset.classes),
+        "mean": list(dataset.mean),
+        "std": list(dataset.std),
+        "scale": dataset.scale,
+        "precision": precision,
+        "rounding": rounding,
+        "version": __version__,
+    }
 
 
 @dataclass(eq=False)

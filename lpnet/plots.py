@@ -64,8 +64,9 @@ def curves(logs: Mapping[str, Sequence[Row]], measure: str = "error", axes: Axes
         for kind, style, suffix in (("val", "-", ""), ("test", "-", ""), ("swalp", "--", ", SWALP")):
             points = [(row["epoch"], row[f"{kind}_{measure}"]) for row in log if f"{kind}_{measure}" in row]
             if points:
-                axes.plot(*zip(*points, strict=True), style, color=COLORS[i % len(COLORS)], label=name + suffix,
-                          linewidth=2)  # fmt: skip
+                axes.plot(
+                    *zip(*points, strict=True), style, color=COLORS[i % len(COLORS)], label=name + suffix, linewidth=2
+                )
     axes.set_xlabel("epoch", fontsize=12)
     axes.set_ylabel("error (%)" if measure == "error" else "loss (nats)", fontsize=12)
     if measure == "loss":

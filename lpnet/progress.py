@@ -27,8 +27,9 @@ class Bar:
     when the block ends. `shown` says whether there is one.
     """
 
-    def __init__(self, total: int | None, done: int = 0, *, title: str = "", unit: str = "step",
-                 wanted: bool = True) -> None:  # fmt: skip
+    def __init__(
+        self, total: int | None, done: int = 0, *, title: str = "", unit: str = "step", wanted: bool = True
+    ) -> None:
         self._tqdm: Any = None
         if wanted and (_in_notebook() or (sys.stderr is not None and sys.stderr.isatty())):
             with contextlib.suppress(ImportError):

@@ -123,8 +123,10 @@ class Part(Stream):
 
     def __init__(self, stream: Stream, shard: shards.Shard) -> None:
         if type(stream) is not Stream:
-            raise TypeError(f"a batch cannot be cut into shards where random bits come from a {type(stream).__name__}: "
-                            "what it draws depends on the order of its calls; use an lp.random.Stream")  # fmt: skip
+            raise TypeError(
+                f"a batch cannot be cut into shards where random bits come from a {type(stream).__name__}: "
+                "what it draws depends on the order of its calls; use an lp.random.Stream"
+            )
         self.stream, self.shard = stream, shard
         self.seed, self.site = stream.seed, stream.site
 

@@ -1,7 +1,7 @@
 """Things by name: one table a family (formats, models, data sets ...), one sentence for a name that is none.
 
-    MODELS: Registry[Builder] = Registry("model", {"mlp": mlp})
-    MODELS["mpl"]  # ValueError: unknown model 'mpl', did you mean mlp?
+MODELS: Registry[Builder] = Registry("model", {"mlp": mlp})
+MODELS["mpl"]  # ValueError: unknown model 'mpl', did you mean mlp?
 """
 
 from __future__ import annotations

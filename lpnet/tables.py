@@ -30,8 +30,10 @@ def html(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") 
     """Return the table as HTML; everything in it is escaped."""
 
     def line(row: Sequence[str], tag: str) -> str:
-        cells = (f'<{tag} style="text-align:{"right" if i else "left"}">{escaping.escape(str(cell))}</{tag}>'
-                 for i, cell in enumerate(row))  # fmt: skip
+        cells = (
+            f'<{tag} style="text-align:{"right" if i else "left"}">{escaping.escape(str(cell))}</{tag}>'
+            for i, cell in enumerate(row)
+        )
         return f"<tr>{''.join(cells)}</tr>"
 
     title = f"<caption>{escaping.escape(caption)}</caption>" if caption else ""

@@ -50,6 +50,17 @@ def build(name: str, shape: tuple[int, int, int], num_classes: int) -> Module:
 
 
 __all__ = [
-    "build", "lenet", "linear_regression", "logistic_regression", "mlp", "names", "preresnet20", "preresnet164",
-    "register", "resnet18", "small_cnn", "vgg16", "vgg16_bn",
-]  # fmt: skip
+    "build",
+    "lenet",
+    "linear_regression",
+    "logistic_regression",
+    "mlp",
+    "names",
+    "preresnet20",
+    "preresnet164",
+    "register",
+    "resnet18",
+    "small_cnn",
+    "vgg16",
+    "vgg16_bn",
+]

@@ -15,16 +15,29 @@ def lenet(num_classes: int = 10, in_channels: int = 1, size: int = 28) -> Sequen
         raise ValueError(f"lenet: images must be at least 16x16, got {size}x{size}; small_cnn takes smaller ones")
     side = ((size - 4) // 2 - 4) // 2
     return Sequential(
-        Conv2d(in_channels, 20, 5), ReLU(), MaxPool2d(2),
-        Conv2d(20, 50, 5), ReLU(), MaxPool2d(2),
-        Flatten(), Linear(50 * side * side, 500), ReLU(), Linear(500, num_classes),
-    )  # fmt: skip
+        Conv2d(in_channels, 20, 5),
+        ReLU(),
+        MaxPool2d(2),
+        Conv2d(20, 50, 5),
+        ReLU(),
+        MaxPool2d(2),
+        Flatten(),
+        Linear(50 * side * side, 500),
+        ReLU(),
+        Linear(500, num_classes),
+    )
 
 
 def small_cnn(num_classes: int = 10, in_channels: int = 1, size: int = 8, width: int = 16) -> Sequential:
     """Return two convolutions with BatchNorm and a linear classifier, for images as small as 8x8."""
     return Sequential(
-        Conv2d(in_channels, width, 3, padding=1, bias=False), BatchNorm2d(width), ReLU(), MaxPool2d(2),
-        Conv2d(width, 2 * width, 3, padding=1, bias=False), BatchNorm2d(2 * width), ReLU(),
-        Flatten(), Linear(2 * width * (size // 2) ** 2, num_classes),
-    )  # fmt: skip
+        Conv2d(in_channels, width, 3, padding=1, bias=False),
+        BatchNorm2d(width),
+        ReLU(),
+        MaxPool2d(2),
+        Conv2d(width, 2 * width, 3, padding=1, bias=False),
+        BatchNorm2d(2 * width),
+        ReLU(),
+        Flatten(),
+        Linear(2 * width * (size // 2) ** 2, num_classes),
+    )

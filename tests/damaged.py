@@ -133,9 +133,12 @@ def _found(raw: bytes, what: bytes) -> Iterator[int]:
 # States that were edited by hand.
 
 WRONG: dict[type, tuple[Any, ...]] = {
-    bool: ("yes", None, [1]), int: (-1, 1.5, "3", None, [2]), float: (float("nan"), float("inf"), "0.1", None, [0.1]),
-    list: ({}, 3, None), dict: ([], 3, "text"),
-}  # fmt: skip
+    bool: ("yes", None, [1]),
+    int: (-1, 1.5, "3", None, [2]),
+    float: (float("nan"), float("inf"), "0.1", None, [0.1]),
+    list: ({}, 3, None),
+    dict: ([], 3, "text"),
+}
 OPTIONAL = {"first_loss", "rates", "settings", "functions", "skipped", "batch_size", "shuffle", "drop_last", "length"}
 FREE = {"settings"}  # compared only where it is known; what is optional is unknown to earlier versions
 
@@ -217,9 +220,15 @@ class Run:
         model = nn.Sequential(nn.Flatten(), nn.Linear(64, 1500), nn.BatchNorm1d(1500), nn.ReLU(), nn.Linear(1500, 10))
         precision = lp.Precision(momentum=lp.Quantizer("bfp8", stream=lp.random.Stream(2)), accumulator="bfp16")
         optimizer = optim.Adam(model.parameters(), 0.01, precision=precision)
-        return {"model": model, "train": DataLoader(digits[:64], 32, shuffle=True), "epochs": 4, "optimizer": optimizer,
-                "swalp": optim.SWALP(model, optimizer, 2, 1), "scaler": optim.LossScaler(8.0, growth_interval=4),
-                "schedule": lambda epoch: 0.01}  # fmt: skip
+        return {
+            "model": model,
+            "train": DataLoader(digits[:64], 32, shuffle=True),
+            "epochs": 4,
+            "optimizer": optimizer,
+            "swalp": optim.SWALP(model, optimizer, 2, 1),
+            "scaler": optim.LossScaler(8.0, growth_interval=4),
+            "schedule": lambda epoch: 0.01,
+        }
 
     def resume(self) -> str:
         """Resume the run and let it end; return its log and a digest of its model."""
@@ -261,8 +270,9 @@ class Proof:
     def __init__(self) -> None:
         self.refused, self.same, self.wrong = Counter(), Counter(), []
 
-    def see(self, what: str, kind: str, read: Callable[[], Any], path: Path, honest: Any, size: int,
-            must_fail: bool = False) -> None:  # fmt: skip
+    def see(
+        self, what: str, kind: str, read: Callable[[], Any], path: Path, honest: Any, size: int, must_fail: bool = False
+    ) -> None:
         """Read a damaged file: refused, or as the honest one; `must_fail` where it holds what contradicts itself."""
         try:
             result = outcome(read, path, size)
@@ -323,8 +333,26 @@ def resumed(proof: Proof, folder: Path, count: int, seed: int = 1) -> None:
 def evaluated(proof: Proof, folder: Path, count: int, seed: int = 2) -> None:
     """`lpnet eval` of a model of damaged bytes or edited by hand, and of an edited config.json."""
     with contextlib.redirect_stdout(io.StringIO()):
-        assert not cli.main(["train", "--data", "digits", "--model", "mlp", "--precision", "bfp8", "--epochs", "1",
-                             "--quiet", "--batch-size", "400", "--out", str(folder), "--device", "cpu"])  # fmt: skip
+        assert not cli.main(
+            [
+                "train",
+                "--data",
+                "digits",
+                "--model",
+                "mlp",
+                "--precision",
+                "bfp8",
+                "--epochs",
+                "1",
+                "--quiet",
+                "--batch-size",
+                "400",
+                "--out",
+                str(folder),
+                "--device",
+                "cpu",
+            ]
+        )
     path, config = folder / "model.npz", folder / "config.json"
     raw, text, honest = path.read_bytes(), config.read_text(), evaluation(folder)
     size = 4 << 20  # of the activations, which are larger than the file
@@ -333,9 +361,11 @@ def evaluated(proof: Proof, folder: Path, count: int, seed: int = 2) -> None:
         path.write_bytes(variant)
         proof.see("lpnet eval", kind, lambda: evaluation(folder), path, honest, size, kind != "bytes")
         path.write_bytes(raw)
-    texts = [(f"{key} = {value!r}", json.dumps({**json.loads(text), key: value}))
-             for key in ("data", "model", "batch_size", "seed", "augment", "precision", "rounding")
-             for value in (None, -1, 1.5, "nonsense", [], {}, [1])]  # fmt: skip
+    texts = [
+        (f"{key} = {value!r}", json.dumps({**json.loads(text), key: value}))
+        for key in ("data", "model", "batch_size", "seed", "augment", "precision", "rounding")
+        for value in (None, -1, 1.5, "nonsense", [], {}, [1])
+    ]
     texts += [("truncated", text[:end]) for end in range(0, 300, 7)]
     rng = np.random.default_rng(seed)
     for i in rng.permutation(len(texts))[: count - 2 * third]:

@@ -17,15 +17,21 @@ import numpy as np
 
 import lpnet as lp
 
-NETWORKS = {"mlp": (1, 8, 8), "small_cnn": (1, 8, 8), "lenet": (1, 28, 28), "preresnet20": (3, 32, 32),
-            "vgg16_bn": (3, 32, 32)}  # fmt: skip
+NETWORKS = {
+    "mlp": (1, 8, 8),
+    "small_cnn": (1, 8, 8),
+    "lenet": (1, 28, 28),
+    "preresnet20": (3, 32, 32),
+    "vgg16_bn": (3, 32, 32),
+}
 PRECISIONS = {
     "float": lambda: lp.Precision(),
     "bfp8": lambda: lp.Precision.uniform("bfp8"),
     "e4m3, nearest": lambda: lp.Precision.uniform("e4m3", "nearest"),
     "fixed": lambda: lp.Precision.parse("weight=fixed8.6,activation=fixed12.6,error=fixed16.14,gradient=fixed16.14"),
-    "bfp4 with a wider copy": lambda: lp.Precision.parse("weight=bfp4,activation=bfp6,error=e5m2,momentum=bfp8,"
-                                                         "accumulator=bfp16"),
+    "bfp4 with a wider copy": lambda: lp.Precision.parse(
+        "weight=bfp4,activation=bfp6,error=e5m2,momentum=bfp8,accumulator=bfp16"
+    ),
 }
 
 

@@ -291,10 +291,18 @@ def interrupt_at(event, function, line):
     return trace
 
 
-LINES = [(f, line) for f in (backend.blas._settle_blas, backend.blas._set_blas, backend.one_blas_thread.__enter__,
-                             backend.one_blas_thread._leave, backend.one_blas_thread.__exit__)
-         for line in sorted({n for *_, n in f.__code__.co_lines() if n} - {f.__code__.co_firstlineno})
-         if line != backend.one_blas_thread.__exit__.__code__.co_firstlineno + 1]  # fmt: skip
+LINES = [
+    (f, line)
+    for f in (
+        backend.blas._settle_blas,
+        backend.blas._set_blas,
+        backend.one_blas_thread.__enter__,
+        backend.one_blas_thread._leave,
+        backend.one_blas_thread.__exit__,
+    )
+    for line in sorted({n for *_, n in f.__code__.co_lines() if n} - {f.__code__.co_firstlineno})
+    if line != backend.one_blas_thread.__exit__.__code__.co_firstlineno + 1
+]
 
 
 @pytest.mark.parametrize(("function", "line"), LINES)

@@ -15,17 +15,30 @@ import lpnet as lp
 from lpnet import files
 
 NESTED = {
-    "number": 3, "real": 0.1, "big": 2**63, "flag": True, "text": "ä/b", "nothing": None, "inf": float("inf"),
-    "list": [1, [2.5, "x"], {"y": np.arange(3)}], "empty": {}, "tricky": {"array": 7, "dict": {"x": 1}},
+    "number": 3,
+    "real": 0.1,
+    "big": 2**63,
+    "flag": True,
+    "text": "ä/b",
+    "nothing": None,
+    "inf": float("inf"),
+    "list": [1, [2.5, "x"], {"y": np.arange(3)}],
+    "empty": {},
+    "tricky": {"array": 7, "dict": {"x": 1}},
     "deep": {"a": {"b": np.eye(2, dtype=np.float32)}, "a/b": np.zeros(1)},
-}  # fmt: skip
+}
 ARRAYS = {
-    "f4": np.linspace(0, 1, 7, dtype=np.float32), "f8": np.array([[np.nan, -0.0, np.inf]]),
+    "f4": np.linspace(0, 1, 7, dtype=np.float32),
+    "f8": np.array([[np.nan, -0.0, np.inf]]),
     "u1": np.arange(256, dtype="u1"),
-    "i8": np.array(5), "bool": np.array([True, False]), "none": np.zeros((0, 3)), "f2": np.ones((2, 1, 3), np.float16),
-    "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)), "words": np.array(["a", "bc"]),
+    "i8": np.array(5),
+    "bool": np.array([True, False]),
+    "none": np.zeros((0, 3)),
+    "f2": np.ones((2, 1, 3), np.float16),
+    "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    "words": np.array(["a", "bc"]),
     "view": np.arange(9)[::-2],
-}  # fmt: skip
+}
 
 
 def same(a, b):
@@ -293,8 +306,16 @@ def test_a_file_without_a_dictionary_is_refused(tmp_path, index):
     refuses(tmp_path / "bad.npz")
 
 
-@pytest.mark.parametrize("keys, error", [((1, "1"), ValueError), (("a\0b",), ValueError), ((("a",),), TypeError),
-                                         ((b"a",), TypeError), ((None,), TypeError)])  # fmt: skip
+@pytest.mark.parametrize(
+    "keys, error",
+    [
+        ((1, "1"), ValueError),
+        (("a\0b",), ValueError),
+        ((("a",),), TypeError),
+        ((b"a",), TypeError),
+        ((None,), TypeError),
+    ],
+)
 def test_keys_that_would_not_come_back_are_refused_and_nothing_is_written(tmp_path, keys, error):
     with pytest.raises(error, match="save: d has the key"):
         lp.save(tmp_path / "x.npz", d=dict.fromkeys(keys, 1.0))

@@ -96,9 +96,21 @@ def test_options_together_make_one_run(capsys, nowhere, monkeypatch):
     seen = {}
     monkeypatch.setattr(cli.train, "fit", lambda **k: seen.update(k))
     code, out, _ = run(
-        capsys, "train", "--precision", "weight=bfp8,activation=e4m3,accumulator=bfp16", "--epochs", "8",
-        "--batch-size", "100", "--lr", "0.2", "--swa-start", "4", "--out", nowhere / "x",
-    )  # fmt: skip
+        capsys,
+        "train",
+        "--precision",
+        "weight=bfp8,activation=e4m3,accumulator=bfp16",
+        "--epochs",
+        "8",
+        "--batch-size",
+        "100",
+        "--lr",
+        "0.2",
+        "--swa-start",
+        "4",
+        "--out",
+        nowhere / "x",
+    )
     assert code == 0 and "9,978 parameters, 4 layers rounded" in out
     optimizer, swalp = seen["optimizer"], seen["swalp"]
     assert str(optimizer.precision.accumulator.format) == "bfp16" and optimizer.precision.error is None
@@ -119,12 +131,18 @@ def test_the_home_folder_may_be_written_as_a_tilde(capsys, nowhere, monkeypatch)
     assert run(capsys, "eval", "~/run")[0] == 0
 
 
-@pytest.mark.parametrize("text, weight, activation", [
-    ("FixedPoint(8, 6, symmetric=True)",) + ("FixedPoint(wl=8, fl=6, symmetric=True, saturate=True)",) * 2,
-    ("weight=FixedPoint(8, 6),activation=bfp8", "fixed8.6", "bfp8"),
-    ("activation=e4m3, weight=FixedPoint(8, 6, symmetric=True)",
-     "FixedPoint(wl=8, fl=6, symmetric=True, saturate=True)", "e4m3"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, weight, activation",
+    [
+        ("FixedPoint(8, 6, symmetric=True)",) + ("FixedPoint(wl=8, fl=6, symmetric=True, saturate=True)",) * 2,
+        ("weight=FixedPoint(8, 6),activation=bfp8", "fixed8.6", "bfp8"),
+        (
+            "activation=e4m3, weight=FixedPoint(8, 6, symmetric=True)",
+            "FixedPoint(wl=8, fl=6, symmetric=True, saturate=True)",
+            "e4m3",
+        ),
+    ],
+)
 def test_a_format_may_be_written_out(capsys, monkeypatch, text, weight, activation):
     """Commas and equals signs inside of parentheses belong to the format."""
     seen = {}
@@ -144,60 +162,63 @@ def test_an_interrupt_says_how_to_go_on(capsys, monkeypatch):
     assert code == 130 and "--resume" in error and error.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (["trian"], ["'trian'", "train"]),
-    ([], ["COMMAND"]),
-    (["train", "--modle", "mlp"], ["--modle"]),
-    (["train", "--epochs"], ["--epochs"]),
-    (["train", "--model", "smal_cnn"], ["'smal_cnn'", "small_cnn"]),
-    (["train", "--model", "lenet"], ["lenet", "16x16", "8x8"]),
-    (["train", "--data", "mnits"], ["'mnits'", "mnist"]),
-    (["train", "--data", "mnist", "--data-dir", "missing"], ["missing", "train-images-idx3-ubyte"]),
-    (["train", "--precision", "bfq8"], ["'bfq8'", "bfp8"]),
-    (["train", "--precision", ""], ["unknown format"]),
-    (["train", "--precision", "bfp99"], ["99"]),
-    (["train", "--precision", "bfp1"], ["1"]),
-    (["train", "--precision", "fixed99.3"], ["99"]),
-    (["train", "--precision", "weight=bfp8,activaton=bfp8"], ["'activaton'", "activation"]),
-    (["train", "--precision", "weight=bfq8"], ["'bfq8'"]),
-    (["train", "--precision", "bfp8", "--rounding", "stochastik"], ["'stochastik'", "stochastic"]),
-    (["train", "--rounding", "stochastik"], ["'stochastik'", "stochastic"]),
-    (["train", "--epochs", "-1"], ["--epochs", "'-1'", "at least 1"]),
-    (["train", "--epochs", "0"], ["--epochs"]),
-    (["train", "--epochs", "many"], ["--epochs", "'many'", "integer"]),
-    (["train", "--batch-size", "0"], ["--batch-size"]),
-    (["train", "--lr", "-0.1"], ["--lr", "'-0.1'"]),
-    (["train", "--lr", "nan"], ["--lr"]),
-    (["train", "--momentum", "-1"], ["--momentum"]),
-    (["train", "--weight-decay", "inf"], ["--weight-decay"]),
-    (["train", "--seed", "-3"], ["--seed"]),
-    (["train", "--seed", str(2**64)], ["seed"]),
-    (["train", "--checkpoint-every", "-1"], ["--checkpoint-every"]),
-    (["train", "--epochs", "5", "--swa-start", "5"], ["--swa-start", "below", "5"]),
-    (["train", "--swa-start", "0"], ["--swa-start"]),
-    (["train", "--swa-lr", "0.1"], ["--swa-lr", "--swa-start"]),
-    (["train", "--swa-format", "bfp8"], ["--swa-format", "--swa-start"]),
-    (["train", "--swa-start", "3", "--swa-lr", "-1"], ["--swa-lr"]),
-    (["train", "--swa-start", "3", "--swa-cycle", "0"], ["--swa-cycle"]),
-    (["train", "--swa-start", "3", "--swa-format", "bfq8"], ["'bfq8'"]),
-    (["train", "--swa-start", "3", "--swa-cycle", "100000"], ["--swa-cycle", "at most 77", "100000"]),
-    (["train", "--resume"], ["--resume", "runs/digits-small_cnn-fp32", "no run"]),
-    (["train", "--resume", "--out", "."], ["--resume", "no run"]),
-    (["train", "--out", ""], ["--out", "''"]),
-    (["demo", "--out", ""], ["--out", "''"]),
-    (["reproduce", "averaging", "--quick", "--out", " "], ["--out", "' '"]),
-    (["eval", ""], ["RUN", "''"]),
-    (["formats", "e4m3", "--plot", ""], ["--plot", "''"]),
-    (["train", "--data-dir", "somewhere"], ["--data-dir", "digits", "somewhere"]),
-    (["train", "--precision", "FixedPoint(8, 6"], ["FixedPoint(8, 6"]),
-    (["train", "--precision", "weight=FixedPoint(8, 6),activaton=bfp8"], ["'activaton'", "activation"]),
-    (["eval"], ["RUN"]),
-    (["eval", "nothing"], ["nothing", "no run folder"]),
-    (["demo", "--seeds", "1"], ["--seeds", "at least 2"]),
-    (["demo", "--epochs", "2"], ["--epochs", "at least 3"]),
-    (["formats", "e99m3"], ["99"]),
-    (["formats", "bfq8"], ["'bfq8'", "bfp8"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["trian"], ["'trian'", "train"]),
+        ([], ["COMMAND"]),
+        (["train", "--modle", "mlp"], ["--modle"]),
+        (["train", "--epochs"], ["--epochs"]),
+        (["train", "--model", "smal_cnn"], ["'smal_cnn'", "small_cnn"]),
+        (["train", "--model", "lenet"], ["lenet", "16x16", "8x8"]),
+        (["train", "--data", "mnits"], ["'mnits'", "mnist"]),
+        (["train", "--data", "mnist", "--data-dir", "missing"], ["missing", "train-images-idx3-ubyte"]),
+        (["train", "--precision", "bfq8"], ["'bfq8'", "bfp8"]),
+        (["train", "--precision", ""], ["unknown format"]),
+        (["train", "--precision", "bfp99"], ["99"]),
+        (["train", "--precision", "bfp1"], ["1"]),
+        (["train", "--precision", "fixed99.3"], ["99"]),
+        (["train", "--precision", "weight=bfp8,activaton=bfp8"], ["'activaton'", "activation"]),
+        (["train", "--precision", "weight=bfq8"], ["'bfq8'"]),
+        (["train", "--precision", "bfp8", "--rounding", "stochastik"], ["'stochastik'", "stochastic"]),
+        (["train", "--rounding", "stochastik"], ["'stochastik'", "stochastic"]),
+        (["train", "--epochs", "-1"], ["--epochs", "'-1'", "at least 1"]),
+        (["train", "--epochs", "0"], ["--epochs"]),
+        (["train", "--epochs", "many"], ["--epochs", "'many'", "integer"]),
+        (["train", "--batch-size", "0"], ["--batch-size"]),
+        (["train", "--lr", "-0.1"], ["--lr", "'-0.1'"]),
+        (["train", "--lr", "nan"], ["--lr"]),
+        (["train", "--momentum", "-1"], ["--momentum"]),
+        (["train", "--weight-decay", "inf"], ["--weight-decay"]),
+        (["train", "--seed", "-3"], ["--seed"]),
+        (["train", "--seed", str(2**64)], ["seed"]),
+        (["train", "--checkpoint-every", "-1"], ["--checkpoint-every"]),
+        (["train", "--epochs", "5", "--swa-start", "5"], ["--swa-start", "below", "5"]),
+        (["train", "--swa-start", "0"], ["--swa-start"]),
+        (["train", "--swa-lr", "0.1"], ["--swa-lr", "--swa-start"]),
+        (["train", "--swa-format", "bfp8"], ["--swa-format", "--swa-start"]),
+        (["train", "--swa-start", "3", "--swa-lr", "-1"], ["--swa-lr"]),
+        (["train", "--swa-start", "3", "--swa-cycle", "0"], ["--swa-cycle"]),
+        (["train", "--swa-start", "3", "--swa-format", "bfq8"], ["'bfq8'"]),
+        (["train", "--swa-start", "3", "--swa-cycle", "100000"], ["--swa-cycle", "at most 77", "100000"]),
+        (["train", "--resume"], ["--resume", "runs/digits-small_cnn-fp32", "no run"]),
+        (["train", "--resume", "--out", "."], ["--resume", "no run"]),
+        (["train", "--out", ""], ["--out", "''"]),
+        (["demo", "--out", ""], ["--out", "''"]),
+        (["reproduce", "averaging", "--quick", "--out", " "], ["--out", "' '"]),
+        (["eval", ""], ["RUN", "''"]),
+        (["formats", "e4m3", "--plot", ""], ["--plot", "''"]),
+        (["train", "--data-dir", "somewhere"], ["--data-dir", "digits", "somewhere"]),
+        (["train", "--precision", "FixedPoint(8, 6"], ["FixedPoint(8, 6"]),
+        (["train", "--precision", "weight=FixedPoint(8, 6),activaton=bfp8"], ["'activaton'", "activation"]),
+        (["eval"], ["RUN"]),
+        (["eval", "nothing"], ["nothing", "no run folder"]),
+        (["demo", "--seeds", "1"], ["--seeds", "at least 2"]),
+        (["demo", "--epochs", "2"], ["--epochs", "at least 3"]),
+        (["formats", "e99m3"], ["99"]),
+        (["formats", "bfq8"], ["'bfq8'", "bfp8"]),
+    ],
+)
 def test_a_mistake_is_one_clear_line_and_leaves_nothing(capsys, arguments, words):
     error = refused(capsys, *arguments)
     assert all(word in error for word in words), error
@@ -221,10 +242,14 @@ def files(folder):
     return {name: (folder / name).read_bytes() for name in os.listdir(folder)}
 
 
-@pytest.mark.parametrize("more, words", [
-    ([], ["holds a run already"]), (["--resume", "--seed", "1"], ["seed=0", "not 1"]),
-    (["--resume", "--precision", "bfp8"], ["precision='fp32'", "'bfp8'"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "more, words",
+    [
+        ([], ["holds a run already"]),
+        (["--resume", "--seed", "1"], ["seed=0", "not 1"]),
+        (["--resume", "--precision", "bfp8"], ["precision='fp32'", "'bfp8'"]),
+    ],
+)
 def test_a_folder_with_another_run_is_refused_untouched(capsys, finished, more, words):
     before = files(finished)
     error = refused(capsys, *TINY, "--out", finished, *more)
@@ -232,9 +257,15 @@ def test_a_folder_with_another_run_is_refused_untouched(capsys, finished, more, 
     assert files(finished) == before
 
 
-@pytest.mark.parametrize("name, content", [
-    ("checkpoint.npz", b"PK"), ("checkpoint.npz", b""), ("checkpoint.npz", None), ("config.json", b"{"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("checkpoint.npz", b"PK"),
+        ("checkpoint.npz", b""),
+        ("checkpoint.npz", None),
+        ("config.json", b"{"),
+    ],
+)
 def test_a_damaged_run_is_refused_by_the_files_name(capsys, finished, name, content):
     if content is None:
         np.savez(finished / name, x=np.arange(3))
@@ -243,10 +274,15 @@ def test_a_damaged_run_is_refused_by_the_files_name(capsys, finished, name, cont
     assert name in refused(capsys, *TINY, "--out", finished, "--resume")
 
 
-@pytest.mark.parametrize("name, content, words", [
-    ("model.npz", b"PK", ["model.npz", "damaged"]), ("config.json", b"{}", ["config.json", "'data'"]),
-    ("config.json", b"{", ["config.json", "damaged"]), ("model.npz", None, ["model.npz", "not ended"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("model.npz", b"PK", ["model.npz", "damaged"]),
+        ("config.json", b"{}", ["config.json", "'data'"]),
+        ("config.json", b"{", ["config.json", "damaged"]),
+        ("model.npz", None, ["model.npz", "not ended"]),
+    ],
+)
 def test_eval_refuses_a_damaged_or_unfinished_run(capsys, finished, name, content, words):
     (finished / name).unlink()
     if content is not None:
@@ -314,8 +350,10 @@ def test_output_that_finds_no_room_is_one_clear_line():
 @posix
 def test_an_epochs_line_is_in_a_log_when_the_epoch_ends(nowhere):
     """A run that is killed has told of every epoch but, perhaps, the last."""
-    shell(f"timeout -s KILL 6 '{sys.executable}' -m lpnet train --model logistic_regression --epochs 100000 --out run "
-          "--device cpu > log 2> /dev/null")  # fmt: skip
+    shell(
+        f"timeout -s KILL 6 '{sys.executable}' -m lpnet train --model logistic_regression --epochs 100000 --out run "
+        "--device cpu > log 2> /dev/null"
+    )
     told = Path("log").read_text().count("epoch ")
     assert told > 1 and abs(told - len(Path("run/log.jsonl").read_text().splitlines())) <= 1
 

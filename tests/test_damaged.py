@@ -38,19 +38,30 @@ def test_a_file_that_is_accepted_wrongly_is_found(tmp_path):
     assert len(proof.wrong) == 3
 
 
-@pytest.mark.parametrize("state, message", [
-    ({"factor": 0.0, "good_steps": 1}, "factor must be a finite number above 0"),
-    ({"factor": 2.0, "good_steps": -1}, "good_steps must be an integer"),
-    ({"factor": float("nan"), "good_steps": 1}, "factor must be a finite number"),
-    ({"factor": "2", "good_steps": 1}, "factor must be a finite number"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "state, message",
+    [
+        ({"factor": 0.0, "good_steps": 1}, "factor must be a finite number above 0"),
+        ({"factor": 2.0, "good_steps": -1}, "good_steps must be an integer"),
+        ({"factor": float("nan"), "good_steps": 1}, "factor must be a finite number"),
+        ({"factor": "2", "good_steps": 1}, "factor must be a finite number"),
+    ],
+)
 def test_a_scaler_refuses_a_state_that_cannot_be(state, message):
     with pytest.raises(ValueError, match=f"LossScaler: {message}"):
         optim.LossScaler().load_state_dict(state)
 
 
-@pytest.mark.parametrize("state", [{"seed": -1, "site": 0}, {"seed": 1, "site": -1}, {"seed": 1, "site": 2**64},
-                                   {"seed": "1", "site": 0}, {"seed": 1, "site": None}])  # fmt: skip
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"seed": -1, "site": 0},
+        {"seed": 1, "site": -1},
+        {"seed": 1, "site": 2**64},
+        {"seed": "1", "site": 0},
+        {"seed": 1, "site": None},
+    ],
+)
 def test_a_stream_refuses_a_position_that_cannot_be_and_stays(state):
     stream = lp.random.Stream(5)
     with pytest.raises(ValueError, match="Stream: "):
@@ -58,12 +69,19 @@ def test_a_stream_refuses_a_position_that_cannot_be_and_stays(state):
     assert stream.state_dict() == {"seed": 5, "site": 0}
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"t": -1}, "t must be an integer"), ({"n_averaged": 0}, "after 0 averages the saved state has 2 arrays"),
-    ({"mean": {}}, "after 1 averages the saved state has 0 arrays"),
-    ({"mean": {"weight": np.full((2, 3), np.nan), "bias": np.zeros(2)}}, "average of 'weight' holds a NaN"),
-    ({"mean": {"weight": np.full((2, 3), "1"), "bias": np.zeros(2)}}, "average of 'weight' must be an array of real"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"t": -1}, "t must be an integer"),
+        ({"n_averaged": 0}, "after 0 averages the saved state has 2 arrays"),
+        ({"mean": {}}, "after 1 averages the saved state has 0 arrays"),
+        ({"mean": {"weight": np.full((2, 3), np.nan), "bias": np.zeros(2)}}, "average of 'weight' holds a NaN"),
+        (
+            {"mean": {"weight": np.full((2, 3), "1"), "bias": np.zeros(2)}},
+            "average of 'weight' must be an array of real",
+        ),
+    ],
+)
 def test_an_average_refuses_a_state_that_cannot_be(change, message):
     model = lp.nn.Linear(3, 2)
     swalp = optim.SWALP(model, optim.SGD(model.parameters(), 0.1), 0, 1)
@@ -72,11 +90,15 @@ def test_an_average_refuses_a_state_that_cannot_be(change, message):
         swalp.load_state_dict({**swalp.state_dict(), **change})
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"mean": np.full((2, 3), np.nan)}, "the saved mean of parameter 0 holds a NaN"),
-    ({"square": np.full((2, 3), "1")}, "the saved square of parameter 0 must be an array of real numbers"),
-    ({"t": np.array(-1)}, "the saved t of parameter 0 must be an integer"), ({"square": None}, "one mean of the two"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"mean": np.full((2, 3), np.nan)}, "the saved mean of parameter 0 holds a NaN"),
+        ({"square": np.full((2, 3), "1")}, "the saved square of parameter 0 must be an array of real numbers"),
+        ({"t": np.array(-1)}, "the saved t of parameter 0 must be an integer"),
+        ({"square": None}, "one mean of the two"),
+    ],
+)
 def test_an_optimizer_refuses_a_state_that_cannot_be(change, message):
     model = lp.nn.Linear(3, 2)
     optimizer = optim.Adam(model.parameters())
@@ -99,8 +121,11 @@ def test_eval_names_the_file_that_it_refuses(tmp_path, capsys):
     assert not cli.main(["train", "--model", "mlp", "--epochs", "1", "--quiet", "--out", str(tmp_path)])
     state, path = lp.load(tmp_path / "model.npz"), tmp_path / "model.npz"
     name, array = next(iter(state["model"].items()))
-    for change, message in (({name: array * np.nan}, "not finite in parameter"), ({name: array[1:]}, "has shape"),
-                            ({"more": array}, "has no 'more'")):  # fmt: skip
+    for change, message in (
+        ({name: array * np.nan}, "not finite in parameter"),
+        ({name: array[1:]}, "has shape"),
+        ({"more": array}, "has no 'more'"),
+    ):
         lp.save(path, model={**state["model"], **change})
         assert cli.main(["eval", str(tmp_path)]) == 2
         assert re.fullmatch(rf"lpnet: error: {re.escape(str(path))}: .*{message}.*\n", capsys.readouterr().err)

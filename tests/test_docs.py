@@ -33,8 +33,14 @@ def test_a_guide_prints_what_it_says(path, tmp_path):
     program = tmp_path / "guide.py"
     program.write_text(HEAD + "".join(f"{code}\nprint({MARK!r})\n" for code in codes))
     environment = {**os.environ, "MPLBACKEND": "agg", "PYTHONPATH": str(DOCS.parent), "PYTHONIOENCODING": "utf-8"}
-    done = subprocess.run([sys.executable, "-W", "error", program], cwd=tmp_path, env=environment, capture_output=True,
-                          encoding="utf-8", timeout=300)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-W", "error", program],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     for printed, text in zip(done.stdout.split(f"{MARK}\n"), [*texts, ""], strict=True):
         assert len(printed.splitlines()) == len(text.splitlines()), printed
@@ -46,7 +52,8 @@ def near(line, told):
     """Whether a line of statistics says the same: the last bit of a sum differs from processor to processor."""
     shares, others = (re.findall(r"([\d.]+) %", text) for text in (line, told))
     return line.split()[0] == told.split()[0] and [float(x) for x in shares] == pytest.approx(
-        [float(x) for x in others], abs=0.5)  # fmt: skip
+        [float(x) for x in others], abs=0.5
+    )
 
 
 def names_of(module):

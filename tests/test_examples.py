@@ -38,18 +38,24 @@ def near(x, theory, share):
 
 CLAIMS = {  # in words there, as other processors round otherwise and a training's last digits with it
     "06_train_a_cnn_in_few_bits.py": lambda r: (
-        all(r[fmt][0] > 2 * r[fmt][1] for fmt in ("bfp4", "bfp3")) and max(r["bfp8"]) < r["fp32"][0] + 2
-        and all(r[layer][3] < 50 and 60 < r[layer][5] < 160 for layer in ("0.weight", "4.weight", "8.weight"))),
+        all(r[fmt][0] > 2 * r[fmt][1] for fmt in ("bfp4", "bfp3"))
+        and max(r["bfp8"]) < r["fp32"][0] + 2
+        and all(r[layer][3] < 50 and 60 < r[layer][5] < 160 for layer in ("0.weight", "4.weight", "8.weight"))
+    ),
     "07_the_noise_ball.py": lambda r: all(
-        near(r[b][0], r[b][1], 0.1) and near(r[b][2], r[b][3], 0.15) and r[b][2] < r[b][4] for b in "468"),
+        near(r[b][0], r[b][1], 0.1) and near(r[b][2], r[b][3], 0.15) and r[b][2] < r[b][4] for b in "468"
+    ),
     "08_batchnorm_after_averaging.py": lambda r: (
-        r["average, statistics anew"][0] < 0.75 * r["average, statistics of training"][0]),
+        r["average, statistics anew"][0] < 0.75 * r["average, statistics of training"][0]
+    ),
     "solutions/06_train_a_cnn_in_few_bits.py": lambda r: (
         r["an accumulator"][0] < r["nearest"][0] / 2
-        and r["nearest at rate 0.1"][0] < r["stochastic at rate 0.1"][0] + 1),
+        and r["nearest at rate 0.1"][0] < r["stochastic at rate 0.1"][0] + 1
+    ),
     "solutions/08_batchnorm_after_averaging.py": lambda r: (
-        r["bfp3"][0] < 0.85 and r["bfp8"][0] > 0.9 and abs(r["64 images"][0] - r["1297 images"][0]) < 2),
-}  # fmt: skip
+        r["bfp3"][0] < 0.85 and r["bfp8"][0] > 0.9 and abs(r["64 images"][0] - r["1297 images"][0]) < 2
+    ),
+}
 
 
 def cells(path):
@@ -66,8 +72,9 @@ def run(path, folder, look=""):
     script = folder / path.name
     script.write_text(marked + look)
     environment = {**os.environ, "MPLBACKEND": "agg", "PYTHONWARNINGS": "error"}
-    done = subprocess.run([sys.executable, script, folder], cwd=folder, env=environment, capture_output=True, text=True,
-                          timeout=300)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, script, folder], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
     script.unlink()
     assert done.returncode == 0, done.stderr
     return done.stdout.split(f"{MARK}\n")

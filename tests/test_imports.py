@@ -14,15 +14,51 @@ from lpnet import models, reproduce
 
 # Each may import from those before it only. `lpnet` itself gathers the public names from all.
 ORDER = [
-    "version", "registry", "validate", "files", "progress", "picture", "backend", "distributed", "random", "tables",
-    "sweeps", "rounding", "formats", "_explain", "kernels", "precision", "operators", "tensor", "recipes", "functions",
-    "_gradcheck", "checkpoint", "nn", "optim", "data", "_trace", "_watch", "_summary", "training", "models",
-    "interop", "classifier", "plots", "reproduce", "lab", "cli", "__main__",
-]  # fmt: skip
+    "version",
+    "registry",
+    "validate",
+    "files",
+    "progress",
+    "picture",
+    "backend",
+    "distributed",
+    "random",
+    "tables",
+    "sweeps",
+    "rounding",
+    "formats",
+    "_explain",
+    "kernels",
+    "precision",
+    "operators",
+    "tensor",
+    "recipes",
+    "functions",
+    "_gradcheck",
+    "checkpoint",
+    "nn",
+    "optim",
+    "data",
+    "_trace",
+    "_watch",
+    "_summary",
+    "training",
+    "models",
+    "interop",
+    "classifier",
+    "plots",
+    "reproduce",
+    "lab",
+    "cli",
+    "__main__",
+]
 NEEDED = {"numpy", "threadpoolctl"}  # all else is imported where it is used, and may be missing
 LAB = {"lpnet.lab.": {"lpnet"}, "lpnet.lab.page.": {"nicegui", "fastapi", "uvicorn"}}  # a program, not the library
-FOLDERS = {"lpnet": Path(lpnet.__file__).parent, "lpnet.models": Path(models.__file__).parent,
-           "lpnet.reproduce": Path(reproduce.__file__).parent}  # fmt: skip
+FOLDERS = {
+    "lpnet": Path(lpnet.__file__).parent,
+    "lpnet.models": Path(models.__file__).parent,
+    "lpnet.reproduce": Path(reproduce.__file__).parent,
+}
 
 
 def modules():
@@ -42,8 +78,12 @@ TREES = modules()
 
 def imported(name, nodes=None):
     """Yield the modules of the package that module `name` imports, anywhere in it or among `nodes`, but for types."""
-    only_types = {id(node) for block in ast.walk(TREES[name]) if isinstance(block, ast.If)
-                  and ast.unparse(block.test) == "TYPE_CHECKING" for node in ast.walk(block)}  # fmt: skip
+    only_types = {
+        id(node)
+        for block in ast.walk(TREES[name])
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
     for node in ast.walk(TREES[name]) if nodes is None else nodes:
         if id(node) in only_types:
             continue
@@ -105,8 +145,12 @@ def test_numpy_is_enough(name):
 def test_only_one_file_imports_cupy(name):
     """No other file imports cupy, by statement or by name."""
     calls = [node for node in ast.walk(TREES[name]) if isinstance(node, ast.Call)]
-    by_name = [arg.value for call in calls for arg in call.args[:1] if isinstance(arg, ast.Constant)
-               and ast.unparse(call.func).endswith(("import_module", "__import__"))]  # fmt: skip
+    by_name = [
+        arg.value
+        for call in calls
+        for arg in call.args[:1]
+        if isinstance(arg, ast.Constant) and ast.unparse(call.func).endswith(("import_module", "__import__"))
+    ]
     assert "cupy" not in {*absolute(ast.walk(TREES[name])), *by_name}
 
 

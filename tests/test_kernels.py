@@ -99,8 +99,14 @@ def test_threads_change_no_bit_of_a_training_step():
         lp.set_num_threads(threads)
         lp.manual_seed(0)
         nn = lp.nn
-        model = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(),
-                              nn.Conv2d(16, 8, 3, stride=2), nn.Flatten(), nn.Linear(8 * 49, 10))  # fmt: skip
+        model = nn.Sequential(
+            nn.Conv2d(3, 16, 3, padding=1),
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
+            nn.Conv2d(16, 8, 3, stride=2),
+            nn.Flatten(),
+            nn.Linear(8 * 49, 10),
+        )
         lp.nn.lower(model, "bfp8")
         optimizer = lp.optim.SGD(model.parameters(), 0.1, 0.9, precision="bfp8")
         x = np.random.default_rng(0).standard_normal((40, 3, 16, 16)).astype(np.float32)
@@ -151,9 +157,10 @@ def changed(kind, method):
     rules = {
         "clip": lambda self, y, s: np.clip(y, -0.25, 0.25),
         "spacing": lambda self, x: np.full_like(x, 0.5),
-        "quantize": lambda self, x, r="nearest", s=None: np.sort(np.round(kind.quantize(self, x, r, s), 1), axis=None)
-        .reshape(x.shape),
-    }  # fmt: skip
+        "quantize": lambda self, x, r="nearest", s=None: np.sort(
+            np.round(kind.quantize(self, x, r, s), 1), axis=None
+        ).reshape(x.shape),
+    }
     return type("Changed", (kind,), {method: rules[method]})
 
 

@@ -16,10 +16,16 @@ PUBLISHED = [  # network, parameters
 ]
 ROUNDED = [(models.preresnet20, 0.27), (models.preresnet164, 1.7)]  # He et al., 2016: millions
 IMAGES = {  # of every classifier, as small as it takes them
-    "logistic_regression": (1, 8, 8), "mlp": (1, 8, 8), "small_cnn": (1, 8, 8), "lenet": (1, 20, 20),
-    "vgg16": (3, 32, 32), "vgg16_bn": (3, 32, 32), "preresnet20": (3, 8, 8), "preresnet164": (3, 8, 8),
+    "logistic_regression": (1, 8, 8),
+    "mlp": (1, 8, 8),
+    "small_cnn": (1, 8, 8),
+    "lenet": (1, 20, 20),
+    "vgg16": (3, 32, 32),
+    "vgg16_bn": (3, 32, 32),
+    "preresnet20": (3, 8, 8),
+    "preresnet164": (3, 8, 8),
     "resnet18": (3, 16, 16),
-}  # fmt: skip
+}
 
 
 def test_every_network_has_a_case():
@@ -113,11 +119,17 @@ def test_unknown_names_get_the_nearest():
         models.build("lenett", (1, 28, 28), 10)
 
 
-@pytest.mark.parametrize(("call", "words"), [
-    (lambda: models.lenet(size=12), "lenet: images must be at least 16x16, got 12x12; small_cnn takes smaller ones"),
-    (lambda: models.vgg16()(images((3, 16, 16))), r"vgg16: images must be 32x32, got shape \(2, 3, 16, 16\)"),
-    (lambda: models.preresnet20()(images((1, 8, 8))), "input has 1 channels, the weight expects 3"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda: models.lenet(size=12),
+            "lenet: images must be at least 16x16, got 12x12; small_cnn takes smaller ones",
+        ),
+        (lambda: models.vgg16()(images((3, 16, 16))), r"vgg16: images must be 32x32, got shape \(2, 3, 16, 16\)"),
+        (lambda: models.preresnet20()(images((1, 8, 8))), "input has 1 channels, the weight expects 3"),
+    ],
+)
 def test_images_that_do_not_fit_are_refused(call, words):
     """The error names what came and what would do."""
     with pytest.raises(ValueError, match=words):

@@ -69,8 +69,11 @@ def test_in_a_role(role, q, fits):
 
 
 @own
-@pytest.mark.parametrize("wrap", [lambda q: q, lp.Precision.uniform, lambda q: lp.Precision(activation=q, error=q)],
-                         ids=["bare", "uniform", "roles"])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda q: q, lp.Precision.uniform, lambda q: lp.Precision(activation=q, error=q)],
+    ids=["bare", "uniform", "roles"],
+)
 def test_in_use(q, fits, wrap):
     """`use` takes it, bare or in a Precision: results and errors are of the format."""
     x = lp.Tensor(X, requires_grad=True)
@@ -99,8 +102,9 @@ def test_in_optimizers(q, fits):
         optimizer.zero_grad()
         F.mse_loss(net(lp.Tensor(X)), np.ones((8, 4), np.float32)).backward()
         optimizer.step()
-    assert all(fits(p.data) and fits(state["momentum"])
-               for p, state in zip(optimizer.params, optimizer.state, strict=True))  # fmt: skip
+    assert all(
+        fits(p.data) and fits(state["momentum"]) for p, state in zip(optimizer.params, optimizer.state, strict=True)
+    )
 
 
 @own
@@ -258,12 +262,15 @@ def test_parse_fp32_is_exact():
     assert lp.Precision.parse("fp32") == EXACT
 
 
-@pytest.mark.parametrize(("text", "words"), [
-    ("wieght=bfp8", "unknown role 'wieght', did you mean weight"),
-    ("weight=bfp8,e4m3", "unknown role 'e4m3'"),
-    ("weight=bfp8,weight=bfp4", "a role is given twice"),
-    ("weight=bpf8", "bfp"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("wieght=bfp8", "unknown role 'wieght', did you mean weight"),
+        ("weight=bfp8,e4m3", "unknown role 'e4m3'"),
+        ("weight=bfp8,weight=bfp4", "a role is given twice"),
+        ("weight=bpf8", "bfp"),
+    ],
+)
 def test_parse_refuses(text, words):
     """Unknown roles and formats, and roles given twice, are one clear sentence."""
     with pytest.raises(ValueError, match=words):
@@ -276,9 +283,13 @@ def test_parse_refuses(text, words):
 def test_streams_are_listed_once():
     """Each stream that a quantizer holds appears under the first role it serves; the default one does not."""
     shared, own_stream = Stream(1), Stream(2)
-    precision = lp.Precision(weight=lp.Quantizer("bfp8", stream=shared), activation=lp.Quantizer("bfp8"),
-                             error=lp.Quantizer("bfp4", stream=shared), momentum=sixteenths,
-                             gradient=lp.Quantizer("bfp8", stream=own_stream))  # fmt: skip
+    precision = lp.Precision(
+        weight=lp.Quantizer("bfp8", stream=shared),
+        activation=lp.Quantizer("bfp8"),
+        error=lp.Quantizer("bfp4", stream=shared),
+        momentum=sixteenths,
+        gradient=lp.Quantizer("bfp8", stream=own_stream),
+    )
     assert precision.streams() == {"weight": shared, "gradient": own_stream}
 
 

@@ -17,14 +17,17 @@ def test_it_is_a_dictionary_in_order():
     assert registry.names() == list(registry) == ["tiger", "Tapir", "cow", "ant"] and len(registry) == 4
 
 
-@pytest.mark.parametrize(("name", "sentence"), [
-    ("tigre", "unknown animal 'tigre', did you mean tiger or Tapir?"),
-    ("TAPIR", "unknown animal 'TAPIR', did you mean Tapir or tiger?"),  # capitals are no distance
-    ("", "unknown animal '', expected one of tiger, Tapir, cow"),
-    ("whale", "unknown animal 'whale', expected one of tiger, Tapir, cow"),
-    (["cow"], "unknown animal ['cow'], did you mean cow?"),  # what is no name at all gets the sentence, too
-    (None, "unknown animal None, expected one of tiger, Tapir, cow"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("tigre", "unknown animal 'tigre', did you mean tiger or Tapir?"),
+        ("TAPIR", "unknown animal 'TAPIR', did you mean Tapir or tiger?"),  # capitals are no distance
+        ("", "unknown animal '', expected one of tiger, Tapir, cow"),
+        ("whale", "unknown animal 'whale', expected one of tiger, Tapir, cow"),
+        (["cow"], "unknown animal ['cow'], did you mean cow?"),  # what is no name at all gets the sentence, too
+        (None, "unknown animal None, expected one of tiger, Tapir, cow"),
+    ],
+)
 def test_a_name_that_is_none_gets_one_sentence(name, sentence):
     """The error repeats the name and gives the nearest ones, or all."""
     with pytest.raises(ValueError) as error:

@@ -25,8 +25,27 @@ from lpnet import nn, optim
 from lpnet.data import DataLoader, random_crop, random_flip
 from lpnet.training import EMA, ClipGradients, EarlyStopping
 
-RUN = ("train", "--data", "digits", "--model", "small_cnn", "--precision", "bfp8", "--augment", "--epochs", "12",
-       "--batch-size", "256", "--swa-start", "6", "--swa-cycle", "2", "--swa-format", "bfp16", "--quiet")  # fmt: skip
+RUN = (
+    "train",
+    "--data",
+    "digits",
+    "--model",
+    "small_cnn",
+    "--precision",
+    "bfp8",
+    "--augment",
+    "--epochs",
+    "12",
+    "--batch-size",
+    "256",
+    "--swa-start",
+    "6",
+    "--swa-cycle",
+    "2",
+    "--swa-format",
+    "bfp16",
+    "--quiet",
+)
 COMPARED = ("model.npz", "averaged.npz", "checkpoint.npz", "log.jsonl", "config.json")
 
 
@@ -67,21 +86,47 @@ def train(folder: Path, resume: bool) -> None:
     """Train with everything that has a state: Adam, a scaler, streams, averages, augmentation, callbacks."""
     lp.manual_seed(3)
     digits, test = lp.data.load("digits")
-    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-                          nn.Dropout(0.2), nn.Linear(72, 10))  # fmt: skip
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.2),
+        nn.Linear(72, 10),
+    )
     nn.lower(model, lp.Precision(activation=Dither(7), error="bfp8"))
-    precision = lp.Precision(weight=Dither(9), gradient=lp.Quantizer("bfp8", stream=lp.random.Stream(10)),
-                             momentum="bfp8", accumulator="bfp16", second_moment="bfp16")  # fmt: skip
+    precision = lp.Precision(
+        weight=Dither(9),
+        gradient=lp.Quantizer("bfp8", stream=lp.random.Stream(10)),
+        momentum="bfp8",
+        accumulator="bfp16",
+        second_moment="bfp16",
+    )
     optimizer = optim.Adam(model.parameters(), 0.01, precision=precision)
     loader = DataLoader(digits[:640], 64, shuffle=True, seed=4, transform=(random_crop(1), random_flip()))
     callbacks = [ClipGradients(0.5), EMA(model, 0.9), EarlyStopping(6, "train_loss")]
-    lp.fit(model, loader, DataLoader(test[:100]), epochs=6, optimizer=optimizer, swalp=Two(model, optimizer),
-           scaler=optim.LossScaler(2.0**130, growth_interval=4), schedule=optim.swalp_schedule(0.01, 4), out=folder,
-           resume=resume, checkpoint_every=0, progress=False, callbacks=callbacks)  # fmt: skip
+    lp.fit(
+        model,
+        loader,
+        DataLoader(test[:100]),
+        epochs=6,
+        optimizer=optimizer,
+        swalp=Two(model, optimizer),
+        scaler=optim.LossScaler(2.0**130, growth_interval=4),
+        schedule=optim.swalp_schedule(0.01, 4),
+        out=folder,
+        resume=resume,
+        checkpoint_every=0,
+        progress=False,
+        callbacks=callbacks,
+    )
 
 
-KINDS = {"command line": [sys.executable, "-m", "lpnet", *RUN, "--checkpoint-every", "0", "--out"],
-         "Python": [sys.executable, __file__, "--run"]}  # fmt: skip
+KINDS = {
+    "command line": [sys.executable, "-m", "lpnet", *RUN, "--checkpoint-every", "0", "--out"],
+    "Python": [sys.executable, __file__, "--run"],
+}
 
 
 def start(folder: Path, log: Path, kind: str) -> subprocess.Popen[bytes]:
@@ -89,8 +134,14 @@ def start(folder: Path, log: Path, kind: str) -> subprocess.Popen[bytes]:
     command = [*KINDS[kind], str(folder), *["--resume"] * (folder / "config.json").exists()]
     changed = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(lp.__file__).parents[1])}
     with log.open("ab") as output:
-        return subprocess.Popen(command, cwd=log.parent, stdout=output, stderr=output, env={**os.environ, **changed},
-                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # fmt: skip
+        return subprocess.Popen(
+            command,
+            cwd=log.parent,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **changed},
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
 
 
 def finish(folder: Path, log: Path, kind: str) -> dict[str, bytes]:

@@ -90,8 +90,10 @@ def test_formats_are_unbiased_over_all_random_numbers(name, bits):
 def test_chi_square_of_ten_million_draws():
     """The upper bytes of 10^7 lanes are uniform, and so are pairs of neighbours: chi-square within five sigma."""
     lanes = random.Stream(11).draw(10**7)
-    for cells, counts in ((256, np.bincount(lanes >> 8)),
-                          (4096, np.bincount((lanes[::2] >> 10).astype(int) * 64 + (lanes[1::2] >> 10)))):  # fmt: skip
+    for cells, counts in (
+        (256, np.bincount(lanes >> 8)),
+        (4096, np.bincount((lanes[::2] >> 10).astype(int) * 64 + (lanes[1::2] >> 10))),
+    ):
         assert len(counts) == cells
         expected = counts.sum() / cells
         chi2 = ((counts - expected) ** 2 / expected).sum()
@@ -133,9 +135,15 @@ def test_one_site_for_each_stochastic_rounding():
             assert stream.site == 100 * i + 2
 
 
-@pytest.mark.parametrize(("name", "near"), [
-    ("neerest", "nearest"), ("stochastik", "stochastic"), ("up", "nearest"), (None, "nearest"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("neerest", "nearest"),
+        ("stochastik", "stochastic"),
+        ("up", "nearest"),
+        (None, "nearest"),
+    ],
+)
 def test_unknown_modes(name, near):
     """An unknown mode is an error that names it and the nearest valid names."""
     with pytest.raises(ValueError, match=f"{name!r}.*{near}"):

@@ -84,14 +84,17 @@ def test_the_callers_stream_goes_on_where_it_was():
     assert lp.random.thread_stream().state_dict() == before
 
 
-@pytest.mark.parametrize("grid, seeds, calls", [
-    ({"x": (1, 2)}, None, [(1, 0), (2, 0)]),
-    ({"x": np.array([1.5, 2.5])}, [7], [(1.5, 7), (2.5, 7)]),
-    ({"x": iter([1, 2]), "seed": [0, 4]}, None, [(1, 0), (1, 4), (2, 0), (2, 4)]),
-    ([{"x": 1}, {"x": 5, "seed": 9}], None, [(1, 0), (5, 9)]),
-    ({"x": np.float32(2)}, np.array([4, 5]), [(2.0, 4), (2.0, 5)]),
-    ({"x": range(2)}, 1, [(0, 0), (1, 0)]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "grid, seeds, calls",
+    [
+        ({"x": (1, 2)}, None, [(1, 0), (2, 0)]),
+        ({"x": np.array([1.5, 2.5])}, [7], [(1.5, 7), (2.5, 7)]),
+        ({"x": iter([1, 2]), "seed": [0, 4]}, None, [(1, 0), (1, 4), (2, 0), (2, 4)]),
+        ([{"x": 1}, {"x": 5, "seed": 9}], None, [(1, 0), (5, 9)]),
+        ({"x": np.float32(2)}, np.array([4, 5]), [(2.0, 4), (2.0, 5)]),
+        ({"x": range(2)}, 1, [(0, 0), (1, 0)]),
+    ],
+)
 def test_a_grid_is_combinations_or_a_list_of_points(grid, seeds, calls):
     assert [tuple(run.call.values()) for run in lp.sweep(square, grid, seeds, jobs=1).runs] == calls
 
@@ -101,25 +104,28 @@ def test_settings_bound_by_partial_are_passed_on():
     assert found.runs[0].result["count"] == 3
 
 
-@pytest.mark.parametrize("function, grid, seeds, jobs, words", [
-    (3, {}, 1, 1, ["function", "3"]),
-    (square, {"y": [1]}, 1, 1, ["square", "'x'"]),
-    (square, {"x": []}, 1, 1, ["'x' has no values"]),
-    (square, {"x": [1, 2, 1]}, 1, 1, ['"x": 1', "twice"]),
-    (square, {"x": 1, "seed": [0, 1]}, 2, 1, ["'seed' of its own"]),
-    (square, {"x": 1}, 0, 1, ["seeds", "at least 1", "0"]),
-    (square, {"x": 1}, [], 1, ["seeds has no values"]),
-    (square, {"x": 1}, [-1], 1, ["seed", "-1"]),
-    (square, {"x": 1}, [0.5], 1, ["seed", "0.5"]),
-    (square, {"x": 1}, "two", 1, ["seeds", "'two'"]),
-    (square, {"x": 1}, 1, 0, ["jobs", "at least 1", "0"]),
-    (square, {"x": 1}, 1, True, ["jobs", "True"]),
-    (square, "x", 1, 1, ["grid", "'x'"]),
-    (square, [], 1, 1, ["grid", "[]"]),
-    (square, [1, 2], 1, 1, ["grid", "[1, 2]"]),
-    (lambda x, seed: x, {"x": 1}, 1, 2, ["<lambda>", "top of a file"]),
-    (square, {"x": object()}, 1, 1, ["repr", "at 0x"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "function, grid, seeds, jobs, words",
+    [
+        (3, {}, 1, 1, ["function", "3"]),
+        (square, {"y": [1]}, 1, 1, ["square", "'x'"]),
+        (square, {"x": []}, 1, 1, ["'x' has no values"]),
+        (square, {"x": [1, 2, 1]}, 1, 1, ['"x": 1', "twice"]),
+        (square, {"x": 1, "seed": [0, 1]}, 2, 1, ["'seed' of its own"]),
+        (square, {"x": 1}, 0, 1, ["seeds", "at least 1", "0"]),
+        (square, {"x": 1}, [], 1, ["seeds has no values"]),
+        (square, {"x": 1}, [-1], 1, ["seed", "-1"]),
+        (square, {"x": 1}, [0.5], 1, ["seed", "0.5"]),
+        (square, {"x": 1}, "two", 1, ["seeds", "'two'"]),
+        (square, {"x": 1}, 1, 0, ["jobs", "at least 1", "0"]),
+        (square, {"x": 1}, 1, True, ["jobs", "True"]),
+        (square, "x", 1, 1, ["grid", "'x'"]),
+        (square, [], 1, 1, ["grid", "[]"]),
+        (square, [1, 2], 1, 1, ["grid", "[1, 2]"]),
+        (lambda x, seed: x, {"x": 1}, 1, 2, ["<lambda>", "top of a file"]),
+        (square, {"x": object()}, 1, 1, ["repr", "at 0x"]),
+    ],
+)
 def test_what_cannot_be_run_is_one_sentence_and_touches_nothing(function, grid, seeds, jobs, words, tmp_path):
     with pytest.raises(ValueError, match=r"^sweep: ") as caught:
         lp.sweep(function, grid, seeds, jobs, tmp_path / "new" / "out.jsonl")
@@ -151,7 +157,9 @@ def test_the_file_is_json_a_line(tmp_path):
     lp.sweep(square, {"x": [1, 2]}, jobs=1, out=out)
     records = [json.loads(line) for line in out.read_text().splitlines()]
     assert [(r["function"], r["point"], r["seed"], r["result"]) for r in records] == [
-        ("square", {"x": 1}, 0, 1), ("square", {"x": 2}, 0, 4)]  # fmt: skip
+        ("square", {"x": 1}, 0, 1),
+        ("square", {"x": 2}, 0, 4),
+    ]
 
 
 @pytest.mark.parametrize("cut", [1, 20, -1])
@@ -246,9 +254,15 @@ def slow(x, seed):
 def start(tmp_path, guard):
     (tmp_path / "script.py").write_text(SCRIPT.format(guard=guard))
     environment = {**os.environ, "PYTHONPATH": str(Path(lp.__file__).parents[1])}
-    return subprocess.Popen([sys.executable, "script.py"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE,
-                            text=True, start_new_session=True,
-                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
 
 
 def slow(x, seed):
@@ -257,8 +271,10 @@ def slow(x, seed):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-@pytest.mark.parametrize("whom, how", [(os.kill, signal.SIGINT), (os.killpg, signal.SIGINT),
-                                       (os.kill, signal.SIGKILL), (os.killpg, signal.SIGKILL)])  # fmt: skip
+@pytest.mark.parametrize(
+    "whom, how",
+    [(os.kill, signal.SIGINT), (os.killpg, signal.SIGINT), (os.kill, signal.SIGKILL), (os.killpg, signal.SIGKILL)],
+)
 def test_a_signal_ends_all_processes_at_once_and_loses_nothing(tmp_path, whom, how):
     """From the terminal (all get the signal) or to the parent alone; what was there is not computed again."""
     process, out = start(tmp_path, "if __name__ == '__main__':"), tmp_path / "out.jsonl"

@@ -24,11 +24,20 @@ def q(step):
 # What a Tensor holds
 
 
-@pytest.mark.parametrize(("data", "dtype"), [
-    ([1.5, 2], np.float32), (1.5, np.float32), (True, np.float32), (np.arange(3), np.float32),
-    (np.zeros(2, np.float16), np.float32), (np.zeros(2), np.float64), (np.float64(1), np.float64),
-    (np.float32(1), np.float32), (np.zeros(2, bool), np.float32),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "dtype"),
+    [
+        ([1.5, 2], np.float32),
+        (1.5, np.float32),
+        (True, np.float32),
+        (np.arange(3), np.float32),
+        (np.zeros(2, np.float16), np.float32),
+        (np.zeros(2), np.float64),
+        (np.float64(1), np.float64),
+        (np.float32(1), np.float32),
+        (np.zeros(2, bool), np.float32),
+    ],
+)
 def test_float64_stays_and_all_else_is_float32(data, dtype):
     """Only NumPy's float64 makes a float64 tensor; its data is an array also when it is one number."""
     x = lp.Tensor(data)
@@ -47,8 +56,12 @@ def test_what_is_not_a_real_number_is_refused(data):
 def test_python_numbers_take_the_tensors_dtype(number, dtype):
     """x + number is what NumPy gives for x + number in x's dtype, on both sides of every operator."""
     x = leaf(0.3, dtype=dtype)
-    for y, expected in ((x + number, x.data + dtype(number)), (number - x, dtype(number) - x.data),
-                        (x * number, x.data * dtype(number)), (number / x, dtype(number) / x.data)):  # fmt: skip
+    for y, expected in (
+        (x + number, x.data + dtype(number)),
+        (number - x, dtype(number) - x.data),
+        (x * number, x.data * dtype(number)),
+        (number / x, dtype(number) / x.data),
+    ):
         np.testing.assert_array_equal(y.data, expected, strict=True)
 
 
@@ -211,11 +224,14 @@ def test_backward_of_nothing_is_refused():
         lp.Tensor([1.0]).backward()
 
 
-@pytest.mark.parametrize(("grad", "words"), [
-    (None, r"a tensor of shape \(2,\) needs `grad`"),
-    (np.ones(3), r"grad has shape \(3,\), the tensor \(2,\)"),
-    (1.0, r"grad has shape \(\), the tensor \(2,\)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("grad", "words"),
+    [
+        (None, r"a tensor of shape \(2,\) needs `grad`"),
+        (np.ones(3), r"grad has shape \(3,\), the tensor \(2,\)"),
+        (1.0, r"grad has shape \(\), the tensor \(2,\)"),
+    ],
+)
 def test_an_error_that_does_not_fit_is_refused(grad, words):
     """The gradient given must have the tensor's shape; the graph is still there afterwards."""
     x = leaf(1, 2)
@@ -474,9 +490,18 @@ def test_a_block_may_be_entered_again(block):
         assert y.requires_grad and y.data.tolist() == x.data.tolist()
 
 
-@pytest.mark.parametrize("op", [
-    F.sigmoid, F.tanh, F.gelu, F.softmax, F.log_softmax, lambda x: F.cross_entropy(x, [0]), lambda x: x * 1e-30,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "op",
+    [
+        F.sigmoid,
+        F.tanh,
+        F.gelu,
+        F.softmax,
+        F.log_softmax,
+        lambda x: F.cross_entropy(x, [0]),
+        lambda x: x * 1e-30,
+    ],
+)
 def test_what_underflows_is_zero_under_any_error_state(op):
     """np.seterr(all="raise") finds faults, and a number that is too small for its dtype is none."""
     x = leaf([1e-20, 200, -1e-30], dtype=np.float32)

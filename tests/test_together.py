@@ -30,14 +30,28 @@ def parts(seed: int, batch_size: int = 64, epochs: int = 2) -> dict:
     """Return fit's arguments for a run in which all that is random comes from the default stream or the loader."""
     lp.manual_seed(seed)
     train, test = lp.data.load("digits")
-    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-                          nn.Dropout(0.2), nn.Linear(72, 10))  # fmt: skip
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.2),
+        nn.Linear(72, 10),
+    )
     precision = lp.Precision.uniform("bfp8")
     nn.lower(model, precision)
     optimizer = optim.SGD(model.parameters(), 0.1, 0.9, 1e-4, precision=precision)
     loader = DataLoader(train[:320], batch_size, shuffle=True, seed=seed, transform=(random_crop(1), random_flip()))
-    return {"model": model, "train": loader, "test": DataLoader(test[:100]), "epochs": epochs, "optimizer": optimizer,
-            "swalp": optim.SWALP(model, optimizer, 3, 2, 0.02, "bfp8"), "progress": False}  # fmt: skip
+    return {
+        "model": model,
+        "train": loader,
+        "test": DataLoader(test[:100]),
+        "epochs": epochs,
+        "optimizer": optimizer,
+        "swalp": optim.SWALP(model, optimizer, 3, 2, 0.02, "bfp8"),
+        "progress": False,
+    }
 
 
 def train(seed: int, epochs: int = 2, meet=lambda: None) -> str:
@@ -158,8 +172,10 @@ def prove(steps: int, pairs: int, report) -> None:
         before = resident()
         list(pool.map(growth, (steps, steps)))
         list(pool.map(growth, (steps, steps)))
-    report(f"memory after {steps} steps: {grown / 1e6:+.2f} MB; after two runs in each of two threads: "
-           f"{(resident() - before) / 1e6:+.2f} MB")  # fmt: skip
+    report(
+        f"memory after {steps} steps: {grown / 1e6:+.2f} MB; after two runs in each of two threads: "
+        f"{(resident() - before) / 1e6:+.2f} MB"
+    )
 
 
 if __name__ == "__main__":

@@ -50,8 +50,15 @@ def fails_at(call):
 def parts(kill_at=None, held=False, **changes):
     """Return fit's arguments for a run in which all that is random happens, freshly made from the seed."""
     lp.manual_seed(5)
-    model = nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-                          nn.Dropout(0.3), nn.Linear(36, 10))  # fmt: skip
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3, bias=False),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.3),
+        nn.Linear(36, 10),
+    )
     precision, average = lp.Precision.uniform("bfp8", stream=lp.random.Stream(9) if held else None), None
     if held:
         average = lp.Quantizer("bfp8", stream=lp.random.Stream(10))
@@ -59,8 +66,15 @@ def parts(kill_at=None, held=False, **changes):
     optimizer = optim.SGD(model.parameters(), 0.1, 0.9, 1e-4, precision=precision)
     train = DataLoader(TRAIN, 32, shuffle=True, seed=3, transform=(fails_at(kill_at), random_crop(1), random_flip()))
     start = {"swalp": optim.SWALP(model, optimizer, 6, 3, 0.02, average), "schedule": optim.swalp_schedule(0.1, 2)}
-    made = {"model": model, "train": train, "test": DataLoader(TEST, 32), "epochs": 4, "optimizer": optimizer,
-            "progress": False, **start}  # fmt: skip
+    made = {
+        "model": model,
+        "train": train,
+        "test": DataLoader(TEST, 32),
+        "epochs": 4,
+        "optimizer": optimizer,
+        "progress": False,
+        **start,
+    }
     return {**made, **changes}
 
 
@@ -229,8 +243,14 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(uninterrupted, tmp_path, mo
 def test_training_reduces_the_loss():
     model = lp.models.small_cnn(width=4)
     nn.lower(model, "bfp8")
-    log = lp.fit(model, DataLoader(TRAIN, 20, shuffle=True), DataLoader(TEST, 60), epochs=10, progress=False,
-                 optimizer=optim.SGD(model.parameters(), 0.1, 0.9, precision="bfp8"))  # fmt: skip
+    log = lp.fit(
+        model,
+        DataLoader(TRAIN, 20, shuffle=True),
+        DataLoader(TEST, 60),
+        epochs=10,
+        progress=False,
+        optimizer=optim.SGD(model.parameters(), 0.1, 0.9, precision="bfp8"),
+    )
     assert log[-1]["train_loss"] < 0.1 * log[0]["train_loss"] and log[-1]["test_error"] < 50
 
 
@@ -281,8 +301,15 @@ def test_a_training_set_whose_last_batch_is_dropped_can_be_averaged():
     x, y = np.random.default_rng(0).standard_normal((17, 4)).astype(np.float32), np.arange(17) % 3
     model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
     optimizer = optim.SGD(model.parameters(), 0.1)
-    log = lp.fit(model, DataLoader((x, y), 8, drop_last=True), DataLoader((x, y), 8), epochs=2, optimizer=optimizer,
-                 swalp=optim.SWALP(model, optimizer, 1, 1), progress=False)  # fmt: skip
+    log = lp.fit(
+        model,
+        DataLoader((x, y), 8, drop_last=True),
+        DataLoader((x, y), 8),
+        epochs=2,
+        optimizer=optimizer,
+        swalp=optim.SWALP(model, optimizer, 1, 1),
+        progress=False,
+    )
     assert "swalp_error" in log[-1]
 
 
@@ -290,8 +317,15 @@ def test_regression_has_a_loss_and_no_error():
     x = np.random.default_rng(0).standard_normal((64, 3)).astype(np.float32)
     y = x @ np.float32([[1], [-2], [0.5]])
     model = lp.models.linear_regression(3)
-    log = lp.fit(model, DataLoader((x, y), 8), DataLoader((x, y), 64), epochs=20, progress=False,
-                 optimizer=optim.SGD(model.parameters(), 0.1), loss=lp.functions.mse_loss)  # fmt: skip
+    log = lp.fit(
+        model,
+        DataLoader((x, y), 8),
+        DataLoader((x, y), 64),
+        epochs=20,
+        progress=False,
+        optimizer=optim.SGD(model.parameters(), 0.1),
+        loss=lp.functions.mse_loss,
+    )
     assert set(log[-1]) == {"epoch", "step", "lr", "train_loss", "test_loss"} and log[-1]["test_loss"] < 1e-4
 
 
@@ -335,8 +369,14 @@ class Overflow(nn.Module):
 def plain(*layers, lr=0.1, x=None, **options):
     x = np.random.default_rng(0).standard_normal((96, 4)).astype(np.float32) if x is None else x
     model = nn.Sequential(*layers)
-    return {"model": model, "train": DataLoader((x, np.arange(96) % 3), 32), "epochs": 2, "progress": False,
-            "optimizer": optim.SGD(model.parameters(), lr), **options}  # fmt: skip
+    return {
+        "model": model,
+        "train": DataLoader((x, np.arange(96) % 3), 32),
+        "epochs": 2,
+        "progress": False,
+        "optimizer": optim.SGD(model.parameters(), lr),
+        **options,
+    }
 
 
 def spoiled(array, index):
@@ -408,13 +448,16 @@ def test_a_folder_with_another_configuration_is_refused_untouched(tmp_path):
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("spoil, words", [
-    (lambda folder: (folder / "checkpoint.npz").write_bytes(b"PK"), r"checkpoint\.npz: damaged"),
-    (lambda folder: shutil.copy(folder / "model.npz", folder / "checkpoint.npz"), r"checkpoint\.npz does not fit"),
-    (lambda folder: (folder / "config.json").write_text('{"a'), r"config\.json: damaged"),
-    (lambda folder: (folder / "config.json").write_text("[]"), r"config\.json: expected a dictionary"),
-    (lambda folder: (folder / "config.json").unlink(), "no config.json"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "spoil, words",
+    [
+        (lambda folder: (folder / "checkpoint.npz").write_bytes(b"PK"), r"checkpoint\.npz: damaged"),
+        (lambda folder: shutil.copy(folder / "model.npz", folder / "checkpoint.npz"), r"checkpoint\.npz does not fit"),
+        (lambda folder: (folder / "config.json").write_text('{"a'), r"config\.json: damaged"),
+        (lambda folder: (folder / "config.json").write_text("[]"), r"config\.json: expected a dictionary"),
+        (lambda folder: (folder / "config.json").unlink(), "no config.json"),
+    ],
+)
 def test_damaged_files_are_named(tmp_path, spoil, words):
     lp.fit(**parts(epochs=1), out=tmp_path)
     spoil(tmp_path)
@@ -465,10 +508,15 @@ def test_a_resumed_run_goes_on_with_the_scale_it_had(tmp_path):
         lp.fit(**parts(), out=tmp_path / "killed", resume=True)
 
 
-@pytest.mark.parametrize("changes, word", [
-    ({"epochs": 0}, "epochs"), ({"evaluate_every": 0}, "evaluate_every"),
-    ({"checkpoint_every": -1}, "checkpoint_every"), ({"checkpoint_every": float("nan")}, "checkpoint_every"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes, word",
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"evaluate_every": 0}, "evaluate_every"),
+        ({"checkpoint_every": -1}, "checkpoint_every"),
+        ({"checkpoint_every": float("nan")}, "checkpoint_every"),
+    ],
+)
 def test_bad_arguments_are_refused_before_a_folder_is_made(tmp_path, changes, word):
     with pytest.raises(ValueError, match=word):
         lp.fit(**parts(**changes), out=tmp_path / "run")
@@ -492,27 +540,59 @@ def test_curves_of_a_short_log_are_a_picture(tmp_path, monkeypatch):
 
 def small(tmp_path, **changes):
     """Return fit's arguments for a short run with everything whose settings a resumed run must have again."""
-    c = {"size": 32, "shuffle": True, "drop_last": False, "n": 96, "momentum": 0.9, "decay": 1e-4, "nesterov": False,
-         "cycle": 2, "lr": 0.01, "growth": 5, "precision": None, "optimizer": None,
-         "schedule": optim.constant_schedule(0.1), **changes}  # fmt: skip
+    c = {
+        "size": 32,
+        "shuffle": True,
+        "drop_last": False,
+        "n": 96,
+        "momentum": 0.9,
+        "decay": 1e-4,
+        "nesterov": False,
+        "cycle": 2,
+        "lr": 0.01,
+        "growth": 5,
+        "precision": None,
+        "optimizer": None,
+        "schedule": optim.constant_schedule(0.1),
+        **changes,
+    }
     lp.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 3))
     optimizer = optim.SGD(model.parameters(), 0.1, c["momentum"], c["decay"], c["nesterov"], precision=c["optimizer"])
     x = np.random.default_rng(0).standard_normal((c["n"], 4)).astype(np.float32)
     train = DataLoader((x, np.arange(c["n"]) % 3), c["size"], c["shuffle"], drop_last=c["drop_last"])
-    return {"model": model, "train": train, "optimizer": optimizer, "epochs": c.get("epochs", 2), "progress": False,
-            "swalp": optim.SWALP(model, optimizer, 1, c["cycle"], c["lr"]), "precision": c["precision"],
-            "scaler": optim.LossScaler(8.0, c["growth"]), "schedule": c["schedule"], "out": tmp_path}  # fmt: skip
+    return {
+        "model": model,
+        "train": train,
+        "optimizer": optimizer,
+        "epochs": c.get("epochs", 2),
+        "progress": False,
+        "swalp": optim.SWALP(model, optimizer, 1, c["cycle"], c["lr"]),
+        "precision": c["precision"],
+        "scaler": optim.LossScaler(8.0, c["growth"]),
+        "schedule": c["schedule"],
+        "out": tmp_path,
+    }
 
 
-@pytest.mark.parametrize("changes, words", [
-    ({"size": 16}, "batch_size=32.*not 16"), ({"shuffle": False}, "shuffle=True"),
-    ({"drop_last": True}, "drop_last=False"), ({"n": 90}, "samples=96.*not 90"), ({"momentum": 0.5}, "momentum=0.9"),
-    ({"decay": 0.0}, "weight_decay"), ({"nesterov": True}, "nesterov"), ({"cycle": 3}, "cycle=2"),
-    ({"lr": 0.02}, "lr=0.01"), ({"growth": 6}, "growth_interval=5"), ({"precision": "bfp8"}, "precision='exact'"),
-    ({"optimizer": "bfp8"}, "precision='exact'"),
-    ({"schedule": optim.constant_schedule(0.2)}, "schedule that gives 0.1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"size": 16}, "batch_size=32.*not 16"),
+        ({"shuffle": False}, "shuffle=True"),
+        ({"drop_last": True}, "drop_last=False"),
+        ({"n": 90}, "samples=96.*not 90"),
+        ({"momentum": 0.5}, "momentum=0.9"),
+        ({"decay": 0.0}, "weight_decay"),
+        ({"nesterov": True}, "nesterov"),
+        ({"cycle": 3}, "cycle=2"),
+        ({"lr": 0.02}, "lr=0.01"),
+        ({"growth": 6}, "growth_interval=5"),
+        ({"precision": "bfp8"}, "precision='exact'"),
+        ({"optimizer": "bfp8"}, "precision='exact'"),
+        ({"schedule": optim.constant_schedule(0.2)}, "schedule that gives 0.1"),
+    ],
+)
 def test_a_run_resumed_with_other_settings_is_refused_by_their_name(tmp_path, changes, words):
     lp.fit(**small(tmp_path))
     before = contents(tmp_path)
@@ -534,8 +614,11 @@ def test_more_epochs_go_on_and_a_checkpoint_that_knows_no_settings_is_taken(tmp_
 
 def several(run, average="bfp4"):
     """Give a run three averages, two of them with streams of their own."""
-    kinds = {"every": {"cycle": 1}, "rare": {"average": lp.Quantizer("bfp8", stream=lp.random.Stream(1))},
-             "coarse": {"cycle": 1, "average": lp.Quantizer(average, stream=lp.random.Stream(2))}}  # fmt: skip
+    kinds = {
+        "every": {"cycle": 1},
+        "rare": {"average": lp.Quantizer("bfp8", stream=lp.random.Stream(1))},
+        "coarse": {"cycle": 1, "average": lp.Quantizer(average, stream=lp.random.Stream(2))},
+    }
     run["swalp"] = optim.SWALP(run["model"], run["optimizer"], 1, 2, 0.01, averages=kinds)
     return run
 
@@ -617,8 +700,13 @@ def with_attributes():
     return q
 
 
-FUNCTIONS = {"attributes": Dither, "method": lambda: Dither().method, "state": Own, "shown": Shown,
-             "function": with_attributes}  # fmt: skip
+FUNCTIONS = {
+    "attributes": Dither,
+    "method": lambda: Dither().method,
+    "state": Own,
+    "shown": Shown,
+    "function": with_attributes,
+}
 
 
 def stateful(folder, make):
@@ -809,9 +897,11 @@ def test_a_test_loss_that_is_nan_stops_and_the_log_is_json(tmp_path):
 
 def test_a_folder_has_one_run_at_a_time(tmp_path):
     """A second one, of this process or another, is refused and takes nothing away."""
-    code = ("import sys, numpy as np, lpnet as lp; m = lp.nn.Linear(4, 3)\n"
-            "L = lp.data.DataLoader((np.zeros((8, 4)), np.arange(8) % 3), 4)\n"
-            "lp.fit(m, L, epochs=1, optimizer=lp.optim.SGD(m.parameters(), .1), out=sys.argv[1], resume=True)")
+    code = (
+        "import sys, numpy as np, lpnet as lp; m = lp.nn.Linear(4, 3)\n"
+        "L = lp.data.DataLoader((np.zeros((8, 4)), np.arange(8) % 3), 4)\n"
+        "lp.fit(m, L, epochs=1, optimizer=lp.optim.SGD(m.parameters(), .1), out=sys.argv[1], resume=True)"
+    )
 
     def second(row):
         with pytest.raises(RuntimeError, match="another run is at work in this folder"):

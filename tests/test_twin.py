@@ -9,9 +9,13 @@ from lpnet.kernels import cuda, kernel, numpy, twin
 from lpnet.kernels.geometry import ConvGeometry
 
 SIZES = [  # size, window, channels in and out, groups
-    ((7, 6), (3, 2), 4, 6, 2), ((5, 5), (1, 1), 3, 4, 1), ((9, 4), (2, 3), 6, 6, 6), ((8, 8), (3, 3), 16, 40, 1),
-    ((5, 5), (5, 5), 2, 3, 1), ((2, 2), (2, 2), 64, 16, 2),
-]  # fmt: skip
+    ((7, 6), (3, 2), 4, 6, 2),
+    ((5, 5), (1, 1), 3, 4, 1),
+    ((9, 4), (2, 3), 6, 6, 6),
+    ((8, 8), (3, 3), 16, 40, 1),
+    ((5, 5), (5, 5), 2, 3, 1),
+    ((2, 2), (2, 2), 64, 16, 2),
+]
 STEPS = list(itertools.product([(1, 1), (2, 1), (2, 3)], [(0, 0), (1, 1), (2, 1)], [(1, 1), (2, 2)]))
 SHAPES = [(4, 3), (8, 5, 2, 4), (2, 1, 16), (64, 16, 8, 8)]  # (N, C, ...), a power of two of numbers in each channel
 

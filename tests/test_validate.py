@@ -17,8 +17,10 @@ def test_every_kind_of_number_becomes_pythons(kind):
 
 
 @pytest.mark.parametrize("check", [number, integer])
-@pytest.mark.parametrize("value", [True, np.bool_(True), np.nan, np.inf, -np.inf, np.float32("nan"), "1", None, [1],
-                                   np.ones(1), -1, 6, 10**400, 1j])  # fmt: skip
+@pytest.mark.parametrize(
+    "value",
+    [True, np.bool_(True), np.nan, np.inf, -np.inf, np.float32("nan"), "1", None, [1], np.ones(1), -1, 6, 10**400, 1j],
+)
 def test_what_is_no_number_of_the_range_is_refused_by_name(check, value):
     """Truth values, NaN, infinity, texts, lists and what lies outside are no numbers."""
     with pytest.raises(ValueError, match=r"Owner: name must be .* from 0 to 5, got"):
@@ -32,12 +34,15 @@ def test_an_integer_has_no_fraction(value):
         integer("X", "x", value)
 
 
-@pytest.mark.parametrize(("ends", "taken", "refused", "text"), [
-    ("[]", (0, 1), (-0.1, 1.1), "from 0 to 1"),
-    ("[)", (0, 0.99), (1,), r"in \[0, 1\)"),
-    ("(]", (0.01, 1), (0,), r"in \(0, 1\]"),
-    ("()", (0.01, 0.99), (0, 1), r"in \(0, 1\)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("ends", "taken", "refused", "text"),
+    [
+        ("[]", (0, 1), (-0.1, 1.1), "from 0 to 1"),
+        ("[)", (0, 0.99), (1,), r"in \[0, 1\)"),
+        ("(]", (0.01, 1), (0,), r"in \(0, 1\]"),
+        ("()", (0.01, 0.99), (0, 1), r"in \(0, 1\)"),
+    ],
+)
 def test_an_end_belongs_to_the_interval_or_not(ends, taken, refused, text):
     """`ends` is written as intervals are, and the error writes it so."""
     assert [number("X", "p", p, 0, 1, ends) for p in taken] == list(taken)

@@ -38,13 +38,16 @@ def test_an_overshoot_is_a_move_of_more_than_twice_the_wish():
     assert abs(update.moved - n / 10) < 4 * np.sqrt(n * 0.1 * 0.9)
 
 
-@pytest.mark.parametrize(("precision", "weights", "grad", "word"), [
-    ("fixed8.2", [1.0] * 4, [0.0] * 4, "no grad"),
-    ("fixed8.2", [1.0] * 4, [0.25] * 4, "stuck"),
-    ("fixed4.2", [1.75] * 4, [-8.0] * 4, "clipped"),
-    (None, [1.0] * 4, [np.inf] * 4, "NaN"),
-    (None, [1.0] * 4, [0.25] * 4, ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("precision", "weights", "grad", "word"),
+    [
+        ("fixed8.2", [1.0] * 4, [0.0] * 4, "no grad"),
+        ("fixed8.2", [1.0] * 4, [0.25] * 4, "stuck"),
+        ("fixed4.2", [1.75] * 4, [-8.0] * 4, "clipped"),
+        (None, [1.0] * 4, [np.inf] * 4, "NaN"),
+        (None, [1.0] * 4, [0.25] * 4, ""),
+    ],
+)
 def test_what_is_wrong_has_its_word(precision, weights, grad, word):
     """The word is in the row, and its sentence under the table."""
     step = one_step(precision, weights, grad, lr=0.1)

@@ -57,8 +57,12 @@ class Averaging:
     weight_bits: int = 8  # of block floating point
     seeds: int = 3
     cycles: tuple[tuple[str, int], ...] = (
-        ("step", 1), ("4 steps", 4), ("epoch", 16), ("2 epochs", 32), ("4 epochs", 64),
-    )  # fmt: skip
+        ("step", 1),
+        ("4 steps", 4),
+        ("epoch", 16),
+        ("2 epochs", 32),
+        ("4 epochs", 64),
+    )
     bits: tuple[int, ...] = (12, 10, 8, 7, 6, 5, 4)  # of the averages, from many to few
     far: float = 10  # times that the average of the fewest bits is further from the optimum than that in float
 
@@ -66,8 +70,15 @@ class Averaging:
     def quick(cls) -> Averaging:
         """Return the experiment at a minute's size."""
         linear = Descent(
-            d=16, n=1024, lr=0.01, replicas=24, warmup=2000, cycle=20, steps=20_000, average_fl=(6, 10),
-        )  # fmt: skip
+            d=16,
+            n=1024,
+            lr=0.01,
+            replicas=24,
+            warmup=2000,
+            cycle=20,
+            steps=20_000,
+            average_fl=(6, 10),
+        )
         return cls(linear, DIGITS, cycles=(("step", 1), ("epoch", 11)), bits=(12, 8, 4), far=5)
 
     def data_sets(self) -> set[str]:

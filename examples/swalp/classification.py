@@ -63,14 +63,30 @@ class Classification:
 
     networks: tuple[Training, ...] = (
         Training(
-            "mnist", "small-vgg", epochs=108, start=72, lr=0.05, swa_lr=0.01, weight_decay=5e-4, batch=64, images=2000,
+            "mnist",
+            "small-vgg",
+            epochs=108,
+            start=72,
+            lr=0.05,
+            swa_lr=0.01,
+            weight_decay=5e-4,
+            batch=64,
+            images=2000,
             pool=2,
         ),
         Training(
-            "fashion_mnist", "small-preresnet", epochs=90, start=60, lr=0.1, swa_lr=0.02, weight_decay=3e-4, batch=32,
-            images=1000, pool=2,
+            "fashion_mnist",
+            "small-preresnet",
+            epochs=90,
+            start=60,
+            lr=0.1,
+            swa_lr=0.02,
+            weight_decay=3e-4,
+            batch=32,
+            images=1000,
+            pool=2,
         ),
-    )  # fmt: skip
+    )
     formats: tuple[str, ...] = tuple(FORMATS)[:-1]  # those that are trained in
     seeds: int = 4
     clear_as_trained: tuple[str, ...] = ("5 bits", "4 bits")  # in one of these SWALP is to be clearly better ...
@@ -87,9 +103,17 @@ class Classification:
     def paper(cls, data: str) -> Classification:
         """Return the paper's own recipe at its full size, on "cifar10" or "cifar100"."""
         vgg = Training(
-            data, "vgg16", epochs=300, start=200, lr=0.05, swa_lr=0.01, weight_decay=5e-4, crop=4, flip=True,
+            data,
+            "vgg16",
+            epochs=300,
+            start=200,
+            lr=0.05,
+            swa_lr=0.01,
+            weight_decay=5e-4,
+            crop=4,
+            flip=True,
             checkpoints=True,
-        )  # fmt: skip
+        )
         preresnet = replace(vgg, network="preresnet164", epochs=225, start=150, lr=0.1, weight_decay=3e-4)
         formats = ("float", "8 bits", "8 bits, big block", "8 bits, public code")
         return cls((vgg, preresnet), formats, seeds=3, clear_as_trained=("8 bits",), clear_in_float=())

@@ -73,8 +73,15 @@ def train_one(method: Method, seed: int, epochs: int, device: str = "cpu") -> Re
         if (epoch % CURVE == 0 or epoch == epochs) and (swalp is None or swalp.n_averaged):
             curve.append((epoch, _error(model if swalp is None else swalp.averaged, None, train, test_loader)))
 
-    fit(model, loader, epochs=epochs, optimizer=optimizer, swalp=swalp, progress=note,
-        schedule=optim.swalp_schedule(LR, start))  # fmt: skip
+    fit(
+        model,
+        loader,
+        epochs=epochs,
+        optimizer=optimizer,
+        swalp=swalp,
+        progress=note,
+        schedule=optim.swalp_schedule(LR, start),
+    )
     last = errors(model)
     return Result(errors=last if swalp is None else errors(swalp.averaged), last_errors=last, curve=curve)
 
@@ -92,8 +99,9 @@ def _loader(train: data.Dataset, seed: int) -> data.DataLoader:
     return data.DataLoader(train, BATCH, shuffle=True, seed=seed, transform=data.random_crop(1))
 
 
-def run(out: str | os.PathLike[str], seeds: int = 6, epochs: int = EPOCHS, progress: bool = True,
-        device: str = "cpu") -> str:  # fmt: skip
+def run(
+    out: str | os.PathLike[str], seeds: int = 6, epochs: int = EPOCHS, progress: bool = True, device: str = "cpu"
+) -> str:
     """Train every method from every seed, on all processors; write table.md and curves.png to `out`.
 
     Returns the table; progress: print it, and what is done before. Raises ValueError for fewer than two seeds (there
@@ -139,15 +147,17 @@ def table(results: dict[Method, list[Result]], seeds: int, epochs: int) -> str:
         rows.append(_row(method.name, [r["errors"] for r in runs]))
         if method.swalp:
             rows.append(_row("- its last weights", [r["last_errors"] for r in runs]))
-    return "\n".join([
-        f"Test error in %, mean ± standard deviation over {seeds} seeds, {epochs} epochs.",
-        "A small CNN on 8x8 digits. Low precision: block floating point, stochastically",
-        "rounded weights, activations, errors, gradients and momentum. BatchNorm's",
-        "statistics are estimated anew each time; the picture shows the first column.",
-        "",
-        markdown(["trained in", "evaluated in float", "evaluated as trained"], rows),
-        "",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f"Test error in %, mean ± standard deviation over {seeds} seeds, {epochs} epochs.",
+            "A small CNN on 8x8 digits. Low precision: block floating point, stochastically",
+            "rounded weights, activations, errors, gradients and momentum. BatchNorm's",
+            "statistics are estimated anew each time; the picture shows the first column.",
+            "",
+            markdown(["trained in", "evaluated in float", "evaluated as trained"], rows),
+            "",
+        ]
+    )
 
 
 def _row(name: str, errors: list[Sequence[float]]) -> list[str]:

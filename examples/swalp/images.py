@@ -116,9 +116,17 @@ class Trainer:
         begun = out is not None and (out / "config.json").exists()
         config = {"training": repr(self.s), "seed": self.seed}
         fit(
-            self.model, self.loader, epochs=epochs, optimizer=self.optimizer, scaler=self.scaler, out=out,
-            resume=begun, config=config, progress=False, **more,
-        )  # fmt: skip
+            self.model,
+            self.loader,
+            epochs=epochs,
+            optimizer=self.optimizer,
+            scaler=self.scaler,
+            out=out,
+            resume=begun,
+            config=config,
+            progress=False,
+            **more,
+        )
 
     def _averages(self) -> dict[str, dict[str, Any]]:
         return {

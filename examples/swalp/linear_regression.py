@@ -69,9 +69,17 @@ class LinearRegression:
     def quick(cls) -> LinearRegression:
         """Return the experiment at a minute's size."""
         return cls(
-            d=16, n=1024, lr=0.01, replicas=24, fl=5, steps=30_000, fit_from=1000, floor_fl=(4, 6), floor_steps=15_000,
+            d=16,
+            n=1024,
+            lr=0.01,
+            replicas=24,
+            fl=5,
+            steps=30_000,
+            fit_from=1000,
+            floor_fl=(4, 6),
+            floor_steps=15_000,
             warmup=2000,
-        )  # fmt: skip
+        )
 
     def data_sets(self) -> set[str]:
         """Return none: the samples are drawn."""
@@ -146,9 +154,13 @@ class LinearRegression:
             within("(a) SWA's in float, exponent", exponent("float", "average"), -1.15, -0.85, "{:.2f}"),
             within("(a) SGD-LP stalls, exponent", exponent("stochastic", "weights"), -0.15, 0.15, "{:.2f}"),
             within("(b) SGD-LP's floor against the formula, largest difference", worst, -math.inf, 0.1, "{:.1%}"),
-            Verdict("(d) rounding to nearest fails (a), exponent of its average", f"{control:.2f}",
-                    "outside of -1.15 to -0.85", fails),
-        ]  # fmt: skip
+            Verdict(
+                "(d) rounding to nearest fails (a), exponent of its average",
+                f"{control:.2f}",
+                "outside of -1.15 to -0.85",
+                fails,
+            ),
+        ]
 
     def draw(self, figure: Any, results: Results) -> None:
         """Draw the distances against T, and the floors against the gap, both on logarithmic scales."""

@@ -75,8 +75,10 @@ class LogisticProblem:
         """Return -1/2 H^-1 T[S] (d,) at the optimum for weights with second moment S (d, d) around it."""
         sizes, directions = np.linalg.eigh(S)
         w, h = self.optimum, 1e-3
-        T = sum(size * (self.mean_gradient(w + h * u) + self.mean_gradient(w - h * u)) / h**2
-                for size, u in zip(sizes, directions.T, strict=True))  # fmt: skip
+        T = sum(
+            size * (self.mean_gradient(w + h * u) + self.mean_gradient(w - h * u)) / h**2
+            for size, u in zip(sizes, directions.T, strict=True)
+        )
         return -0.5 * np.linalg.solve(self.hessian(w), T)
 
 
@@ -87,8 +89,9 @@ def _probabilities(z: Array) -> Array:
     return e / (e.sum(axis=-1, keepdims=True) + np.exp(-top))
 
 
-def problem(name: str, classes: tuple[int, ...], samples: int, components: int, penalty: float,
-            data_dir: Path | None) -> LogisticProblem:  # fmt: skip
+def problem(
+    name: str, classes: tuple[int, ...], samples: int, components: int, penalty: float, data_dir: Path | None
+) -> LogisticProblem:
     """Return the first `samples` training images of the classes, as whitened principal components and a constant."""
     train, _ = load(name, data_dir)
     chosen = np.flatnonzero(np.isin(train.labels, classes))[:samples]

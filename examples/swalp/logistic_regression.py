@@ -99,10 +99,18 @@ class LogisticRegression:
 
     def _descent(self, case: Case, fl: int, rounded: bool) -> Descent:
         return Descent(
-            self.data, CLASSES[case.classes], case.samples, self.components, self.penalty,
-            lr=self.lr_by_gap * 2.0**-fl, fl=fl, rounded=rounded, replicas=case.replicas, warmup=self.warmup,
+            self.data,
+            CLASSES[case.classes],
+            case.samples,
+            self.components,
+            self.penalty,
+            lr=self.lr_by_gap * 2.0**-fl,
+            fl=fl,
+            rounded=rounded,
+            replicas=case.replicas,
+            warmup=self.warmup,
             steps=case.steps,
-        )  # fmt: skip
+        )
 
     def run(self, task: Task, context: Context) -> Result:
         """Return squared distances: of the weights, the mean over time; of the average, by its parts bias and noise."""

@@ -29,8 +29,9 @@ class Problem(Protocol):
         """Return the gradients (R, d) of samples i (R,) at w (R, d)."""
 
 
-def iterates(problem: Problem, w: Array, lr: float, round: Callable[[Array], Array] | None, warmup: int, steps: int,
-             seed: int) -> Iterator[tuple[int, Array]]:  # fmt: skip
+def iterates(
+    problem: Problem, w: Array, lr: float, round: Callable[[Array], Array] | None, warmup: int, steps: int, seed: int
+) -> Iterator[tuple[int, Array]]:
     """Yield t and w_t (R, d) for t = 1 .. steps, after `warmup` steps: w <- round(w - lr * gradient of one sample).
 
     Every replica draws its own samples, uniformly. Raises FloatingPointError when weights are no longer finite, looked

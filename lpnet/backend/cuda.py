@@ -35,7 +35,7 @@ def _advice(error: Exception) -> str:
         "Out of memory": "the GPU's memory is taken by other processes: end them, or choose another GPU with "
         "CUDA_VISIBLE_DEVICES",
         "Failure finding": "a library of CUDA is missing: pip install 'lpnet[cuda12]' or 'lpnet[cuda13]' brings it",
-    }.items():  # fmt: skip
+    }.items():
         if sign in text:
             return f"{advice} ({text})"
     return f"cupy is installed, but the GPU does not work ({text})"

@@ -68,8 +68,10 @@ def check_one_device(owner: str, *arrays: Array) -> None:
         return
     devices = [device_of(x) for x in arrays]
     if len(set(devices)) > 1:
-        raise ValueError(f"{owner}: its inputs are on different devices, {', '.join(devices)}; move them to one with "
-                         "model.to(device) and lpnet.to_device(array, device)")  # fmt: skip
+        raise ValueError(
+            f"{owner}: its inputs are on different devices, {', '.join(devices)}; move them to one with "
+            "model.to(device) and lpnet.to_device(array, device)"
+        )
 
 
 @contextlib.contextmanager

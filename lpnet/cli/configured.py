@@ -39,8 +39,9 @@ def datasets(config: dict[str, Any], data_dir: Path | None = None) -> dict[str, 
     """
     name, seed = config["data"], integer("config", "seed", config["seed"])
     if data_dir is not None and name == "digits":
-        raise ValueError("--data-dir is for data sets in files, digits are part of the package; got "
-                         f"{data_dir}{_seen(data_dir)}")  # fmt: skip
+        raise ValueError(
+            f"--data-dir is for data sets in files, digits are part of the package; got {data_dir}{_seen(data_dir)}"
+        )
     if name not in data.names() and Path(name).expanduser().exists():
         found = data.parts(name, config.get("size") or 32)
     else:
@@ -51,8 +52,11 @@ def datasets(config: dict[str, Any], data_dir: Path | None = None) -> dict[str, 
         found["train"], found["test"] = data.split(found["train"], TEST_SHARE, seed)
     if config.get("val"):
         found["train"], found["val"] = data.split(found["train"], config["val"], seed)
-    return {part: data.normalized(found[part], found["train"]) if config.get("val") else found[part]
-            for part in PARTS if part in found}  # fmt: skip
+    return {
+        part: data.normalized(found[part], found["train"]) if config.get("val") else found[part]
+        for part in PARTS
+        if part in found
+    }
 
 
 def _seen(folder: Path) -> str:
@@ -76,20 +80,31 @@ def model(config: dict[str, Any], dataset: Dataset) -> nn.Module:
 def parts(config: dict[str, Any], sets: dict[str, Dataset], device: str) -> dict[str, Any]:
     """Return what `fit` needs."""
     random.manual_seed(config["seed"])
-    train = DataLoader(sets["train"], config["batch_size"], shuffle=True, seed=config["seed"],
-                       transform=(data.random_crop(4), data.random_flip()) if config["augment"] else None)  # fmt: skip
+    train = DataLoader(
+        sets["train"],
+        config["batch_size"],
+        shuffle=True,
+        seed=config["seed"],
+        transform=(data.random_crop(4), data.random_flip()) if config["augment"] else None,
+    )
     network = model(config, sets["train"]).to(device)
     precision = Precision.parse(config["precision"], config["rounding"])
     nn.lower(network, precision if precision != Precision() else None)
     optimizer = _optimizer(config, network, precision)
     measured = "val" if "val" in sets else "test"
     return {
-        "model": network, "train": train, "test": DataLoader(sets[measured], config["batch_size"]),
-        "test_name": measured, "epochs": config["epochs"], "optimizer": optimizer,
+        "model": network,
+        "train": train,
+        "test": DataLoader(sets[measured], config["batch_size"]),
+        "test_name": measured,
+        "epochs": config["epochs"],
+        "optimizer": optimizer,
         "swalp": _swalp(config, network, optimizer, len(train)),
-        "schedule": _schedule(config, optimizer.lr, len(train)), "scaler": scaler(config),
-        "callbacks": _callbacks(config, measured), "loss": _loss(config),
-    }  # fmt: skip
+        "schedule": _schedule(config, optimizer.lr, len(train)),
+        "scaler": scaler(config),
+        "callbacks": _callbacks(config, measured),
+        "loss": _loss(config),
+    }
 
 
 def _optimizer(config: dict[str, Any], network: nn.Module, precision: Precision) -> optim.Optimizer:
@@ -97,8 +112,9 @@ def _optimizer(config: dict[str, Any], network: nn.Module, precision: Precision)
     if lr is None:
         lr = 0.05 if kind == "sgd" else 1e-3
     momentum = {"momentum": config["momentum"]} if kind == "sgd" else {}
-    return OPTIMIZERS[kind](network.parameters(), lr, weight_decay=config["weight_decay"], precision=precision,
-                            **momentum)  # fmt: skip
+    return OPTIMIZERS[kind](
+        network.parameters(), lr, weight_decay=config["weight_decay"], precision=precision, **momentum
+    )
 
 
 def _schedule(config: dict[str, Any], lr: float, steps: int) -> Any:

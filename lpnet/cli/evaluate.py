@@ -27,12 +27,20 @@ def add(commands: Any) -> None:
     p = command(commands, "eval", evaluate, "measure the models of a run on its test set")
     p.add_argument("folder", metavar="RUN", type=path, help="run folder of 'lpnet train'")
     p.add_argument("--data-dir", type=path, help="folder with the data files")
-    p.add_argument("--confusion", action="store_true", help="also which class is taken for which, as a table and as "
-                   "RUN/confusion.png")  # fmt: skip
+    p.add_argument(
+        "--confusion",
+        action="store_true",
+        help="also which class is taken for which, as a table and as RUN/confusion.png",
+    )
     add_device(p)
-    p = command(commands, "predict", predict, "say what pictures show, by the network of a run",
-                "Prints the file, the most probable class and its probability, a line a file. Takes best.npz of the "
-                "run, else averaged.npz, else model.npz.")  # fmt: skip
+    p = command(
+        commands,
+        "predict",
+        predict,
+        "say what pictures show, by the network of a run",
+        "Prints the file, the most probable class and its probability, a line a file. Takes best.npz of the "
+        "run, else averaged.npz, else model.npz.",
+    )
     p.add_argument("model", metavar="RUN", type=path, help="run folder of 'lpnet train', or a model file")
     p.add_argument("files", metavar="FILE", type=path, nargs="+", help="pictures, read by Pillow")
 
@@ -116,6 +124,8 @@ def predict(arguments: argparse.Namespace) -> None:
     """Print the class and the probability of each file."""
     classifier = load_model(arguments.model)
     probabilities = classifier(classifier.read(arguments.files))
-    rows = [[str(file), classifier.classes[p.argmax()], f"{100 * p.max():.1f} %"]
-            for file, p in zip(arguments.files, probabilities, strict=True)]  # fmt: skip
+    rows = [
+        [str(file), classifier.classes[p.argmax()], f"{100 * p.max():.1f} %"]
+        for file, p in zip(arguments.files, probabilities, strict=True)
+    ]
     print(tables.text(["file", "class", "probability"], rows, 200))

@@ -11,9 +11,13 @@ from .parsing import command, number, path
 
 
 def add_demo(commands: Any) -> None:
-    p = command(commands, "demo", _demo, "train in float, 8 and 4 bits, and show what SWALP gains",
-                 "Needs no network and no data beside the package; takes two minutes on two processors."
-                 )  # fmt: skip
+    p = command(
+        commands,
+        "demo",
+        _demo,
+        "train in float, 8 and 4 bits, and show what SWALP gains",
+        "Needs no network and no data beside the package; takes two minutes on two processors.",
+    )
     p.fill = _fill_demo
 
 
@@ -33,9 +37,14 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 
 def add_reproduce(commands: Any) -> None:
-    p = command(commands, "reproduce", _reproduce, "run one of the SWALP paper's experiments, or list them",
-                 "Writes results.json, table.md and picture.png. Started again, it goes on where it was. The exit code "
-                 "is 1 if a figure lies outside of its band.")  # fmt: skip
+    p = command(
+        commands,
+        "reproduce",
+        _reproduce,
+        "run one of the SWALP paper's experiments, or list them",
+        "Writes results.json, table.md and picture.png. Started again, it goes on where it was. The exit code "
+        "is 1 if a figure lies outside of its band.",
+    )
     p.fill = _fill_reproduce
 
 
@@ -44,12 +53,18 @@ def _fill_reproduce(p: argparse.ArgumentParser) -> None:
 
     p.add_argument("name", metavar="NAME", nargs="?", help=f"one of {', '.join(reproduce.EXPERIMENTS)}")
     p.add_argument("--quick", action="store_true", help="a version of about a minute, on data of the package")
-    p.add_argument("--paper", metavar="DATA", choices=reproduce.PAPER, help="classification with the paper's own "
-                   f"networks, data and epochs: {' or '.join(reproduce.PAPER)}; takes weeks")  # fmt: skip
+    p.add_argument(
+        "--paper",
+        metavar="DATA",
+        choices=reproduce.PAPER,
+        help="classification with the paper's own "
+        f"networks, data and epochs: {' or '.join(reproduce.PAPER)}; takes weeks",
+    )
     p.add_argument("--data-dir", type=path, help="folder with the data files")
     p.add_argument("--out", type=path, help="folder for the results; none: runs/NAME, with what was chosen added")
-    p.add_argument("--jobs", type=number(int, 1), help="processes that compute; none: one a processor, or one in all "
-                   "on a GPU")  # fmt: skip
+    p.add_argument(
+        "--jobs", type=number(int, 1), help="processes that compute; none: one a processor, or one in all on a GPU"
+    )
     p.add_argument("--device", default="cpu", choices=DEVICES, help="where networks are trained: cpu or cuda")
 
 
@@ -61,9 +76,15 @@ def _reproduce(arguments: argparse.Namespace) -> int:
         return 0
     name = "-".join(filter(None, (arguments.name, "quick" if arguments.quick else None, arguments.paper)))
     out = arguments.out or Path("runs") / name
-    report = reproduce.run(arguments.name, out, quick=arguments.quick, paper=arguments.paper,
-                           data_dir=arguments.data_dir, jobs=arguments.jobs,
-                           device=choose_device(arguments.device))  # fmt: skip
+    report = reproduce.run(
+        arguments.name,
+        out,
+        quick=arguments.quick,
+        paper=arguments.paper,
+        data_dir=arguments.data_dir,
+        jobs=arguments.jobs,
+        device=choose_device(arguments.device),
+    )
     print(report)
     print(f"results: {out}")
     return 0 if report.passed else 1

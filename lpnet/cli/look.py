@@ -24,24 +24,37 @@ PICTURE = Path("curves.png")
 def add(commands: Any) -> None:
     """Add the commands with their options."""
     p = command(commands, "formats", formats, "list the number formats, describe one, or compare several")
-    p.add_argument("names", metavar="NAME", nargs="*", help="formats, such as e4m3, fixed8.6 or bfp8:16; several are "
-                   "shown on one axis")  # fmt: skip
+    p.add_argument(
+        "names",
+        metavar="NAME",
+        nargs="*",
+        help="formats, such as e4m3, fixed8.6 or bfp8:16; several are shown on one axis",
+    )
     p.add_argument("--plot", metavar="FILE", type=path, help="draw their numbers on lines")
     p = command(commands, "summary", summarize, "show what a network is made of: layers, parameters, bytes, products")
     p.add_argument("model", metavar="MODEL", help=f"one of {', '.join(models.names())}")
     add_data(p)
     add_precision(p)
-    p = command(commands, "step", step, "take one training step and show which updates move a weight",
-                "Two tables: parameter by parameter which numbers moved, were swallowed or overshot, layer by layer "
-                "what rounding cost. Nothing is written.")  # fmt: skip
+    p = command(
+        commands,
+        "step",
+        step,
+        "take one training step and show which updates move a weight",
+        "Two tables: parameter by parameter which numbers moved, were swallowed or overshot, layer by layer "
+        "what rounding cost. Nothing is written.",
+    )
     p.add_argument("--model", default="small_cnn", help=f"one of {', '.join(models.names())}")
     add_data(p)
     add_precision(p)
     p.add_argument("--batch-size", type=number(int, 1), default=128, help="samples a step")
     p.add_argument("--lr", type=number(float, 0), default=0.05, help="learning rate")
     p.add_argument("--momentum", type=number(float, 0), default=0.9, help="momentum of SGD")
-    p.add_argument("--loss-scale", type=configured.loss_scale, metavar="SCALE", help="a number by which the loss is "
-                   "multiplied and the gradients divided; none: 1")  # fmt: skip
+    p.add_argument(
+        "--loss-scale",
+        type=configured.loss_scale,
+        metavar="SCALE",
+        help="a number by which the loss is multiplied and the gradients divided; none: 1",
+    )
     p.add_argument("--after", type=number(int, 0), default=0, metavar="STEPS", help="steps to take before")
     p.add_argument("--weight", metavar="NAME:I,J,...", help="also the story of one weight, such as 0.weight:0,0,1,1")
     p.add_argument("--seed", type=number(int, 0), default=0, help="seed of weights, order and rounding")
@@ -94,14 +107,17 @@ def step(arguments: argparse.Namespace) -> None:
         try:
             x, y = next(batches)
         except StopIteration:
-            raise ValueError(f"--after: an epoch has {len(train) // arguments.batch_size} steps, "
-                             f"got {arguments.after}") from None  # fmt: skip
+            raise ValueError(
+                f"--after: an epoch has {len(train) // arguments.batch_size} steps, got {arguments.after}"
+            ) from None
         _step(network, optimizer, scaler, x, y)
     x, y = next(batches)
     with watch(network, optimizer) as seen:
         loss = _step(network, optimizer, scaler, x, y)
-    print(f"step {arguments.after + 1} of {arguments.model} in {arguments.precision}, {arguments.rounding}; "
-          f"loss {loss:.3f}, guessing {math.log(len(train.classes)):.3f}\n")  # fmt: skip
+    print(
+        f"step {arguments.after + 1} of {arguments.model} in {arguments.precision}, {arguments.rounding}; "
+        f"loss {loss:.3f}, guessing {math.log(len(train.classes)):.3f}\n"
+    )
     print(seen)
     if name:
         print(f"\n{seen.story(name, index)}")

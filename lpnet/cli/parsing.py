@@ -62,26 +62,41 @@ def path(text: str) -> Path:
 
 def command(commands: Any, name: str, run: Any, summary: str, details: str = "") -> Parser:
     parser = commands.add_parser(
-        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {details}",
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}. {details}",
         formatter_class=Help,
-    )  # fmt: skip
+    )
     parser.set_defaults(run=run)
     return cast(Parser, parser)
 
 
 def add_device(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--device", choices=DEVICES, help="where to compute: cpu or cuda; none: the GPU where there is one "
-                   "that works, else the CPU")  # fmt: skip
-
-
+    p.add_argument(
+        "--device",
+        choices=DEVICES,
+        help="where to compute: cpu or cuda; none: the GPU where there is one that works, else the CPU",
+    )
 
 
 def add_data(p: argparse.ArgumentParser) -> None:
     """Add --data, --data-dir and --size."""
-    p.add_argument("--data", default="digits", help=f"one of {', '.join(data.names())}; or your own: a folder with a "
-                   "folder of pictures for each class (or with train/, val/, test/ of that kind), an .npz file of "
-                   "arrays x and y, a .csv file with a column 'label'")  # fmt: skip
-    p.add_argument("--data-dir", type=path, help="folder with the files of a public data set; without it LPNET_DATA, "
-                   "the user's cache, or a download")  # fmt: skip
-    p.add_argument("--size", type=number(int, 1), default=32, metavar="PIXELS",
-                   help="height and width to which your own pictures are scaled and cut")
+    p.add_argument(
+        "--data",
+        default="digits",
+        help=f"one of {', '.join(data.names())}; or your own: a folder with a "
+        "folder of pictures for each class (or with train/, val/, test/ of that kind), an .npz file of "
+        "arrays x and y, a .csv file with a column 'label'",
+    )
+    p.add_argument(
+        "--data-dir",
+        type=path,
+        help="folder with the files of a public data set; without it LPNET_DATA, the user's cache, or a download",
+    )
+    p.add_argument(
+        "--size",
+        type=number(int, 1),
+        default=32,
+        metavar="PIXELS",
+        help="height and width to which your own pictures are scaled and cut",
+    )

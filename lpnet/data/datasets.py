@@ -34,18 +34,28 @@ class Dataset:
     scale: float  # the value that counts as 1; None given = 255 for uint8, 1 for float32
 
     def __init__(
-        self, images: Any, labels: Any, name: str = "data", classes: tuple[str, ...] | int = 10,
-        mean: Sequence[float] = (), std: Sequence[float] = (), scale: float | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        images: Any,
+        labels: Any,
+        name: str = "data",
+        classes: tuple[str, ...] | int = 10,
+        mean: Sequence[float] = (),
+        std: Sequence[float] = (),
+        scale: float | None = None,
+    ) -> None:
         images, labels, names = np.asarray(images), np.asarray(labels), _names(classes, name)
         _check_images(images, name)
         check_labels(labels, len(images), len(names), name)
         channels = images.shape[1]
         vars(self).update(
-            images=images, labels=labels.astype(np.int64), name=name, classes=names,
-            mean=_per_channel(mean, 0.0, channels, "mean"), std=_per_channel(std, 1.0, channels, "std"),
+            images=images,
+            labels=labels.astype(np.int64),
+            name=name,
+            classes=names,
+            mean=_per_channel(mean, 0.0, channels, "mean"),
+            std=_per_channel(std, 1.0, channels, "std"),
             scale=_scale(scale, images.dtype),
-        )  # fmt: skip
+        )
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -81,8 +81,9 @@ def parse_idx(content: bytes | memoryview, where: object) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def parse_idx_pair(images: bytes | memoryview, labels: bytes | memoryview, where: tuple[object, object]
-                   ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+def parse_idx_pair(
+    images: bytes | memoryview, labels: bytes | memoryview, where: tuple[object, object]
+) -> tuple[np.ndarray, np.ndarray]:
     """Return images (N, 1, 28, 28) uint8 and labels (N,) uint8 from the contents of two idx files."""
     x, y = parse_idx(images, where[0]), parse_idx(labels, where[1])
     if x.ndim != 3 or x.shape[1:] != (28, 28) or not len(x):

@@ -20,9 +20,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 _SPLIT = 4  # second key word of the generator: rounding, initial weights, order and augmentation have 0 to 3
 
 
-def arrays(
-    images: Any, labels: Any, classes: Sequence[str] | int | None = None, name: str = "arrays"
-) -> Dataset:
+def arrays(images: Any, labels: Any, classes: Sequence[str] | int | None = None, name: str = "arrays") -> Dataset:
     """Return a data set of arrays, normalised by its own mean and standard deviation.
 
     Parameters: images, (N, C, H, W), (N, H, W), or (N, H, W, C) with 1, 3 or 4 channels last, of uint8, or of numbers,
@@ -167,8 +165,9 @@ def _folder_parts(path: Path, size: int) -> dict[str, Dataset]:
     found = {part: folder(place, size, train.classes) for part, place in inside.items()}
     both = {"train": train, **found}
     if len({dataset.images.shape[1] for dataset in both.values()}) > 1:  # grey and coloured
-        both = {part: replace(dataset, images=_coloured(dataset.images), mean=(), std=()) for part, dataset in
-                both.items()}  # fmt: skip
+        both = {
+            part: replace(dataset, images=_coloured(dataset.images), mean=(), std=()) for part, dataset in both.items()
+        }
     return {part: replace(dataset, name=path.name) for part, dataset in both.items()}
 
 
@@ -190,12 +189,16 @@ def _npz_parts(path: Path) -> dict[str, Dataset]:
         if pair := next((pair for pair in keys if pair[0] in held and pair[1] in held), None):
             found[part] = arrays(held[pair[0]], held[pair[1]], name=path.stem)
     if "train" not in found:
-        raise ValueError(f"{path}: expected arrays x and y, images and labels, or x_train and y_train, got "
-                         f"{', '.join(held) or 'none'}")  # fmt: skip
+        raise ValueError(
+            f"{path}: expected arrays x and y, images and labels, or x_train and y_train, got "
+            f"{', '.join(held) or 'none'}"
+        )
     most = max(len(dataset.classes) for dataset in found.values())
     numbered = tuple(map(str, range(most)))  # a part may lack the last ones
-    return {part: replace(dataset, classes=numbered if dataset.classes[0] == "0" else dataset.classes)
-            for part, dataset in found.items()}  # fmt: skip
+    return {
+        part: replace(dataset, classes=numbered if dataset.classes[0] == "0" else dataset.classes)
+        for part, dataset in found.items()
+    }
 
 
 _LABELS = ("label", "class", "target", "y")

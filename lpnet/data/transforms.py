@@ -60,9 +60,9 @@ def random_resized_crop(
         area, shape = rng.uniform(low, high, len(x)), np.exp(rng.uniform(narrow, wide, len(x)))
         sides = np.minimum(np.sqrt(area * np.array([1 / shape, shape])), 1)  # (2, N): height, width as shares
         starts = rng.random((2, len(x))) * (1 - sides)
-        rows, columns = (_between(start, side, size, n) for start, side, n in zip(
-            starts, sides, x.shape[2:], strict=True
-        ))  # fmt: skip
+        rows, columns = (
+            _between(start, side, size, n) for start, side, n in zip(starts, sides, x.shape[2:], strict=True)
+        )
         x = _blend(x, rows, 2)  # (N, C, H, W) -> (N, C, size, W)
         return _blend(x, columns, 3)  # -> (N, C, size, size)
 

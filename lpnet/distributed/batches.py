@@ -114,13 +114,22 @@ def by_shards(n: int, like: Sequence[Array], part: Part) -> tuple[list[Any], lis
     # Where some would have no sample it is little work, and each process does all of it.
     world = _plan.world if number == _plan.shards else World(None)
     mine = slice(world.rank * number // world.size, (world.rank + 1) * number // world.size)
-    works = [functools.partial(_compute, part, i, samples, n, i == mine.start)
-             for i, samples in list(enumerate(cut(n, number)))[mine]]  # fmt: skip
+    works = [
+        functools.partial(_compute, part, i, samples, n, i == mine.start)
+        for i, samples in list(enumerate(cut(n, number)))[mine]
+    ]
     ended = in_turn(works, lambda values: _flat(world.share("an exchange between shards", values)))
-    total = Sum(world, [[np.zeros_like(a) if g is None else g for g, a in zip(gradients, like, strict=True)]
-                        for _, gradients, _ in ended])  # fmt: skip
-    own = [(measured, [g is not None for g in gradients], [drawn.site for drawn in shard.drawn.values()])
-           for measured, gradients, shard in ended]  # fmt: skip
+    total = Sum(
+        world,
+        [
+            [np.zeros_like(a) if g is None else g for g, a in zip(gradients, like, strict=True)]
+            for _, gradients, _ in ended
+        ],
+    )
+    own = [
+        (measured, [g is not None for g in gradients], [drawn.site for drawn in shard.drawn.values()])
+        for measured, gradients, shard in ended
+    ]
     measured, found, sites = zip(*_flat(world.share("the sum of the gradients", own)), strict=True)
     if any(other != sites[0] for other in sites):
         raise RuntimeError("the shards of a batch do not draw the same number of random numbers")

@@ -14,6 +14,17 @@ from .table import Table
 from .tiles import Blocked, Exponent
 
 __all__ = [
-    "BlockFloatingPoint", "BlockScaled", "Blocked", "Encoded", "Exponent", "FixedPoint", "FloatingPoint", "Format",
-    "Table", "check", "format", "names", "register",
-]  # fmt: skip
+    "BlockFloatingPoint",
+    "BlockScaled",
+    "Blocked",
+    "Encoded",
+    "Exponent",
+    "FixedPoint",
+    "FloatingPoint",
+    "Format",
+    "Table",
+    "check",
+    "format",
+    "names",
+    "register",
+]

@@ -65,8 +65,17 @@ def shape_and_dtype(fmt: Format, x: np.ndarray) -> str:
     """The result has the shape and dtype of x, x stays as it was, and views are rounded as their copies."""
     before = x.copy()
     wide = np.tile(x.reshape(-1), (3, 2))
-    for view in (x, wide, wide[:, ::2], wide.T, wide[::-1, ::-1], wide[:, : 2 * x.size - 1], x[..., :0], wide[0, 0:0],
-                 np.asarray(x.flat[0])):  # fmt: skip
+    for view in (
+        x,
+        wide,
+        wide[:, ::2],
+        wide.T,
+        wide[::-1, ::-1],
+        wide[:, : 2 * x.size - 1],
+        x[..., :0],
+        wide[0, 0:0],
+        np.asarray(x.flat[0]),
+    ):
         if view.ndim < x.ndim and view.ndim:
             continue
         y = fmt.quantize(view)

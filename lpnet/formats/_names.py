@@ -35,16 +35,34 @@ _EXAMPLES = ("fixed8.6", "bfp8", "bfp4", "bfp8:tensor", "bfp8:16")
 
 
 _ALIASES = {
-    "float64": "e11m52", "double": "e11m52", "float32": "fp32", "float": "fp32", "float16": "fp16", "half": "fp16",
-    "bfloat16": "bf16", "tfloat32": "tf32", "int8": "fixed8.0", "mxfp4": "mxfp4_e2m1", "fp4": "e2m1", "e4m3fn": "e4m3",
-    "float8_e4m3fn": "e4m3", "float8_e4m3fnuz": "e4m3fnuz",
-    "float8_e5m2fnuz": "e5m2fnuz", "float8_e5m2": "e5m2", "float6_e3m2fn": "e3m2", "float6_e2m3fn": "e2m3",
+    "float64": "e11m52",
+    "double": "e11m52",
+    "float32": "fp32",
+    "float": "fp32",
+    "float16": "fp16",
+    "half": "fp16",
+    "bfloat16": "bf16",
+    "tfloat32": "tf32",
+    "int8": "fixed8.0",
+    "mxfp4": "mxfp4_e2m1",
+    "fp4": "e2m1",
+    "e4m3fn": "e4m3",
+    "float8_e4m3fn": "e4m3",
+    "float8_e4m3fnuz": "e4m3fnuz",
+    "float8_e5m2fnuz": "e5m2fnuz",
+    "float8_e5m2": "e5m2",
+    "float6_e3m2fn": "e3m2",
+    "float6_e2m3fn": "e2m3",
     "float4_e2m1fn": "e2m1",
-}  # fmt: skip
+}
 _SEVERAL = {
-    "fp8": ("e4m3", "e5m2"), "float8": ("e4m3", "e5m2"), "mxfp8": ("mxfp8_e4m3", "mxfp8_e5m2"),
-    "fp6": ("e3m2", "e2m3"), "float6": ("e3m2", "e2m3"), "mxfp6": ("mxfp6_e3m2", "mxfp6_e2m3"),
-}  # fmt: skip
+    "fp8": ("e4m3", "e5m2"),
+    "float8": ("e4m3", "e5m2"),
+    "mxfp8": ("mxfp8_e4m3", "mxfp8_e5m2"),
+    "fp6": ("e3m2", "e2m3"),
+    "float6": ("e3m2", "e2m3"),
+    "mxfp6": ("mxfp6_e3m2", "mxfp6_e2m3"),
+}
 
 
 def names() -> list[str]:

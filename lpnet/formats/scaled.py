@@ -110,8 +110,9 @@ class BlockScaled(Blocked):
         found = xp.clip(found, tiny(np.dtype(np.float32)), float(np.finfo(np.float32).max))
         return found.astype(np.float32).astype(np.float64)
 
-    def scales_of(self, x: Array, largest: Array, tensor_scale: Any, rounded: Callable[[Array], Array] | None = None
-                  ) -> Array:  # fmt: skip
+    def scales_of(
+        self, x: Array, largest: Array, tensor_scale: Any, rounded: Callable[[Array], Array] | None = None
+    ) -> Array:
         """Return the scale of each block of x in units of `tensor_scale`, given their largest magnitudes.
 
         `rounded(scales)` is x rounded to nearest with these scales, by the kernels where they call this.
@@ -159,8 +160,9 @@ class BlockScaled(Blocked):
         with quiet():
             return self._rounded(x, *self.block_scales(x), rounding, stream)
 
-    def _rounded(self, x: Array, scales: Array, tensor_scale: Any, rounding: str | Stochastic, stream: Stream | None
-                 ) -> Array:  # fmt: skip
+    def _rounded(
+        self, x: Array, scales: Array, tensor_scale: Any, rounding: str | Stochastic, stream: Stream | None
+    ) -> Array:
         elements = self.elements(x, (scales * tensor_scale).astype(x.dtype), rounding, stream)
         return self.scaled(elements, scales, tensor_scale)
 

@@ -172,9 +172,15 @@ def _special(fmt: Format) -> str:
     """Return which values there are that are no numbers, and what overflow gives."""
     if isinstance(fmt, Blocked):
         return "NaN blocks" if fmt.has_nan else "none"
-    has = [text for text, there in (
-        ("-0", fmt.signed_zero), ("NaN", fmt.has_nan), ("inf", fmt.specials in ("ieee", "extended")),
-    ) if there]  # fmt: skip
+    has = [
+        text
+        for text, there in (
+            ("-0", fmt.signed_zero),
+            ("NaN", fmt.has_nan),
+            ("inf", fmt.specials in ("ieee", "extended")),
+        )
+        if there
+    ]
     return ", ".join(has + (["saturates"] if fmt.saturate else [])) or "none"
 
 

@@ -30,8 +30,9 @@ class Conv2d(Function):
         return gradients[: len(self.needs)]
 
 
-def conv2d(x: Any, W: Any, b: Any = None, stride: Pair = 1, padding: Pair = 0, dilation: Pair = 1, groups: int = 1
-           ) -> Tensor:  # fmt: skip
+def conv2d(
+    x: Any, W: Any, b: Any = None, stride: Pair = 1, padding: Pair = 0, dilation: Pair = 1, groups: int = 1
+) -> Tensor:
     """Return the cross-correlation of x (N, C, H, W) with W (O, C/groups, K, K), plus b (O,): (N, O, H', W').
 
     stride, padding (of zeros) and dilation are in elements, one number or (vertical, horizontal). Raises ValueError
@@ -62,8 +63,16 @@ class ConvTranspose2d(Function):
         return (gx, gW, gy.sum(axis=(0, 2, 3)))[: len(self.needs)]
 
 
-def conv_transpose2d(x: Any, W: Any, b: Any = None, stride: Pair = 1, padding: Pair = 0, output_padding: Pair = 0,
-                     groups: int = 1, dilation: Pair = 1) -> Tensor:  # fmt: skip
+def conv_transpose2d(
+    x: Any,
+    W: Any,
+    b: Any = None,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    output_padding: Pair = 0,
+    groups: int = 1,
+    dilation: Pair = 1,
+) -> Tensor:
     """Return what `conv2d` gives back for errors x (N, C, H, W) and W (C, O/groups, K, K), plus b (O,): (N, O, H', W').
 
     H' = (H - 1) stride - 2 padding + dilation (K - 1) + 1 + output_padding, which must be less than the stride. All are
@@ -101,8 +110,15 @@ def _check(name: str, x: Array, W: Array, groups: int, out: int, *b: Array) -> t
     return channels[1 - out], channels[out]
 
 
-def _mirrored(out: tuple[int, int], window: tuple[int, int], extra: tuple[int, int], stride: tuple[int, int],
-              padding: tuple[int, int], dilation: tuple[int, int], groups: int) -> tuple[int, int]:  # fmt: skip
+def _mirrored(
+    out: tuple[int, int],
+    window: tuple[int, int],
+    extra: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+) -> tuple[int, int]:
     """Return the size of the images of which a convolution makes images of size `out`; raises ValueError if none is."""
     if any(e >= s for e, s in zip(extra, stride, strict=True)):
         raise ValueError(f"conv_transpose2d: output_padding {extra} must be less than the stride {stride}")

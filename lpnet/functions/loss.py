@@ -19,8 +19,9 @@ class CrossEntropy(Function):
     # y_i = -sum over classes of t_ic log softmax(x_i)_c,  gx_i = softmax(x_i) sum t_i - t_i
     rounds = False
 
-    def __init__(self, labels: Array, weight: Array | None, ignore_index: int, reduction: str,
-                 label_smoothing: float) -> None:  # fmt: skip
+    def __init__(
+        self, labels: Array, weight: Array | None, ignore_index: int, reduction: str, label_smoothing: float
+    ) -> None:
         self.labels, self.weight, self.ignore_index = labels, weight, ignore_index
         self.reduction, self.label_smoothing = reduction, label_smoothing
 
@@ -31,8 +32,13 @@ class CrossEntropy(Function):
         self.targets, counted = self._targets(x)
         losses = -(self.targets * xp.where(self.targets != 0, self.logp, 0)).sum(axis=1)  # 0 * -inf is no loss
         self.count = 1 if self.reduction != "mean" else losses.size if counted is None else counted
-        return losses if self.reduction == "none" else losses.mean() if counted is None and self.reduction == "mean" \
-            else losses.sum() / self.count  # fmt: skip
+        return (
+            losses
+            if self.reduction == "none"
+            else losses.mean()
+            if counted is None and self.reduction == "mean"
+            else losses.sum() / self.count
+        )
 
     def _targets(self, x: Array) -> tuple[Array, Array | None]:
         """Return t, (N, K, ...), and the sum of the labels' weights if it is not how many labels there are."""
@@ -78,12 +84,17 @@ def _check_labels(x: Array, labels: Array, ignore_index: int) -> None:
         return
     counted = labels[labels != ignore_index]
     if counted.size and not 0 <= counted.min() <= counted.max() < x.shape[1]:
-        raise ValueError(f"cross_entropy: labels must be in 0..{x.shape[1] - 1}, "
-                         f"got {counted.min()}..{counted.max()}")  # fmt: skip
+        raise ValueError(f"cross_entropy: labels must be in 0..{x.shape[1] - 1}, got {counted.min()}..{counted.max()}")
 
 
-def cross_entropy(logits: Any, labels: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean",
-                  label_smoothing: float = 0.0) -> Tensor:  # fmt: skip
+def cross_entropy(
+    logits: Any,
+    labels: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
     """Return the cross-entropy, in nats, of logits (N, classes, ...) against integer labels (N, ...).
 
     Parameters: weight, one a class, (classes,), by which the mean is weighted; ignore_index, a label that does not
@@ -98,8 +109,9 @@ def cross_entropy(logits: Any, labels: Any, weight: Any = None, ignore_index: in
     smoothing = number("cross_entropy", "label_smoothing", label_smoothing, 0, 1)
     weight = weight.data if isinstance(weight, Tensor) else weight
     weight = np.asarray(weight) if isinstance(weight, list | tuple) else weight
-    return CrossEntropy(labels, weight, int(ignore_index), choice("cross_entropy", "reduction", reduction, REDUCTIONS),
-                        smoothing)(logits)  # fmt: skip
+    return CrossEntropy(
+        labels, weight, int(ignore_index), choice("cross_entropy", "reduction", reduction, REDUCTIONS), smoothing
+    )(logits)
 
 
 class Elementwise(Function):

@@ -70,14 +70,17 @@ class BatchNorm(Function):
         check_one_device("batch_norm", x, *self.given)
         shapes = [v.shape for v in (weight, bias, *self.given)]
         if x.ndim < 2 or any(shape != x.shape[1:2] for shape in shapes):
-            raise ValueError(f"batch_norm: input {x.shape} needs weight, bias, mean and var of shape {x.shape[1:2]}, "
-                             f"got {', '.join(map(str, shapes))}")  # fmt: skip
+            raise ValueError(
+                f"batch_norm: input {x.shape} needs weight, bias, mean and var of shape {x.shape[1:2]}, "
+                f"got {', '.join(map(str, shapes))}"
+            )
         if not self.given and not x.size:
             raise ValueError(f"batch_norm: an input of shape {x.shape} has no value a channel: it has no variance")
 
 
-def batch_norm(x: Any, weight: Any, bias: Any, mean: Array | None = None, var: Array | None = None, eps: float = 1e-5
-               ) -> Tensor:  # fmt: skip
+def batch_norm(
+    x: Any, weight: Any, bias: Any, mean: Array | None = None, var: Array | None = None, eps: float = 1e-5
+) -> Tensor:
     """Return x (N, C, ...) normalized channel by channel over the batch, times weight (C,) plus bias (C,).
 
     With `mean` and `var` (arrays (C,)) those are used instead of the batch's. Raises ValueError for shapes that do

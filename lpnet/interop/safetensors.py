@@ -29,9 +29,19 @@ from .libraries import library
 State = Mapping[str, Any]  # arrays and tensors by name
 _VERSION = 1
 _NUMPY = {
-    "F64": "f8", "F32": "f4", "F16": "f2", "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1",
-    "U64": "u8", "U32": "u4", "U16": "u2", "U8": "u1", "BOOL": "?",
-}  # fmt: skip
+    "F64": "f8",
+    "F32": "f4",
+    "F16": "f2",
+    "I64": "i8",
+    "I32": "i4",
+    "I16": "i2",
+    "I8": "i1",
+    "U64": "u8",
+    "U32": "u4",
+    "U16": "u2",
+    "U8": "u1",
+    "BOOL": "?",
+}
 _CODED = {"BF16": ("bf16", "u2"), "F8_E4M3": ("e4m3", "u1"), "F8_E5M2": ("e5m2", "u1")}  # NumPy has no such numbers
 
 

@@ -38,8 +38,9 @@ def _random_bits(stream: random.Stream, n: int, xp: ModuleType) -> Any:
     return kernel("random_bits", xp)(stream, n, xp)
 
 
-def quantize(x: Any, fmt: Format | str, rounding: str | Stochastic = "nearest", stream: random.Stream | None = None
-             ) -> Any:  # fmt: skip
+def quantize(
+    x: Any, fmt: Format | str, rounding: str | Stochastic = "nearest", stream: random.Stream | None = None
+) -> Any:
     """Return the array `x` rounded to a format, or the format of that name: same shape, same dtype, same kind.
 
     This is `fmt.quantize(x, rounding, stream)`, also for arrays of PyTorch, JAX and all that offer DLPack: they are

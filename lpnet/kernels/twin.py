@@ -34,8 +34,9 @@ def conv2d(geometry: ConvGeometry, x: Array, W: Array, b: Array | None = None) -
     return y if b is None else y + b[:, None, None]
 
 
-def conv2d_backward(geometry: ConvGeometry, gy: Array, x: Array | None = None, W: Array | None = None,
-                    bias: bool = False) -> tuple[Array | None, Array | None, Array | None]:  # fmt: skip
+def conv2d_backward(
+    geometry: ConvGeometry, gy: Array, x: Array | None = None, W: Array | None = None, bias: bool = False
+) -> tuple[Array | None, Array | None, Array | None]:
     """Return the gradients of x, W and b: each share W x of y gives W gy back to x, and x gy to W."""
     errors = gy.reshape(len(gy), geometry.groups, -1, *geometry.out)  # (N, O, H', W') -> (N, G, O/G, H', W')
     gx = gW = None
@@ -64,8 +65,9 @@ def batch_norm(x: Array, mean: Array, var: Array, weight: Array, bias: Array, ep
     return weight.reshape(c) * xhat + bias.reshape(c), inverse
 
 
-def batch_norm_backward(gy: Array, x: Array, mean: Array, inverse: Array, weight: Array, constant: bool, needs_x: bool
-                        ) -> tuple[Array | None, Array, Array]:  # fmt: skip
+def batch_norm_backward(
+    gy: Array, x: Array, mean: Array, inverse: Array, weight: Array, constant: bool, needs_x: bool
+) -> tuple[Array | None, Array, Array]:
     """Return the gradients of x, weight and bias: gx = (g - mean(g) - xhat mean(g xhat)) inverse, g = weight gy."""
     over, c = (0, *range(2, x.ndim)), (-1, *[1] * (x.ndim - 2))
     xhat = (x - mean.reshape(c)) * inverse.reshape(c)

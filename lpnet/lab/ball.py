@@ -169,8 +169,18 @@ class Record:
         arrays = [w] if mean is None else [w, mean]
         path = self.path if mean is None else [*self.path, mean[self.drawn].tolist()]
         averaged = max(step - self.start, 0) // self.cycle
-        return Frame(step, self.start + self.steps, averaged, cloud, w[self.drawn].tolist(), path, list(self.sgd),
-                     list(self.swalp), self.table(w, mean), fingerprint(*arrays))  # fmt: skip
+        return Frame(
+            step,
+            self.start + self.steps,
+            averaged,
+            cloud,
+            w[self.drawn].tolist(),
+            path,
+            list(self.sgd),
+            list(self.swalp),
+            self.table(w, mean),
+            fingerprint(*arrays),
+        )
 
     def table(self, w: np.ndarray, mean: np.ndarray | None) -> list[list[str]]:
         """Return the rows of the table."""

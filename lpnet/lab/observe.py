@@ -96,12 +96,20 @@ class Observer(lp.training.Callback):
         epochs, n, model = self.run["epochs"], self.steps_an_epoch, self.run["model"]
         every = -(-len(self.losses) // POINTS)
         return Frame(
-            step, epochs * n, (step - 1) // n + 1, epochs, self.losses[-1][1], self.losses[every - 1 :: every],
-            list(self.log), [update.row() for update in seen.updates.values()] if seen else [],
-            seen.trace.rows() if seen else [], seen.notes() if seen else [],
-            {name: bars(p.numpy()) for name, p in model.named_parameters() if p.ndim > 1}, self.decision(),
+            step,
+            epochs * n,
+            (step - 1) // n + 1,
+            epochs,
+            self.losses[-1][1],
+            self.losses[every - 1 :: every],
+            list(self.log),
+            [update.row() for update in seen.updates.values()] if seen else [],
+            seen.trace.rows() if seen else [],
+            seen.notes() if seen else [],
+            {name: bars(p.numpy()) for name, p in model.named_parameters() if p.ndim > 1},
+            self.decision(),
             fingerprint(*all_weights(self.run)) if end else "",
-        )  # fmt: skip
+        )
 
     def decision(self) -> list[list[float]]:
         """Return what the weights and their average make of the grid, where the data are two-dimensional."""

@@ -30,8 +30,10 @@ FIELDS = (
     Field("hidden", "Hidden layers", "32 32", widths, hint="of the mlp"),
     Field("rounding", "Rounding", "stochastic", one_of(ROUNDINGS), ROUNDINGS),
     Field("recipe", "Precision", BY_ROLE, one_of(RECIPES), RECIPES),
-    *(Field(role, role.capitalize(), default, maybe_format)
-      for role, default in zip(ROLES, ("fixed4.2", "fixed8.4", "bfp8", "bfp8", "bfp8", "", ""), strict=True)),
+    *(
+        Field(role, role.capitalize(), default, maybe_format)
+        for role, default in zip(ROLES, ("fixed4.2", "fixed8.4", "bfp8", "bfp8", "bfp8", "", ""), strict=True)
+    ),
     Field("lr", "Learning rate", "0.1", real(0, 100)),
     Field("sgd_momentum", "Momentum of SGD", "0.9", real(0, 0.999)),
     Field("batch", "Batch size", "32", whole(1, 1000)),
@@ -39,13 +41,24 @@ FIELDS = (
     Field("average_from", "Average from epoch", "30", whole(0, 1000), hint="SWALP"),
     Field("cycle", "Cycle", "10", whole(1, 1000), hint="steps"),
     Field("seed", "Seed", "0", whole(0, 2**32)),
-)  # fmt: skip
+)
 
 
 def parts(
-    data: str, network: str, hidden: tuple[int, ...], recipe: str | None, formats: dict[str, str], rounding: str,
-    lr: float, momentum: float, batch: int, epochs: int, average_from: int, cycle: int, seed: int,
-) -> dict[str, Any]:  # fmt: skip
+    data: str,
+    network: str,
+    hidden: tuple[int, ...],
+    recipe: str | None,
+    formats: dict[str, str],
+    rounding: str,
+    lr: float,
+    momentum: float,
+    batch: int,
+    epochs: int,
+    average_from: int,
+    cycle: int,
+    seed: int,
+) -> dict[str, Any]:
     """Return the arguments of `lp.fit`."""
     lp.manual_seed(seed)
     train, test = samples(data, seed)
@@ -59,8 +72,14 @@ def parts(
     optimizer = lp.optim.SGD(model.parameters(), lr, momentum, precision=precision)
     loader = lp.data.DataLoader(train, batch, shuffle=True, seed=seed)
     swalp = lp.optim.SWALP(model, optimizer, average_from * len(loader), cycle)
-    return {"model": model, "train": loader, "test": lp.data.DataLoader(test, 500), "epochs": epochs,
-            "optimizer": optimizer, "swalp": swalp}  # fmt: skip
+    return {
+        "model": model,
+        "train": loader,
+        "test": lp.data.DataLoader(test, 500),
+        "epochs": epochs,
+        "optimizer": optimizer,
+        "swalp": swalp,
+    }
 
 
 MAIN = """settings = dict({settings})

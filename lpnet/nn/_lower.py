@@ -14,8 +14,11 @@ from .module import Module
 PAPER = (Conv2d, Activation)  # what the SWALP paper's networks round; not the classifier
 
 
-def lower(model: Module, precision: PrecisionLike | Mapping[str | type[Module], PrecisionLike],
-          layers: Iterable[type[Module] | str] = PAPER) -> dict[str, str]:  # fmt: skip
+def lower(
+    model: Module,
+    precision: PrecisionLike | Mapping[str | type[Module], PrecisionLike],
+    layers: Iterable[type[Module] | str] = PAPER,
+) -> dict[str, str]:
     """Mark layers of `model` so that each computes exactly and rounds its output, and the error reaching it, once.
 
     Parameters: precision, of which `activation` and `error` are used; a format, its name or a function

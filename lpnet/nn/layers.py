@@ -64,15 +64,28 @@ class Linear(Module):
 class Conv2d(Module):
     """Cross-correlation of x (N, C, H, W); weight (out, C/groups, K, K), bias (out,)."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: Pair, stride: Pair = 1, padding: Pair = 0,
-                 dilation: Pair = 1, groups: int = 1, bias: bool = True) -> None:  # fmt: skip
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Pair = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
         in_channels = integer("Conv2d", "in_channels", in_channels, 1)
         out_channels = integer("Conv2d", "out_channels", out_channels, 1)
         groups = integer("Conv2d", "groups", groups, 1)
         if in_channels % groups or out_channels % groups:
             raise ValueError(f"Conv2d: groups={groups} must divide {in_channels} and {out_channels} channels")
-        self.geometry = (pair("Conv2d", "stride", stride), pair("Conv2d", "padding", padding, 0),
-                         pair("Conv2d", "dilation", dilation), groups)  # fmt: skip
+        self.geometry = (
+            pair("Conv2d", "stride", stride),
+            pair("Conv2d", "padding", padding, 0),
+            pair("Conv2d", "dilation", dilation),
+            groups,
+        )
         shape = (out_channels, in_channels // groups, *pair("Conv2d", "kernel_size", kernel_size))
         bound = 1 / math.sqrt(math.prod(shape[1:]))
         self.weight = init.uniform(shape, bound)

@@ -103,8 +103,12 @@ class Module:
     def _other_names(self) -> dict[str, str]:
         """Return for each further name of a shared parameter or buffer the one that `_named_state` has."""
         first = {id(tensor): name for name, tensor in self._named_state().items()}
-        every = {f"{prefix}.{name}" if prefix else name: value for prefix, module in self._walk("", ())
-                 for name, value in module._members() if isinstance(value, Parameter | Buffer)}  # fmt: skip
+        every = {
+            f"{prefix}.{name}" if prefix else name: value
+            for prefix, module in self._walk("", ())
+            for name, value in module._members()
+            if isinstance(value, Parameter | Buffer)
+        }
         return {name: first[id(tensor)] for name, tensor in every.items() if first[id(tensor)] != name}
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -185,8 +189,10 @@ def _held(name: str, value: Any, within: tuple[int, ...] = ()) -> Iterator[tuple
         for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
             yield from _held(f"{name}.{key}", item, (*within, id(value)))
     elif isinstance(value, Set | MutableSequence) and any(isinstance(v, Parameter | Buffer | Module) for v in value):
-        raise TypeError(f"Module: attribute {name!r} is a {type(value).__name__} with Parameters or Modules in it; "
-                        "use a list, tuple or dict")  # fmt: skip
+        raise TypeError(
+            f"Module: attribute {name!r} is a {type(value).__name__} with Parameters or Modules in it; "
+            "use a list, tuple or dict"
+        )
 
 
 def _equal(a: Any, b: Any) -> bool:

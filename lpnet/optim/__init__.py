@@ -6,6 +6,15 @@ from .schedules import constant_schedule, cosine_schedule, step_schedule, swalp_
 from .swalp import SWALP, update_bn
 
 __all__ = [
-    "SGD", "SWALP", "Adam", "AdamW", "LossScaler", "Optimizer", "constant_schedule", "cosine_schedule",
-    "step_schedule", "swalp_schedule", "update_bn",
-]  # fmt: skip
+    "SGD",
+    "SWALP",
+    "Adam",
+    "AdamW",
+    "LossScaler",
+    "Optimizer",
+    "constant_schedule",
+    "cosine_schedule",
+    "step_schedule",
+    "swalp_schedule",
+    "update_bn",
+]

@@ -41,9 +41,7 @@ class Optimizer:
     lr = Number()
     roles: ClassVar[dict[str, str]] = {}  # of arrays of the state that are no momentum, by name
 
-    def __init__(
-        self, params: Params, lr: float, precision: PrecisionLike | ByName = None
-    ) -> None:
+    def __init__(self, params: Params, lr: float, precision: PrecisionLike | ByName = None) -> None:
         names, self.params = _split_names(list(params))
         if not self.params or not all(isinstance(p, Parameter) for p in self.params):
             raise ValueError(f"{type(self).__name__}: params must be Parameters, at least one, got {self.params!r}")
@@ -148,16 +146,22 @@ class Optimizer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned; raises ValueError if it is of other parameters."""
         if len(state["state"]) != len(self.params):
-            raise ValueError(f"{type(self).__name__}: the saved state is of {len(state['state'])} parameters, "
-                             f"this optimizer has {len(self.params)}")  # fmt: skip
+            raise ValueError(
+                f"{type(self).__name__}: the saved state is of {len(state['state'])} parameters, "
+                f"this optimizer has {len(self.params)}"
+            )
         for i, (p, arrays) in enumerate(zip(self.params, state["state"].values(), strict=True)):
             if ("accumulator" in arrays) != (self.precision_of(i).accumulator is not None):
                 has = "an" if "accumulator" in arrays else "no"
-                raise ValueError(f"{type(self).__name__}: the saved state has {has} accumulator, "
-                                 "this optimizer's precision says otherwise")  # fmt: skip
+                raise ValueError(
+                    f"{type(self).__name__}: the saved state has {has} accumulator, "
+                    "this optimizer's precision says otherwise"
+                )
             if wrong := [k for k, v in _arrays(arrays) if np.shape(v) != p.shape]:
-                raise ValueError(f"{type(self).__name__}: the saved {wrong[0]} of parameter {i} has shape "
-                                 f"{np.shape(arrays[wrong[0]])}, the parameter {p.shape}")  # fmt: skip
+                raise ValueError(
+                    f"{type(self).__name__}: the saved {wrong[0]} of parameter {i} has shape "
+                    f"{np.shape(arrays[wrong[0]])}, the parameter {p.shape}"
+                )
             for name, array in _arrays(arrays):
                 check_saved(array, f"{type(self).__name__}: the saved {name} of parameter {i}")
             integer(type(self).__name__, f"the saved t of parameter {i}", arrays.get("t", 0))
@@ -200,8 +204,15 @@ class SGD(Optimizer):
 
     momentum, weight_decay = Number(), Number()
 
-    def __init__(self, params: Params, lr: float = 1e-3, momentum: float = 0.0, weight_decay: float = 0.0,
-                 nesterov: bool = False, precision: PrecisionLike | ByName = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        precision: PrecisionLike | ByName = None,
+    ) -> None:
         self.momentum, self.weight_decay, self.nesterov = momentum, weight_decay, bool(nesterov)
         if self.nesterov and not self.momentum:
             raise ValueError("SGD: nesterov needs a momentum above 0")
@@ -228,9 +239,15 @@ class Adam(Optimizer):
     eps, weight_decay = Number(), Number()
     roles: ClassVar[dict[str, str]] = {"square": "second_moment"}
 
-    def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
-                 eps: float = 1e-8, weight_decay: float = 0.0, precision: PrecisionLike | ByName = None
-                 ) -> None:  # fmt: skip
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        precision: PrecisionLike | ByName = None,
+    ) -> None:
         b1, b2 = (number(type(self).__name__, "betas", beta, 0, 1, "[)") for beta in betas)
         self.betas, self.eps, self.weight_decay = (b1, b2), eps, weight_decay
         super().__init__(params, lr, precision)
@@ -264,7 +281,13 @@ class AdamW(Adam):
 
     decoupled = True
 
-    def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
-                 eps: float = 1e-8, weight_decay: float = 1e-2, precision: PrecisionLike | ByName = None
-                 ) -> None:  # fmt: skip
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        precision: PrecisionLike | ByName = None,
+    ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, precision)

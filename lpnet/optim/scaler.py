@@ -47,9 +47,10 @@ class LossScaler:
 
     def _skip(self) -> None:
         if self.factor / 2 < self.least:
-            raise FloatingPointError(f"LossScaler: the gradients are not finite even at a scale of {self.factor:g}, "
-                                     f"after {self.skipped} skipped steps: it is not the scale that makes them overflow"
-                                     )  # fmt: skip
+            raise FloatingPointError(
+                f"LossScaler: the gradients are not finite even at a scale of {self.factor:g}, "
+                f"after {self.skipped} skipped steps: it is not the scale that makes them overflow"
+            )
         self.factor, self.good_steps, self.skipped = self.factor / 2, 0, self.skipped + 1
 
     @staticmethod

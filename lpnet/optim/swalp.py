@@ -77,8 +77,10 @@ class Average:
             check_saved(array, f"SWALP: the saved average of {name!r}")
         n_averaged = integer("SWALP", "n_averaged", state["n_averaged"])
         if len(state["mean"]) != (len(own) if n_averaged else 0):
-            raise ValueError(f"SWALP: after {n_averaged} averages the saved state has {len(state['mean'])} arrays, "
-                             f"the model {len(own)} parameters")  # fmt: skip
+            raise ValueError(
+                f"SWALP: after {n_averaged} averages the saved state has {len(state['mean'])} arrays, "
+                f"the model {len(own)} parameters"
+            )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
@@ -104,9 +106,16 @@ class SWALP:
     `n_averaged`, `mean`, `cycle` and `precision`; `swalp` itself has those of the first.
     """
 
-    def __init__(self, model: Module, optimizer: Optimizer, start: int, cycle: int | None = None,
-                 lr: float | None = None, average: Format | str | Callable[[Any], Any] | None = None,
-                 averages: Mapping[str, Mapping[str, Any]] | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Optimizer,
+        start: int,
+        cycle: int | None = None,
+        lr: float | None = None,
+        average: Format | str | Callable[[Any], Any] | None = None,
+        averages: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self.start = integer("SWALP", "start", start)
         self.lr = None if lr is None else number("SWALP", "lr", lr)
         self.model, self.optimizer, self.t = model, optimizer, 0
@@ -207,8 +216,10 @@ def _copied(model: Module) -> Module:
     try:
         return copy.deepcopy(model)
     except Exception as error:
-        raise TypeError(f"SWALP: the average needs a copy of the model, which holds something that cannot be copied: "
-                        f"{type(error).__name__}: {error}") from error  # fmt: skip
+        raise TypeError(
+            f"SWALP: the average needs a copy of the model, which holds something that cannot be copied: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 class _Moments:
@@ -279,6 +290,8 @@ def _observed(model: Module, norms: list[_BatchNorm], loader: Iterable[Any]) -> 
 
 def _input(batch: Any) -> Any:
     if isinstance(batch, Mapping) or (isinstance(batch, tuple | list) and not batch):
-        raise TypeError("update_bn: a batch must be the model's input or a tuple that begins with it, got "
-                        f"{type(batch).__name__} of {list(batch)}")  # fmt: skip
+        raise TypeError(
+            "update_bn: a batch must be the model's input or a tuple that begins with it, got "
+            f"{type(batch).__name__} of {list(batch)}"
+        )
     return batch[0] if isinstance(batch, tuple | list) else batch

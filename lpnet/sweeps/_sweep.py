@@ -79,8 +79,11 @@ def _runs(
 ) -> list[Run]:
     """Return the run of each call: from the file, or computed and added to it."""
     known = {} if file is None else file.records
-    runs = {i: Run(call, record["result"], seconds=record["seconds"])
-            for i, call in enumerate(todo) if (record := known.get(key(call)))}  # fmt: skip
+    runs = {
+        i: Run(call, record["result"], seconds=record["seconds"])
+        for i, call in enumerate(todo)
+        if (record := known.get(key(call)))
+    }
     left = [i for i in range(len(todo)) if i not in runs]
     with (
         Bar(len(todo), len(runs), unit="run", wanted=progress is True) as bar,

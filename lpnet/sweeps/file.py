@@ -48,8 +48,7 @@ class ResultFile:
     def append(self, call: Call, result: Any, seconds: float) -> None:
         """Add the result of a call."""
         point = {name: value for name, value in call.items() if name != "seed"}
-        record = {"function": self.function, "point": point, "seed": call["seed"], "result": result,
-                  "seconds": seconds}  # fmt: skip
+        record = {"function": self.function, "point": point, "seed": call["seed"], "result": result, "seconds": seconds}
         with open(self.path, "ab") as file:
             file.write(json.dumps(record, default=repr).encode() + b"\n")
             file.flush()

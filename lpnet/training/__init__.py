@@ -14,6 +14,18 @@ from .loop import fit
 from .run import Run
 
 __all__ = [
-    "EMA", "Best", "Callback", "ClipGradients", "EarlyStopping", "Row", "Run", "evaluate", "first_nonfinite", "fit",
-    "format_row", "plot_curves", "predictions", "read_config",
-]  # fmt: skip
+    "EMA",
+    "Best",
+    "Callback",
+    "ClipGradients",
+    "EarlyStopping",
+    "Row",
+    "Run",
+    "evaluate",
+    "first_nonfinite",
+    "fit",
+    "format_row",
+    "plot_curves",
+    "predictions",
+    "read_config",
+]

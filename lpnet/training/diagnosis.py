@@ -97,8 +97,10 @@ def check_alike(run: Run) -> None:
     own = [zlib.crc32(p.numpy().tobytes()) for p in run.model.parameters()]
     sums = distributed.share("a comparison of weights", own)
     if other := [i for i, its in enumerate(sums) if its != sums[0]]:
-        raise RuntimeError(f"fit: process {other[0]} has other weights than process 0: seed all alike before the model "
-                           "is made, and let nothing in the program depend on which process it is")  # fmt: skip
+        raise RuntimeError(
+            f"fit: process {other[0]} has other weights than process 0: seed all alike before the model "
+            "is made, and let nothing in the program depend on which process it is"
+        )
 
 
 def check_mean(run: Run) -> None:
@@ -107,7 +109,8 @@ def check_mean(run: Run) -> None:
     if mean > ABSURD * max(abs(run.first_loss or 0.0), 1.0):
         raise FloatingPointError(
             f"training stopped at step {run.step} (epoch {run.epoch + 1}): it diverges, the mean loss of the "
-            f"epoch is {mean:.3g}, that of the first step was {run.first_loss:.3g}; {ADVICE}")  # fmt: skip
+            f"epoch is {mean:.3g}, that of the first step was {run.first_loss:.3g}; {ADVICE}"
+        )
 
 
 def check_row(row: Row) -> None:
@@ -125,15 +128,19 @@ def warn_of_guessing(run: Run, row: Row) -> None:
     if run.epoch not in (2, run.epochs) or run.loss is not F.cross_entropy or classes < 2:
         return
     if abs(row["train_loss"] - math.log(classes)) < GUESSING * math.log(classes):
-        say(f"fit: after epoch {run.epoch} the loss {row['train_loss']:.3f} is that of guessing, ln({classes}): try "
-            "another learning rate, or wider formats; lp.trace shows what is rounded to zero")  # fmt: skip
+        say(
+            f"fit: after epoch {run.epoch} the loss {row['train_loss']:.3f} is that of guessing, ln({classes}): try "
+            "another learning rate, or wider formats; lp.trace shows what is rounded to zero"
+        )
 
 
 def where(run: Run, problem: str, x: Any, step: int | None = None) -> str:
     """Return what stopped the run, at which step, and in which layer the numbers are not finite first."""
     place = first_nonfinite(run.model, x, run.precision) or "only the loss itself"
-    return (f"training stopped at step {step or run.step + 1} (epoch {run.epoch + 1}): {problem}; "
-            f"the first numbers that are not finite: {place}; {ADVICE}")  # fmt: skip
+    return (
+        f"training stopped at step {step or run.step + 1} (epoch {run.epoch + 1}): {problem}; "
+        f"the first numbers that are not finite: {place}; {ADVICE}"
+    )
 
 
 def warn_of_idle_average(run: Run, steps: int | None) -> None:

@@ -30,8 +30,9 @@ class Folder(Callback):
     Of several processes the first one reads and writes; the others are told what is read.
     """
 
-    def __init__(self, path: str | os.PathLike[str], config: dict[str, Any] | None, resume: bool,
-                 checkpoint_every: float) -> None:  # fmt: skip
+    def __init__(
+        self, path: str | os.PathLike[str], config: dict[str, Any] | None, resume: bool, checkpoint_every: float
+    ) -> None:
         self.path, self.checkpoint_every, self.saved = Path(path).expanduser(), checkpoint_every, time.monotonic()
         self.lock: Lock | None = None
         if not distributed.first():
@@ -72,8 +73,10 @@ class Folder(Callback):
         # What an earlier version did not have in its configuration does not make it another run.
         if differing := [k for k in old if json.dumps(old[k]) != json.dumps(config.get(k))]:  # as text NaN is NaN
             k = differing[0]
-            raise ValueError(f"{self.path} holds a run with {k}={old.get(k)!r}, not {config.get(k)!r}: "
-                             "choose another folder, or resume with the same settings")  # fmt: skip
+            raise ValueError(
+                f"{self.path} holds a run with {k}={old.get(k)!r}, not {config.get(k)!r}: "
+                "choose another folder, or resume with the same settings"
+            )
 
     def restore(self, run: Run) -> None:
         """Bring `run` to where the checkpoint was written, and the log with it."""

@@ -111,8 +111,21 @@ def fit(
     if not checkpoint_every >= 0:
         raise ValueError(f"fit: checkpoint_every must be at least 0 seconds, got {checkpoint_every}")
     with distributed.together():
-        run = Run(model, train, test, epochs, optimizer, loss, schedule, swalp, scaler, as_precision(precision),
-                  evaluate_every, callbacks, test_name)  # fmt: skip
+        run = Run(
+            model,
+            train,
+            test,
+            epochs,
+            optimizer,
+            loss,
+            schedule,
+            swalp,
+            scaler,
+            as_precision(precision),
+            evaluate_every,
+            callbacks,
+            test_name,
+        )
         diagnosis.check_alike(run)
         if out is None:
             _train(run, progress)

@@ -55,8 +55,9 @@ class Run:
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.evaluate_every < 1:
-            raise ValueError(f"fit: epochs and evaluate_every must be at least 1, got {self.epochs} and "
-                             f"{self.evaluate_every}")  # fmt: skip
+            raise ValueError(
+                f"fit: epochs and evaluate_every must be at least 1, got {self.epochs} and {self.evaluate_every}"
+            )
         if other := [callback for callback in self.callbacks if not isinstance(callback, Callback)]:
             raise TypeError(f"fit: callbacks must be lpnet.training.Callback objects, got {other[0]!r}")
         averages = [average for average in (self.swalp, *self.callbacks) if isinstance(average, SWALP | Average)]

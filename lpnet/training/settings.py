@@ -20,13 +20,16 @@ def settings(run: Run) -> dict[str, Any]:
     found = {
         "train": _chosen(run.train, "batch_size", "shuffle", "drop_last", samples="_samples"),
         "optimizer": _of_optimizer(run.optimizer),
-        "swalp": {**_chosen(run.swalp, "start", "cycle", "lr"), "average": text(getattr(run.swalp, "round", None)),
-                  "averages": {name: [a.cycle, text(a.precision.average)] for name, a in run.averages().items()}},
+        "swalp": {
+            **_chosen(run.swalp, "start", "cycle", "lr"),
+            "average": text(getattr(run.swalp, "round", None)),
+            "averages": {name: [a.cycle, text(a.precision.average)] for name, a in run.averages().items()},
+        },
         "scaler": _chosen(run.scaler, "growth_interval"),
         "fit": {"precision": text(run.precision), **distributed.settings()},
         "lower": {name: text(precision) for name, precision in layers.items()},
         **{name: callback.settings() for name, callback in run.named_callbacks().items()},
-    }  # fmt: skip
+    }
     return json.loads(json.dumps(found, default=float))
 
 
@@ -36,13 +39,17 @@ def check_settings(run: Run, state: dict[str, Any]) -> None:
     for part, old in state.get("settings", {}).items():
         for key, was in old.items():
             if (now := own.get(part, {}).get(key, was)) != was:
-                raise ValueError(f"it was made with {key}={was!r} ({part}), not {now!r}: "
-                                 "resume with the same settings, or choose another folder")  # fmt: skip
+                raise ValueError(
+                    f"it was made with {key}={was!r} ({part}), not {now!r}: "
+                    "resume with the same settings, or choose another folder"
+                )
     for epoch, was in enumerate(state.get("rates", [])):
         now = None if run.schedule is None else float(run.schedule(epoch))
         if now != was:
-            raise ValueError(f"it was made with a schedule that gives {was!r} in epoch {epoch}, not {now!r}: "
-                             "resume with the same schedule, or choose another folder")  # fmt: skip
+            raise ValueError(
+                f"it was made with a schedule that gives {was!r} in epoch {epoch}, not {now!r}: "
+                "resume with the same schedule, or choose another folder"
+            )
 
 
 def _of_optimizer(optimizer: Any) -> dict[str, Any]:

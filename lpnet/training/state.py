@@ -17,15 +17,32 @@ if TYPE_CHECKING:
 
 def state_dict(run: Run) -> dict[str, Any]:
     """Return the state, with parts that have a `state_dict` of their own as they are."""
-    return {"epoch": run.epoch, "step": run.step, "lr": run.lr, "log": run.log, **_parts(run),
-            "streams": held_streams(run), "functions": held_functions(run), "callbacks": run.callback_states(),
-            "first_loss": run.first_loss, "rates": run.rates, "stopped": run.stopped,
-            "settings": settings(run)}  # fmt: skip
+    return {
+        "epoch": run.epoch,
+        "step": run.step,
+        "lr": run.lr,
+        "log": run.log,
+        **_parts(run),
+        "streams": held_streams(run),
+        "functions": held_functions(run),
+        "callbacks": run.callback_states(),
+        "first_loss": run.first_loss,
+        "rates": run.rates,
+        "stopped": run.stopped,
+        "settings": settings(run),
+    }
 
 
 def _parts(run: Run) -> dict[str, Any]:
-    return {"tally": run.tally, "model": run.model, "optimizer": run.optimizer, "swalp": run.swalp,
-            "scaler": run.scaler, "loader": run.train, "stream": random.thread_stream()}  # fmt: skip
+    return {
+        "tally": run.tally,
+        "model": run.model,
+        "optimizer": run.optimizer,
+        "swalp": run.swalp,
+        "scaler": run.scaler,
+        "loader": run.train,
+        "stream": random.thread_stream(),
+    }
 
 
 def load_state_dict(run: Run, state: dict[str, Any]) -> None:
@@ -39,9 +56,12 @@ def load_state_dict(run: Run, state: dict[str, Any]) -> None:
     run.epoch, run.step = (integer("fit", key, state[key]) for key in ("epoch", "step"))
     run.lr, run.log, run.rates = number("fit", "lr", state["lr"]), state["log"], state.get("rates", [])
     run.stopped = state.get("stopped", False)
-    groups = [({name: part for name, part in _parts(run).items() if part is not None}, state),
-              (held_streams(run), state["streams"]), (held_functions(run), state.get("functions", {})),
-              (run.callback_states(), state.get("callbacks", {}))]  # fmt: skip
+    groups = [
+        ({name: part for name, part in _parts(run).items() if part is not None}, state),
+        (held_streams(run), state["streams"]),
+        (held_functions(run), state.get("functions", {})),
+        (run.callback_states(), state.get("callbacks", {})),
+    ]
     for owners, states in groups:
         for name, owner in owners.items() if states else ():
             owner.load_state_dict(states[name])

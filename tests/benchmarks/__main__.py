@@ -55,7 +55,8 @@ def machine() -> Iterator[str]:
     pieces = slices(x.size, 1)
     both = compare(lambda: parallel(lambda s: np.copyto(z[s], x[s]), pieces), lambda: y.copy_(t))
     yield "| a copy of 34 MB, GB/s read and written | {:.0f} | {:.0f} |".format(
-        *(8e-9 * x.size / seconds for seconds in both.medians))  # fmt: skip
+        *(8e-9 * x.size / seconds for seconds in both.medians)
+    )
     seconds = median(lambda: parallel(lambda i: bits(0, i, 0, 1 << 21), range(threads)))
     yield f"| random bits, 16 a number, millions of numbers a second | {threads * 2**21 / seconds / 1e6:.0f} | |"
 
@@ -75,8 +76,7 @@ def quantizers() -> Iterator[str]:
         for name, function in theirs.items():
             yield compare(lambda: lp.quantize(x, name, mode), lambda: function(mode)).row(name, mode, "QPyTorch")  # noqa: B023
     few = x.ravel()[: 1 << 20]
-    cast = compare(lambda: lp.quantize(x, "e4m3"),
-                   lambda: x.astype(ml_dtypes.float8_e4m3fn).astype(np.float32))  # fmt: skip
+    cast = compare(lambda: lp.quantize(x, "e4m3"), lambda: x.astype(ml_dtypes.float8_e4m3fn).astype(np.float32))
     yield cast.row("e4m3", "nearest", "ml_dtypes")
     cast = compare(lambda: lp.quantize(few, "e4m3"), lambda: gfloat.round_ndarray(format_info_ocp_e4m3, few))
     yield cast.row("e4m3, 1 M", "nearest", "gfloat")
@@ -105,8 +105,9 @@ def _their_convolution(x: np.ndarray, W: np.ndarray, gy: np.ndarray) -> tuple[Ca
     x, W, gy = (torch.from_numpy(a) for a in (x, W, gy))
 
     def forward(grad: bool = False) -> torch.Tensor:
-        return torch.nn.functional.conv2d(x.clone().requires_grad_(grad) if grad else x,
-                                          W.clone().requires_grad_(grad) if grad else W, padding=1)  # fmt: skip
+        return torch.nn.functional.conv2d(
+            x.clone().requires_grad_(grad) if grad else x, W.clone().requires_grad_(grad) if grad else W, padding=1
+        )
 
     return forward, lambda: forward(True).backward(gy)
 
@@ -131,8 +132,9 @@ def interop() -> Iterator[str]:
     yield head("network", "precision")
     for name in NETWORKS:
         data, model = batch(NETWORKS[name]), network(name, low=True)
-        ours, theirs = (peers.trainer(peers.twin(model, side), True, *data, side)
-                        for side in (peers.LPNET, peers.QPYTORCH))  # fmt: skip
+        ours, theirs = (
+            peers.trainer(peers.twin(model, side), True, *data, side) for side in (peers.LPNET, peers.QPYTORCH)
+        )
         yield compare(ours, theirs, rounds=5, least=1.5).row(name, "bfp8")
 
 
@@ -186,8 +188,10 @@ def main() -> None:
     if unknown := set(arguments.tables) - set(TABLES):
         parser.error(f"unknown table {min(unknown)!r}; the tables are {', '.join(TABLES)}")
     torch.set_num_threads(get_num_threads())
-    print(f"{datetime.date.today()}, {platform.machine()}, {get_num_threads()} threads of {os.cpu_count()} processors, "
-          f"Python {platform.python_version()}, NumPy {np.__version__}, PyTorch {torch.__version__}")  # fmt: skip
+    print(
+        f"{datetime.date.today()}, {platform.machine()}, {get_num_threads()} threads of {os.cpu_count()} processors, "
+        f"Python {platform.python_version()}, NumPy {np.__version__}, PyTorch {torch.__version__}"
+    )
     for name in arguments.tables or TABLES:
         print(f"\n### {name}: {TABLES[name].__doc__}\n", flush=True)
         for line in TABLES[name]():

@@ -27,8 +27,21 @@ from lpnet import functions as F
 from lpnet.random import Stream
 
 FILE = Path(__file__).parents[1] / "GPU.md"
-FORMATS = ("fp16", "bf16", "e5m2", "e4m3", "fixed8.6", "bfp8", "bfp4", "bfp8:tensor", "bfp8:16", "mxfp8_e4m3",
-           "mxfp4_e2m1", "mxint8", "nvfp4")  # fmt: skip
+FORMATS = (
+    "fp16",
+    "bf16",
+    "e5m2",
+    "e4m3",
+    "fixed8.6",
+    "bfp8",
+    "bfp4",
+    "bfp8:tensor",
+    "bfp8:16",
+    "mxfp8_e4m3",
+    "mxfp4_e2m1",
+    "mxint8",
+    "nvfp4",
+)
 BATCH = 128
 
 
@@ -70,8 +83,10 @@ def where() -> str:
     cupy = sys.modules["cupy"]
     device = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
     versions = cupy.cuda.runtime.driverGetVersion(), cupy.cuda.runtime.runtimeGetVersion()
-    return (f"{device}; CUDA driver {versions[0]}, runtime {versions[1]}; CuPy {cupy.__version__}, "
-            f"NumPy {np.__version__}, Python {platform.python_version()}")  # fmt: skip
+    return (
+        f"{device}; CUDA driver {versions[0]}, runtime {versions[1]}; CuPy {cupy.__version__}, "
+        f"NumPy {np.__version__}, Python {platform.python_version()}"
+    )
 
 
 def tests() -> Iterator[str]:
@@ -118,8 +133,14 @@ def epoch(samples: int | None = None) -> Iterator[str]:
     for device in backend.DEVICES:
         model, optimizer = _lenet(device)
         start = time.perf_counter()
-        (row,) = lp.fit(model, lp.data.DataLoader(train, BATCH, shuffle=True), lp.data.DataLoader(test, 1000), epochs=1,
-                        optimizer=optimizer, progress=False)  # fmt: skip
+        (row,) = lp.fit(
+            model,
+            lp.data.DataLoader(train, BATCH, shuffle=True),
+            lp.data.DataLoader(test, 1000),
+            epochs=1,
+            optimizer=optimizer,
+            progress=False,
+        )
         passed = time.perf_counter() - start
         yield f"| {device} | {row['train_loss']:.4f} | {row['test_error']:.2f} % | {passed:.1f} |"
 
@@ -238,8 +259,16 @@ def _their_step(low: bool) -> Callable[[], None]:
     class Block(nn.Module):
         def __init__(self, a: int, b: int, stride: int) -> None:
             super().__init__()
-            self.body = nn.Sequential(nn.BatchNorm2d(a), nn.ReLU(), rounded(), conv(a, b, 3, stride),
-                                      nn.BatchNorm2d(b), nn.ReLU(), rounded(), conv(b, b))  # fmt: skip
+            self.body = nn.Sequential(
+                nn.BatchNorm2d(a),
+                nn.ReLU(),
+                rounded(),
+                conv(a, b, 3, stride),
+                nn.BatchNorm2d(b),
+                nn.ReLU(),
+                rounded(),
+                conv(b, b),
+            )
             self.shortcut = conv(a, b, 1, stride) if a != b else nn.Identity()
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -247,8 +276,16 @@ def _their_step(low: bool) -> Callable[[], None]:
 
     widths = [16] * 4 + [32] * 3 + [64] * 3
     blocks = [Block(a, b, b // a) for a, b in itertools.pairwise(widths)]
-    model = nn.Sequential(conv(3, 16), *blocks, nn.BatchNorm2d(64), nn.ReLU(), rounded(), nn.AdaptiveAvgPool2d(1),
-                          nn.Flatten(), nn.Linear(64, 10)).cuda()  # fmt: skip
+    model = nn.Sequential(
+        conv(3, 16),
+        *blocks,
+        nn.BatchNorm2d(64),
+        nn.ReLU(),
+        rounded(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(64, 10),
+    ).cuda()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
     if low:
         q = quant.quantizer(**kinds)

@@ -58,14 +58,20 @@ def _layer(m: nn.Module, twin: Callable[[nn.Module], torch.nn.Module]) -> torch.
     if isinstance(m, nn.Sequential):
         return torch.nn.Sequential(*map(twin, m))
     if isinstance(m, models.preresnet.Block):
-        return Composite(lambda t, x: t.body(x) + (t.shortcut(x) if t.shortcut is not None else x),
-                         body=twin(m.body), shortcut=None if m.shortcut is None else twin(m.shortcut))  # fmt: skip
+        return Composite(
+            lambda t, x: t.body(x) + (t.shortcut(x) if t.shortcut is not None else x),
+            body=twin(m.body),
+            shortcut=None if m.shortcut is None else twin(m.shortcut),
+        )
     if isinstance(m, models.preresnet.PreResNet):
         parts = {name: twin(getattr(m, name)) for name in ("conv", "blocks", "norm", "relu", "classifier")}
         return Composite(lambda t, x: t.classifier(t.relu(t.norm(t.blocks(t.conv(x)))).mean((2, 3))), **parts)
     if isinstance(m, models.vgg.VGG):
-        return Composite(lambda t, x: t.classifier(t.features(x).flatten(1)),
-                         features=twin(m.features), classifier=twin(m.classifier))  # fmt: skip
+        return Composite(
+            lambda t, x: t.classifier(t.features(x).flatten(1)),
+            features=twin(m.features),
+            classifier=twin(m.classifier),
+        )
     return _with_weights(_leaf(m), m)
 
 
@@ -77,8 +83,12 @@ def _leaf(m: nn.Module) -> torch.nn.Module:
         return torch.nn.Linear(*m.weight.shape[::-1])
     if isinstance(m, nn.BatchNorm2d):
         return torch.nn.BatchNorm2d(len(m.weight.data))
-    kinds = {nn.ReLU: torch.nn.ReLU, nn.Flatten: torch.nn.Flatten, nn.Dropout: torch.nn.Dropout,
-             nn.MaxPool2d: lambda: torch.nn.MaxPool2d(*m.geometry)}  # fmt: skip
+    kinds = {
+        nn.ReLU: torch.nn.ReLU,
+        nn.Flatten: torch.nn.Flatten,
+        nn.Dropout: torch.nn.Dropout,
+        nn.MaxPool2d: lambda: torch.nn.MaxPool2d(*m.geometry),
+    }
     return kinds[type(m)]()
 
 
@@ -94,8 +104,9 @@ def optimizer(model: torch.nn.Module, low: bool, bfp8: Bfp8 = QPYTORCH) -> torch
     return bfp8.optimizer(sgd) if low else sgd
 
 
-def trainer(model: torch.nn.Module, low: bool, x: np.ndarray, labels: np.ndarray, bfp8: Bfp8 = QPYTORCH
-            ) -> Callable[[], float]:  # fmt: skip
+def trainer(
+    model: torch.nn.Module, low: bool, x: np.ndarray, labels: np.ndarray, bfp8: Bfp8 = QPYTORCH
+) -> Callable[[], float]:
     """Return a function that takes one training step and returns the loss."""
     step, x, labels = optimizer(model, low, bfp8), torch.from_numpy(x), torch.from_numpy(labels)
 

@@ -35,8 +35,9 @@ class Comparison:
         return f"| {' | '.join(names)} | {ours:.4g} | {theirs:.4g} | {spread} |"
 
 
-def compare(ours: Callable[[], object], theirs: Callable[[], object], rounds: int = 5, least: float = 0.2
-            ) -> Comparison:  # fmt: skip
+def compare(
+    ours: Callable[[], object], theirs: Callable[[], object], rounds: int = 5, least: float = 0.2
+) -> Comparison:
     """Run both in turn, each for at least `least` seconds a round, after one call to warm up."""
     ours(), theirs()
     pairs = [(_time(ours, least), _time(theirs, least)) for _ in range(rounds)]

@@ -15,8 +15,14 @@ import numpy as np
 
 import lpnet as lp
 
-MX = {"mxfp8_e4m3": "fp8_e4m3", "mxfp8_e5m2": "fp8_e5m2", "mxfp6_e3m2": "fp6_e3m2", "mxfp6_e2m3": "fp6_e2m3",
-      "mxfp4_e2m1": "fp4_e2m1", "mxint8": "int8"}  # fmt: skip
+MX = {
+    "mxfp8_e4m3": "fp8_e4m3",
+    "mxfp8_e5m2": "fp8_e5m2",
+    "mxfp6_e3m2": "fp6_e3m2",
+    "mxfp6_e2m3": "fp6_e2m3",
+    "mxfp4_e2m1": "fp4_e2m1",
+    "mxint8": "int8",
+}
 P3109 = ["k3p2sf", "k4p2sf", "k6p3sf", "k6p4sf", "k8p1se", "k8p3se", "k8p3sf", "k8p4se", "k8p4sf", "k8p7sf", "k16p8se"]
 Found = Iterator[tuple[str, int]]  # what was compared, and how many numbers differ
 

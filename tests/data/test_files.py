@@ -28,10 +28,14 @@ def assert_is(pair, arrays):
 @pytest.mark.parametrize(
     ("name", "folder"),
     [
-        ("mnist", ""), ("mnist", "mnist"), ("mnist", "MNIST/raw"),
-        ("fashion_mnist", ""), ("fashion_mnist", "fashion-mnist"), ("fashion_mnist", "fashion_mnist"),
+        ("mnist", ""),
+        ("mnist", "mnist"),
+        ("mnist", "MNIST/raw"),
+        ("fashion_mnist", ""),
+        ("fashion_mnist", "fashion-mnist"),
+        ("fashion_mnist", "fashion_mnist"),
     ],
-)  # fmt: skip
+)
 def test_idx_files_come_back_as_written(tmp_path, name, folder, zipped):
     """In every folder that is looked into, plain or zipped, the arrays are those written."""
     contents, arrays = idx_files()

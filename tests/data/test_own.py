@@ -75,9 +75,15 @@ def test_arrays_of_every_layout_hold_the_same_numbers(shape):
     assert dataset.images[2, -1, -1, -1] == x[2].ravel()[-1].astype(np.float32)
 
 
-@pytest.mark.parametrize("keys", [("x", "y", None, None), ("images", "labels", None, None),
-                                  ("x_train", "y_train", "x_test", "y_test"),
-                                  ("train_images", "train_labels", "test_images", "test_labels")])  # fmt: skip
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("x", "y", None, None),
+        ("images", "labels", None, None),
+        ("x_train", "y_train", "x_test", "y_test"),
+        ("train_images", "train_labels", "test_images", "test_labels"),
+    ],
+)
 def test_an_npz_is_its_arrays(tmp_path, keys):
     """By the names that Keras and MedMNIST use, too."""
     x, y = np.arange(36, dtype=np.uint8).reshape(4, 3, 3), np.array([0, 1, 0, 1])
@@ -107,8 +113,14 @@ def broken(tmp_path):
     (bad / "line" / "x.png").write_bytes(b"no picture")
     hollow = draw(tmp_path / "hollow")
     (hollow / "nothing").mkdir()
-    for name, text in (("no.csv", "a,b\n1,2\n"), ("short.csv", "a,label\n1\n"), ("text.csv", "a,label\nx,1\n"),
-                       ("head.csv", "a,label\n"), ("bytes.csv", "\0\0"), ("a.txt", "x")):  # fmt: skip
+    for name, text in (
+        ("no.csv", "a,b\n1,2\n"),
+        ("short.csv", "a,label\n1\n"),
+        ("text.csv", "a,label\nx,1\n"),
+        ("head.csv", "a,label\n"),
+        ("bytes.csv", "\0\0"),
+        ("a.txt", "x"),
+    ):
         (tmp_path / name).write_text(text)
     (tmp_path / "zip.npz").write_bytes(b"PK\3\4 and nothing")
     np.savez(tmp_path / "other.npz", z=np.zeros(3))
@@ -116,12 +128,23 @@ def broken(tmp_path):
     np.savez(tmp_path / "text.npz", x=np.array(["a"]), y=np.zeros(1, int))
     np.savez(tmp_path / "nan.npz", x=np.full((2, 2, 2), np.nan), y=np.zeros(2, int))
     yield from ((empty, "no pictures"), (one, "one class only"), (bad, "x.png is no picture"), (hollow, "nothing: no"))
-    yield from ((tmp_path / name, words) for name, words in (
-        ("no.csv", "no column named label"), ("short.csv", "line 2"), ("text.csv", "line 2: could not convert"),
-        ("head.csv", "line 2"), ("bytes.csv", "bytes.csv"), ("a.txt", "expected a folder"), ("gone", "no such file"),
-        ("zip.npz", "no .npz file"), ("other.npz", "expected arrays x and y"), ("odd.npz", "labels have shape"),
-        ("text.npz", "must be numbers"), ("nan.npz", "not finite"),
-    ))  # fmt: skip
+    yield from (
+        (tmp_path / name, words)
+        for name, words in (
+            ("no.csv", "no column named label"),
+            ("short.csv", "line 2"),
+            ("text.csv", "line 2: could not convert"),
+            ("head.csv", "line 2"),
+            ("bytes.csv", "bytes.csv"),
+            ("a.txt", "expected a folder"),
+            ("gone", "no such file"),
+            ("zip.npz", "no .npz file"),
+            ("other.npz", "expected arrays x and y"),
+            ("odd.npz", "labels have shape"),
+            ("text.npz", "must be numbers"),
+            ("nan.npz", "not finite"),
+        )
+    )
 
 
 def test_what_is_wrong_gets_a_sentence_that_names_it(tmp_path):
@@ -150,8 +173,9 @@ def test_a_crop_of_a_ramp_is_a_ramp():
     np.testing.assert_allclose(steps, np.broadcast_to(steps[..., :1], steps.shape), atol=1e-4)
 
 
-@pytest.mark.parametrize("wrong", [{"size": 0}, {"size": 4, "scale": (0.5, 0.1)}, {"size": 4, "scale": (0, 1)},
-                                   {"size": 4, "ratio": 3}])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong", [{"size": 0}, {"size": 4, "scale": (0.5, 0.1)}, {"size": 4, "scale": (0, 1)}, {"size": 4, "ratio": 3}]
+)
 def test_a_wrong_crop_is_refused(wrong):
     with pytest.raises(ValueError, match="random_resized_crop: "):
         lp.data.random_resized_crop(**wrong)

@@ -1,7 +1,7 @@
 """Every one of the 2^32 float32 patterns, rounded to nearest, against ml_dtypes: minutes for a format.
 
-    python -m tests.formats.exhaustive              all of them, a line each
-    python -m tests.formats.exhaustive e4m3 bf16    some
+python -m tests.formats.exhaustive              all of them, a line each
+python -m tests.formats.exhaustive e4m3 bf16    some
 """
 
 import argparse

@@ -52,8 +52,13 @@ def rounded(fmt, x, mode):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @settings(max_examples=150)
-@given(xs=blocks, mode=modes, wl=st.sampled_from([2, 3, 4, 8, 16, 26, 53]), exp=st.sampled_from([8, 8, 4, 2, 11]),
-       symmetric=st.booleans())  # fmt: skip
+@given(
+    xs=blocks,
+    mode=modes,
+    wl=st.sampled_from([2, 3, 4, 8, 16, 26, 53]),
+    exp=st.sampled_from([8, 8, 4, 2, 11]),
+    symmetric=st.booleans(),
+)
 @example(xs=[-3.4028234663852886e38, 1.0], mode="nearest", wl=8, exp=8, symmetric=False)  # -2^128 is no float32
 def test_block_floating_point(dtype, xs, mode, wl, exp, symmetric):
     """A whole array as one block equals the twin in every mode."""
@@ -90,8 +95,9 @@ def tiles(shape, axis, block):
         yield tuple(slice(p * sizes.get(a, 1), (p + 1) * sizes.get(a, 1)) for a, p in enumerate(place))
 
 
-@pytest.mark.parametrize(("shape", "axis"), [((9,), 0), ((5, 9), 1), ((2, 3, 9), 2), ((2, 9, 3, 3), 1),
-                                             ((2, 2, 2, 2, 9), 4)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((9,), 0), ((5, 9), 1), ((2, 3, 9), 2), ((2, 9, 3, 3), 1), ((2, 2, 2, 2, 9), 4)]
+)
 @pytest.mark.parametrize("name", ["bfp4:4", "mxfp4_e2m1", "nvfp4", "nvfp4:2x4", "e4m3:2x4:ceil"])
 def test_the_axis_of_the_product(name, shape, axis):
     """A preset's blocks lie along axis 1 of images and kernels, along the last axis of all other arrays."""
@@ -141,8 +147,18 @@ def test_rules_of_scales(name, rule, dtype, xs, mode):
     x, fmt = np.array(xs, dtype), formats.format(f"{name}:{rule}")
     rule, *factor = rule.split(":")
     one = functools.partial(element, options)
-    expected = twin.mx(xs, one, emax, mode, twin.uniforms(x.size), twin.DIGITS[x.dtype], rule, Fraction(fmt.max),
-                       2 ** options["man"], 4 / 3 if factor else 1.0)  # fmt: skip
+    expected = twin.mx(
+        xs,
+        one,
+        emax,
+        mode,
+        twin.uniforms(x.size),
+        twin.DIGITS[x.dtype],
+        rule,
+        Fraction(fmt.max),
+        2 ** options["man"],
+        4 / 3 if factor else 1.0,
+    )
     same(rounded(fmt, x, mode), expected)
 
 
@@ -262,31 +278,45 @@ def test_a_second_rounding_changes_nothing(name):
         assert fmt.quantize(y, mode).tobytes() == y.tobytes(), mode
 
 
-@pytest.mark.parametrize(("make", "argument"), [
-    (lambda: BlockFloatingPoint(1), "wl"), (lambda: BlockFloatingPoint(54), "wl"),
-    (lambda: BlockFloatingPoint(8.5), "wl"), (lambda: BlockFloatingPoint(8, exp=1), "exp"),
-    (lambda: BlockFloatingPoint(8, exp=12), "exp"), (lambda: BlockFloatingPoint(8, axis=0.5), "axis"),
-    (lambda: BlockFloatingPoint(8, block=0), "block"), (lambda: BlockFloatingPoint(8, axis=None, block=4), "block"),
-    (lambda: BlockScaled("e2m1", Exponent(), 32), "element"), (lambda: BlockScaled(FixedPoint(8, 6), 3, 32), "scale"),
-    (lambda: BlockScaled(FixedPoint(8, 6), Exponent(), 0), "block"),
-    (lambda: BlockScaled(FixedPoint(8, 6), Exponent(), 32, axis="last"), "axis"), (lambda: Exponent(1), "bits"),
-    (lambda: BlockFloatingPoint(8, axis="product"), "axis"), (lambda: BlockFloatingPoint(8, 0, (4, 0)), "block"),
-    (lambda: BlockScaled(FixedPoint(8, 6), Exponent(), (4, 4, 4)), "block"),
-    (lambda: BlockScaled(FixedPoint(8, 6), FixedPoint(8, 2), 4, scaling="floor"), "scaling"),
-    (lambda: BlockScaled(FixedPoint(8, 6), Exponent(), 4, scaling="round"), "scaling"),
-    (lambda: BlockScaled(FixedPoint(8, 6), Exponent(), 4, factor=0), "factor"),
-    (lambda: BlockScaled(FixedPoint(8, 6), FixedPoint(8, 2), 4, tensor=True, factor=2), "factor"),
-    (lambda: BlockFloatingPoint(8, symmetric=2), "symmetric"), (lambda: Exponent(8, has_nan=None), "has_nan"),
-    (lambda: BlockScaled(FixedPoint(8, 6), Exponent(), 32, tensor=1), "tensor"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "argument"),
+    [
+        (lambda: BlockFloatingPoint(1), "wl"),
+        (lambda: BlockFloatingPoint(54), "wl"),
+        (lambda: BlockFloatingPoint(8.5), "wl"),
+        (lambda: BlockFloatingPoint(8, exp=1), "exp"),
+        (lambda: BlockFloatingPoint(8, exp=12), "exp"),
+        (lambda: BlockFloatingPoint(8, axis=0.5), "axis"),
+        (lambda: BlockFloatingPoint(8, block=0), "block"),
+        (lambda: BlockFloatingPoint(8, axis=None, block=4), "block"),
+        (lambda: BlockScaled("e2m1", Exponent(), 32), "element"),
+        (lambda: BlockScaled(FixedPoint(8, 6), 3, 32), "scale"),
+        (lambda: BlockScaled(FixedPoint(8, 6), Exponent(), 0), "block"),
+        (lambda: BlockScaled(FixedPoint(8, 6), Exponent(), 32, axis="last"), "axis"),
+        (lambda: Exponent(1), "bits"),
+        (lambda: BlockFloatingPoint(8, axis="product"), "axis"),
+        (lambda: BlockFloatingPoint(8, 0, (4, 0)), "block"),
+        (lambda: BlockScaled(FixedPoint(8, 6), Exponent(), (4, 4, 4)), "block"),
+        (lambda: BlockScaled(FixedPoint(8, 6), FixedPoint(8, 2), 4, scaling="floor"), "scaling"),
+        (lambda: BlockScaled(FixedPoint(8, 6), Exponent(), 4, scaling="round"), "scaling"),
+        (lambda: BlockScaled(FixedPoint(8, 6), Exponent(), 4, factor=0), "factor"),
+        (lambda: BlockScaled(FixedPoint(8, 6), FixedPoint(8, 2), 4, tensor=True, factor=2), "factor"),
+        (lambda: BlockFloatingPoint(8, symmetric=2), "symmetric"),
+        (lambda: Exponent(8, has_nan=None), "has_nan"),
+        (lambda: BlockScaled(FixedPoint(8, 6), Exponent(), 32, tensor=1), "tensor"),
+    ],
+)
 def test_arguments_out_of_range(make, argument):
     """An argument that makes no format is an error that names the class and the argument."""
     with pytest.raises(ValueError, match=rf"(BlockFloatingPoint|BlockScaled|Exponent): {argument}[ ,]"):
         make()
 
 
-@pytest.mark.parametrize("fmt", [BlockFloatingPoint(8, axis=2), formats.format("mxint8").__class__(
-    FixedPoint(8, 6), Exponent(), 32, axis=3)], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "fmt",
+    [BlockFloatingPoint(8, axis=2), formats.format("mxint8").__class__(FixedPoint(8, 6), Exponent(), 32, axis=3)],
+    ids=str,
+)
 def test_an_axis_the_array_does_not_have(fmt):
     """An axis out of range for the array is an error that names the format, the axis and the shape."""
     with pytest.raises(ValueError, match=r"axis \d is out of range for an array of shape \(2, 3\)"):

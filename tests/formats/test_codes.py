@@ -50,11 +50,25 @@ def test_decode_gives_what_quantize_gives(fmt, dtype):
         assert code.nbytes == code.codes.nbytes + code.scales.nbytes
 
 
-@pytest.mark.parametrize(("name", "codes", "scales"), [
-    ("e2m1", 512, 0), ("e2m3", 768, 0), ("e4m3", 1024, 0), ("fp16", 2048, 0), ("bfp8", 1024, 16), ("bfp4:16", 512, 64),
-    ("mxfp8_e4m3", 1024, 32), ("mxfp6_e2m3", 768, 32), ("mxfp4_e2m1", 512, 32), ("nvfp4", 512, 64 + 4),
-    ("nvfp4:16x16", 512, 4 + 4), ("e4m3:128", 1024, 16 * 4), ("posit8.2", 1024, 0), ("nf4:64", 512, 16 * 4),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "codes", "scales"),
+    [
+        ("e2m1", 512, 0),
+        ("e2m3", 768, 0),
+        ("e4m3", 1024, 0),
+        ("fp16", 2048, 0),
+        ("bfp8", 1024, 16),
+        ("bfp4:16", 512, 64),
+        ("mxfp8_e4m3", 1024, 32),
+        ("mxfp6_e2m3", 768, 32),
+        ("mxfp4_e2m1", 512, 32),
+        ("nvfp4", 512, 64 + 4),
+        ("nvfp4:16x16", 512, 4 + 4),
+        ("e4m3:128", 1024, 16 * 4),
+        ("posit8.2", 1024, 0),
+        ("nf4:64", 512, 16 * 4),
+    ],
+)
 def test_storage(name, codes, scales):
     """1024 numbers take the bytes that their codes and scales need."""
     code = formats.format(name).encode(numbers((16, 64), np.float32))
@@ -70,8 +84,9 @@ def test_codes_of_known_numbers():
     assert code.codes.view(np.int8).tolist() == [64, -96, 0, 64] and code.scales.tolist()[::1] == [128, 125]
 
 
-@pytest.mark.parametrize("name", ["bfp8", "bfp4:16", "mxfp8_e4m3", "mxfp4_e2m1", "mxint8", "nvfp4", "nvfp4:4/6",
-                                  "e4m3:16", "posit8.1:16"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["bfp8", "bfp4:16", "mxfp8_e4m3", "mxfp4_e2m1", "mxint8", "nvfp4", "nvfp4:4/6", "e4m3:16", "posit8.1:16"]
+)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_block_of_nan_has_a_code(name, bad):
     """NaN or infinity makes its block NaN, rounded and decoded, and no other block."""

@@ -48,8 +48,9 @@ def test_the_page_has_all_tables_and_all_rules():
     rules = {row[0]: row[1].strip("`") for row in names}
     assert set(lp.formats.scaled.RULES) == set(rules)
     options = {rule: option for rule, option in rules.items() if option.startswith(":")}
-    assert {rule: lp.format(("nvfp4" if "6" in option else "mxint8") + option).scaling
-            for rule, option in options.items()} == {rule: rule for rule in options}  # fmt: skip
+    assert {
+        rule: lp.format(("nvfp4" if "6" in option else "mxint8") + option).scaling for rule, option in options.items()
+    } == {rule: rule for rule in options}
 
 
 MODES = [text for row in ROWS if len(row) == 2 for text in re.findall(r"`([a-z_]+)`", row[0])]

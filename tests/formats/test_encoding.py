@@ -41,11 +41,19 @@ def test_decoded_codes_are_the_rounded_numbers(fmt, dtype, data):
     assert (np.signbit(decoded) == np.signbit(y))[~np.isnan(y)].all()
 
 
-@pytest.mark.parametrize(("name", "dtype"), [
-    ("e4m3", ml_dtypes.float8_e4m3fn), ("e5m2", ml_dtypes.float8_e5m2), ("fp16", np.float16),
-    ("bf16", ml_dtypes.bfloat16), ("fp32", np.float32), ("e3m2", ml_dtypes.float6_e3m2fn),
-    ("e2m3", ml_dtypes.float6_e2m3fn), ("e2m1", ml_dtypes.float4_e2m1fn),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        ("e4m3", ml_dtypes.float8_e4m3fn),
+        ("e5m2", ml_dtypes.float8_e5m2),
+        ("fp16", np.float16),
+        ("bf16", ml_dtypes.bfloat16),
+        ("fp32", np.float32),
+        ("e3m2", ml_dtypes.float6_e3m2fn),
+        ("e2m3", ml_dtypes.float6_e2m3fn),
+        ("e2m1", ml_dtypes.float4_e2m1fn),
+    ],
+)
 def test_codes_are_those_of_the_standard(name, dtype):
     """Codes equal the bits that ml_dtypes and NumPy store."""
     fmt, rng = formats.format(name), np.random.default_rng(2)
@@ -76,10 +84,22 @@ def test_nan_in_block_floating_point_is_the_free_integer():
     assert encoded.codes.view(np.int8).tolist() == [-128, -128]
 
 
-@pytest.mark.parametrize("x", [
-    np.arange(3), np.ones(2, complex), np.array([1.0, None]), np.ones(2, np.float16), "text", [1, 2], True,
-    np.array(["a"]), np.ones(2, ">f4"), np.ones(2, bool),
-], ids=repr)  # fmt: skip
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.arange(3),
+        np.ones(2, complex),
+        np.array([1.0, None]),
+        np.ones(2, np.float16),
+        "text",
+        [1, 2],
+        True,
+        np.array(["a"]),
+        np.ones(2, ">f4"),
+        np.ones(2, bool),
+    ],
+    ids=repr,
+)
 @pytest.mark.parametrize("name", ["e4m3", "fixed8.6", "bfp8", "mxint8"])
 def test_arrays_of_other_types(name, x):
     """Anything but float32 and float64 is a TypeError that names the format and the type."""

@@ -67,9 +67,14 @@ def test_a_block_of_two_dimensions():
     )
 
 
-@pytest.mark.parametrize(("x", "text"), [
-    (1.0, "it stays, in every mode"), (1e9, "beyond the ends"), (float("nan"), "NaN has no neighbours"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("x", "text"),
+    [
+        (1.0, "it stays, in every mode"),
+        (1e9, "beyond the ends"),
+        (float("nan"), "NaN has no neighbours"),
+    ],
+)
 def test_numbers_without_two_neighbours(x, text):
     """Numbers of the format, those beyond its ends and NaN are said to be so."""
     assert text in str(lp.explain(x, "e4m3"))

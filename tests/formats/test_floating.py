@@ -87,11 +87,19 @@ def test_float64_just_beside_a_tie():
     assert float(np.float32(above)) == 1 + 2.0**-4
 
 
-@pytest.mark.parametrize(("name", "largest", "normal", "smallest"), [
-    ("fp16", 65504, -14, -24), ("bf16", (2 - 2.0**-7) * 2.0**127, -126, -133),
-    ("tf32", (2 - 2.0**-10) * 2.0**127, -126, -136), ("e5m2", 57344, -14, -16), ("e4m3", 448, -6, -9),
-    ("e3m2", 28, -2, -4), ("e2m3", 7.5, 0, -3), ("e2m1", 6, 0, -1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "largest", "normal", "smallest"),
+    [
+        ("fp16", 65504, -14, -24),
+        ("bf16", (2 - 2.0**-7) * 2.0**127, -126, -133),
+        ("tf32", (2 - 2.0**-10) * 2.0**127, -126, -136),
+        ("e5m2", 57344, -14, -16),
+        ("e4m3", 448, -6, -9),
+        ("e3m2", 28, -2, -4),
+        ("e2m3", 7.5, 0, -3),
+        ("e2m1", 6, 0, -1),
+    ],
+)
 def test_ends(name, largest, normal, smallest):
     """The ends of the presets are those of the table in the contract."""
     fmt = formats.format(name)
@@ -129,11 +137,21 @@ def test_nan_into_a_format_without(name):
         lp.quantize(np.float32([1, np.nan]), name)
 
 
-@pytest.mark.parametrize("options", [
-    {"exp": 0, "man": 3}, {"exp": 12, "man": 3}, {"exp": 4, "man": -1}, {"exp": 4, "man": 53}, {"exp": 4.5, "man": 3},
-    {"exp": 4, "man": 3, "bias": 5000}, {"exp": 4, "man": 3, "bias": 1.5}, {"exp": 4, "man": 3, "specials": "some"},
-    {"exp": True, "man": 3},
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"exp": 0, "man": 3},
+        {"exp": 12, "man": 3},
+        {"exp": 4, "man": -1},
+        {"exp": 4, "man": 53},
+        {"exp": 4.5, "man": 3},
+        {"exp": 4, "man": 3, "bias": 5000},
+        {"exp": 4, "man": 3, "bias": 1.5},
+        {"exp": 4, "man": 3, "specials": "some"},
+        {"exp": True, "man": 3},
+    ],
+    ids=str,
+)
 def test_arguments_out_of_range(options):
     """A field that makes no format is an error that names it."""
     with pytest.raises(ValueError, match=r"FloatingPoint: (exp|man|bias|specials) must be"):

@@ -8,20 +8,24 @@ from lpnet import formats
 from lpnet.formats import BlockFloatingPoint, BlockScaled, Exponent, FixedPoint, FloatingPoint
 
 NAMED = {
-    "e5m7": FloatingPoint(5, 7), "fixed8.6": FixedPoint(8, 6), "fixed4.-2": FixedPoint(4, -2),
-    "bfp8": BlockFloatingPoint(8), "bfp4:tensor": BlockFloatingPoint(4, axis=None),
+    "e5m7": FloatingPoint(5, 7),
+    "fixed8.6": FixedPoint(8, 6),
+    "fixed4.-2": FixedPoint(4, -2),
+    "bfp8": BlockFloatingPoint(8),
+    "bfp4:tensor": BlockFloatingPoint(4, axis=None),
     "bfp6:16": BlockFloatingPoint(6, axis="product", block=16),
     "bfp6:8x16": BlockFloatingPoint(6, axis="product", block=(8, 16)),
     "p3109_k6p3se": FloatingPoint(3, 2, 4, None, "extended"),
-    "nvfp4:16x16:4/6": BlockScaled(formats.format("e2m1"), formats.format("e4m3"), (16, 16), tensor=True,
-                                   scaling="four_over_six"),
+    "nvfp4:16x16:4/6": BlockScaled(
+        formats.format("e2m1"), formats.format("e4m3"), (16, 16), tensor=True, scaling="four_over_six"
+    ),
     "mxfp4_e2m1:4/3": BlockScaled(formats.format("e2m1"), Exponent(8), 32, factor=4 / 3),
     "mxfp8_e4m3:ceil": BlockScaled(formats.format("e4m3"), Exponent(8), 32, scaling="ceil"),
     "e4m3:128x128": BlockScaled(formats.format("e4m3"), formats.format("fp32"), (128, 128)),
     "dynamic8:256": BlockScaled(formats.format("dynamic8"), formats.format("fp32"), 256),
     "mxint8": BlockScaled(FixedPoint(8, 6, symmetric=True), Exponent(8), 32),
     "nvfp4": BlockScaled(FloatingPoint(2, 1, specials="none"), FloatingPoint(4, 3, specials="nan"), 16, tensor=True),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -35,14 +39,39 @@ def test_names_are_read_and_printed(name):
 
 def test_the_names_of_the_contract():
     """All presets of the contract are there."""
-    assert {"fp32", "fp16", "bf16", "tf32", "e4m3", "e5m2", "e3m2", "e2m3", "e2m1", "mxfp8_e4m3", "mxfp8_e5m2",
-            "mxfp6_e3m2", "mxfp6_e2m3", "mxfp4_e2m1", "mxint8", "nvfp4"} <= set(formats.names())  # fmt: skip
+    assert {
+        "fp32",
+        "fp16",
+        "bf16",
+        "tf32",
+        "e4m3",
+        "e5m2",
+        "e3m2",
+        "e2m3",
+        "e2m1",
+        "mxfp8_e4m3",
+        "mxfp8_e5m2",
+        "mxfp6_e3m2",
+        "mxfp6_e2m3",
+        "mxfp4_e2m1",
+        "mxint8",
+        "nvfp4",
+    } <= set(formats.names())
 
 
-@pytest.mark.parametrize(("name", "near"), [
-    ("bfp", "bfp8"), ("e4m", "e4m3"), ("mxfp4_", "mxfp4_e2m1"), ("fixed8", "fixed8.6"),
-    ("zzz", "bf16"), ("bfp8:4:4", "bfp8:16"), ("", "fp32"), ("FixedPoint[8]", "fp32"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("bfp", "bfp8"),
+        ("e4m", "e4m3"),
+        ("mxfp4_", "mxfp4_e2m1"),
+        ("fixed8", "fixed8.6"),
+        ("zzz", "bf16"),
+        ("bfp8:4:4", "bfp8:16"),
+        ("", "fp32"),
+        ("FixedPoint[8]", "fp32"),
+    ],
+)
 def test_unknown_names(name, near):
     """An unknown name is an error that tells the nearest ones, or all."""
     with pytest.raises(ValueError, match=f"unknown format {name!r}".replace("[", r"\[")) as error:
@@ -50,10 +79,18 @@ def test_unknown_names(name, near):
     assert near in str(error.value)
 
 
-@pytest.mark.parametrize(("name", "argument"), [
-    ("e0m3", "exp"), ("e4m60", "man"), ("fixed64.2", "wl"), ("bfp1", "wl"), ("bfp8:0", "block"), ("fixed8.200", "fl"),
-    ("FixedPoint(0, 3)", "wl"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [
+        ("e0m3", "exp"),
+        ("e4m60", "man"),
+        ("fixed64.2", "wl"),
+        ("bfp1", "wl"),
+        ("bfp8:0", "block"),
+        ("fixed8.200", "fl"),
+        ("FixedPoint(0, 3)", "wl"),
+    ],
+)
 def test_names_with_numbers_out_of_range(name, argument):
     """A number in a name that makes no format is an error that names the argument."""
     with pytest.raises(ValueError, match=f": {argument} must be"):
@@ -74,11 +111,22 @@ def test_calls_evaluate_nothing_else():
             formats.format(text)
 
 
-@pytest.mark.parametrize(("alias", "name"), [
-    ("E4M3", "e4m3"), ("float16", "fp16"), ("half", "fp16"), ("bfloat16", "bf16"), ("float32", "fp32"),
-    ("int8", "fixed8.0"), ("mxfp4", "mxfp4_e2m1"), ("float8_e4m3fn", "e4m3"), ("float8_e5m2", "e5m2"),
-    ("BFP8:16", "bfp8:16"), ("MXFP8_E4M3", "mxfp8_e4m3"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [
+        ("E4M3", "e4m3"),
+        ("float16", "fp16"),
+        ("half", "fp16"),
+        ("bfloat16", "bf16"),
+        ("float32", "fp32"),
+        ("int8", "fixed8.0"),
+        ("mxfp4", "mxfp4_e2m1"),
+        ("float8_e4m3fn", "e4m3"),
+        ("float8_e5m2", "e5m2"),
+        ("BFP8:16", "bfp8:16"),
+        ("MXFP8_E4M3", "mxfp8_e4m3"),
+    ],
+)
 def test_usual_names_are_understood(alias, name):
     """Other libraries' names, and capitals, mean the format of the contract's name."""
     assert str(formats.format(alias)) == name

@@ -84,7 +84,7 @@ def test_qpytorch_float(exp, man):
     smallest = 2.0 ** (2 - 2 ** (exp - 1))
     x = np.where(x % np.float32(smallest * 2.0**-23) == 0, x, np.float32(0.75))  # else its own sum rounds first
     fmt = FloatingPoint(exp, man, specials="none")
-    assert fmt.max == (2 - 2.0**-man) * 2.0 ** 2 ** (exp - 1)
+    assert fmt.max == (2 - 2.0**-man) * 2.0**2 ** (exp - 1)
     np.testing.assert_array_equal(fmt.quantize(x, "nearest_away"), qpytorch_float(x, exp, man))
 
 

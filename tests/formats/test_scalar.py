@@ -14,8 +14,14 @@ from . import twin
 from .cases import SCALARS
 
 # Those whose codes are so few that every one is tried, and whose numbers are float32's
-SMALL = [fmt for fmt in SCALARS if fmt.bits <= 16 and (fmt.saturate or isinstance(fmt, FloatingPoint))
-         and fmt.max < 2.0**128 and fmt.smallest >= 2.0**-149]  # fmt: skip
+SMALL = [
+    fmt
+    for fmt in SCALARS
+    if fmt.bits <= 16
+    and (fmt.saturate or isinstance(fmt, FloatingPoint))
+    and fmt.max < 2.0**128
+    and fmt.smallest >= 2.0**-149
+]
 
 
 def table(fmt):

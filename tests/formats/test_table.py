@@ -11,9 +11,25 @@ from lpnet import formats
 from lpnet.random import Stream
 
 NF4, SMALL = lp.format("nf4"), lp.Table((1, 2, 10), "positive", first=-1)
-TABLES = [NF4, lp.Table((-3, -1, 0, 1, 3), "odd"), lp.Table((-1, 1), "signs"), SMALL, *map(lp.format, (
-    "dynamic8", "dynamic8u", "posit8.0", "posit8.1", "posit8.2", "posit5.3", "log8.3", "log4.0",
-))]  # fmt: skip
+TABLES = [
+    NF4,
+    lp.Table((-3, -1, 0, 1, 3), "odd"),
+    lp.Table((-1, 1), "signs"),
+    SMALL,
+    *map(
+        lp.format,
+        (
+            "dynamic8",
+            "dynamic8u",
+            "posit8.0",
+            "posit8.1",
+            "posit8.2",
+            "posit5.3",
+            "log8.3",
+            "log4.0",
+        ),
+    ),
+]
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
@@ -32,10 +48,13 @@ def test_every_mode_by_hand():
     """Ties go to the even place, away or up; beyond the ends are the ends; NaN stays."""
     table, x = lp.Table((-3, -1, 0, 1, 3), "t"), np.array([-9, -2, -0.5, 0.5, 0.6, 2, 9])
     expected = {
-        "nearest": [-3, -3, 0, 0, 1, 3, 3], "nearest_away": [-3, -3, -1, 1, 1, 3, 3],
-        "nearest_up": [-3, -1, 0, 1, 1, 3, 3], "toward_zero": [-3, -1, 0, 0, 0, 1, 3],
-        "floor": [-3, -3, -1, 0, 0, 1, 3], "ceil": [-3, -1, 0, 1, 1, 3, 3],
-    }  # fmt: skip
+        "nearest": [-3, -3, 0, 0, 1, 3, 3],
+        "nearest_away": [-3, -3, -1, 1, 1, 3, 3],
+        "nearest_up": [-3, -1, 0, 1, 1, 3, 3],
+        "toward_zero": [-3, -1, 0, 0, 0, 1, 3],
+        "floor": [-3, -3, -1, 0, 0, 1, 3],
+        "ceil": [-3, -1, 0, 1, 1, 3, 3],
+    }
     for rounding, values in expected.items():
         assert table.quantize(x, rounding).tolist() == values, rounding
     assert np.isnan(table.quantize(np.array([np.nan, 1]))).tolist() == [True, False]

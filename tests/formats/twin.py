@@ -95,8 +95,9 @@ def fixed(x, wl, fl, symmetric=False, saturate=True, mode="nearest", u=None, dig
 UNSIGNED = ("fnuz", "extended")  # whose zero has no sign
 
 
-def floating(x, exp, man, bias=None, specials="ieee", saturate=False, subnormals=True, mode="nearest", u=None,
-             digits=24):
+def floating(
+    x, exp, man, bias=None, specials="ieee", saturate=False, subnormals=True, mode="nearest", u=None, digits=24
+):
     """Return x in floating point; zeros keep the sign of x. ValueError for a NaN where the format has none."""
     bias = 2 ** (exp - 1) - 1 if bias is None else bias
     if math.isnan(x):

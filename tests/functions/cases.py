@@ -77,12 +77,25 @@ BINARY: dict[str, tuple[Any, Any]] = {
 }
 SHAPES: list[Shape] = [(), (1,), (2, 3), (2, 1, 3), (0, 3)]
 BROADCASTS: list[tuple[Shape, Shape]] = [
-    ((2, 3), (2, 3)), ((2, 3), (3,)), ((3,), (2, 3)), ((2, 1), (1, 3)), ((), (2, 2)), ((1,), (1, 1)), ((), ()),
-    ((2, 1, 2), (3, 1)), ((0, 3), (3,)),
-]  # fmt: skip
+    ((2, 3), (2, 3)),
+    ((2, 3), (3,)),
+    ((3,), (2, 3)),
+    ((2, 1), (1, 3)),
+    ((), (2, 2)),
+    ((1,), (1, 1)),
+    ((), ()),
+    ((2, 1, 2), (3, 1)),
+    ((0, 3), (3,)),
+]
 AXES: list[tuple[Shape, Any]] = [
-    ((), None), ((3,), 0), ((2, 3), None), ((2, 3), -1), ((2, 3, 2), (0, 2)), ((2, 3, 2), (-1, 1)), ((1, 3), 0),
-]  # fmt: skip
+    ((), None),
+    ((3,), 0),
+    ((2, 3), None),
+    ((2, 3), -1),
+    ((2, 3, 2), (0, 2)),
+    ((2, 3, 2), (-1, 1)),
+    ((1, 3), 0),
+]
 
 
 def _elementwise() -> list[Case]:
@@ -92,11 +105,16 @@ def _elementwise() -> list[Case]:
     powers.append(Case("power", lambda x: F.power(x, 2), (np.array([0.0, -1.5]),)))
     tanh = [Case("gelu", lambda x: F.gelu(x, "tanh"), (normal(2, 3),))]
     powers += [Case("power", F.power, (positive(*a), normal(*b, seed=7))) for a, b in BROADCASTS]
-    options = [Case("leaky_relu", lambda x: F.leaky_relu(x, 0.3), (away(2, 3),)),
-               Case("elu", lambda x: F.elu(x, 0.5), (away(2, 3),))]  # fmt: skip
-    between = [(np.array([2.3, 4.1, -3.2]), np.array([1.5, -1.7, 2.1])),
-               (np.array([[2.3], [5.9]]), np.array([1.5, 2.5])),
-               (np.array(2.3), np.array(1.1)), (np.zeros((0, 3)), np.ones(3))]  # of no whole quotient
+    options = [
+        Case("leaky_relu", lambda x: F.leaky_relu(x, 0.3), (away(2, 3),)),
+        Case("elu", lambda x: F.elu(x, 0.5), (away(2, 3),)),
+    ]
+    between = [
+        (np.array([2.3, 4.1, -3.2]), np.array([1.5, -1.7, 2.1])),
+        (np.array([[2.3], [5.9]]), np.array([1.5, 2.5])),
+        (np.array(2.3), np.array(1.1)),
+        (np.zeros((0, 3)), np.ones(3)),
+    ]  # of no whole quotient
     whole = [Case(f.__name__, f, pair) for f in (F.remainder, F.floor_divide) for pair in between]
     return unary + binary + powers + tanh + options + whole
 
@@ -110,14 +128,24 @@ def _pair(a: Shape, b: Shape) -> tuple[np.ndarray, np.ndarray]:
 def _selecting() -> list[Case]:
     checks = np.array([[True, False, True], [False, False, True]])
     cases = [Case(f.__name__, f, _pair(a, b)) for f in (F.maximum, F.minimum) for a, b in BROADCASTS]
-    cases += [Case("where", lambda a, b: F.where(checks, a, b), (normal(*a), normal(*b, seed=3)))
-              for a, b in (((2, 3), (2, 3)), ((3,), ()), ((1, 1), (2, 1)))]  # fmt: skip
+    cases += [
+        Case("where", lambda a, b: F.where(checks, a, b), (normal(*a), normal(*b, seed=3)))
+        for a, b in (((2, 3), (2, 3)), ((3,), ()), ((1, 1), (2, 1)))
+    ]
     return cases
 
 
 def _reductions() -> list[Case]:
-    table = {"sum": F.sum, "mean": F.mean, "max": F.max, "min": F.min, "var": F.var, "std": F.std,
-             "logsumexp": F.logsumexp, "prod": F.prod}  # fmt: skip
+    table = {
+        "sum": F.sum,
+        "mean": F.mean,
+        "max": F.max,
+        "min": F.min,
+        "var": F.var,
+        "std": F.std,
+        "logsumexp": F.logsumexp,
+        "prod": F.prod,
+    }
     return [
         Case(name, lambda x, f=f, a=axis, k=keep: f(x, a, keepdims=k), (distinct(*shape),), name not in ("var", "std"))
         for name, f in table.items()
@@ -136,37 +164,73 @@ def _running() -> list[Case]:
 
 def _moving() -> list[Case]:
     rows = np.array([0, 2, 2, 1])
-    keys = [1, -1, slice(None, None, -2), (slice(1, None), 0), (..., None, 1), rows, (rows, rows % 2), [0, 0],
-            np.array([True, False, True])]  # fmt: skip
-    cases = [Case("getitem", lambda x, k=k: F.getitem(x, k), (normal(3, 2),), sums=i >= 5)
-             for i, k in enumerate(keys)]  # fmt: skip
-    cases += [Case("split", lambda x, n=n, a=a: F.split(x, n, a)[1], (normal(3, 4),))
-              for n, a in ((2, 0), ([1, 3], 1), ([2, 0, 2], -1))]  # fmt: skip
+    keys = [
+        1,
+        -1,
+        slice(None, None, -2),
+        (slice(1, None), 0),
+        (..., None, 1),
+        rows,
+        (rows, rows % 2),
+        [0, 0],
+        np.array([True, False, True]),
+    ]
+    cases = [Case("getitem", lambda x, k=k: F.getitem(x, k), (normal(3, 2),), sums=i >= 5) for i, k in enumerate(keys)]
+    cases += [
+        Case("split", lambda x, n=n, a=a: F.split(x, n, a)[1], (normal(3, 4),))
+        for n, a in ((2, 0), ([1, 3], 1), ([2, 0, 2], -1))
+    ]
     cases += [Case("reshape", lambda x, s=s: F.reshape(x, s), (normal(2, 6),)) for s in ((3, 4), -1, (2, -1, 1, 2), 12)]
     orders = (None, (2, 0, 1), (-1, 0, 1))
     cases += [Case("transpose", lambda x, a=a: F.transpose(x, a), (normal(2, 3, 4),)) for a in orders]
-    cases += [Case("broadcast_to", lambda x, s=s: F.broadcast_to(x, s), (normal(*x),))
-              for x, s in (((), (2,)), ((3, 1), (2, 3, 2)), ((2,), (2,)))]  # fmt: skip
-    cases += [Case("concatenate", lambda *xs, a=a: F.concatenate(xs, a), xs)
-              for a, xs in ((0, (normal(2, 3), normal(1, 3))), (-1, (normal(2, 1), normal(2, 3), normal(2, 0))),
-                            (0, (normal(2),)))]  # fmt: skip
+    cases += [
+        Case("broadcast_to", lambda x, s=s: F.broadcast_to(x, s), (normal(*x),))
+        for x, s in (((), (2,)), ((3, 1), (2, 3, 2)), ((2,), (2,)))
+    ]
+    cases += [
+        Case("concatenate", lambda *xs, a=a: F.concatenate(xs, a), xs)
+        for a, xs in (
+            (0, (normal(2, 3), normal(1, 3))),
+            (-1, (normal(2, 1), normal(2, 3), normal(2, 0))),
+            (0, (normal(2),)),
+        )
+    ]
     cases += [Case("stack", lambda *xs, a=a: F.stack(xs, a), (normal(2, 3), normal(2, 3, seed=1))) for a in (0, 1, -1)]
-    cases += [Case("pad", lambda x, w=w, v=v: F.pad(x, w, v), (normal(2, 3),))
-              for w, v in ((1, 0.0), ((0, 2), 1.5), (((1, 0), (2, 3)), 0.0), (0, 0.0))]  # fmt: skip
+    cases += [
+        Case("pad", lambda x, w=w, v=v: F.pad(x, w, v), (normal(2, 3),))
+        for w, v in ((1, 0.0), ((0, 2), 1.5), (((1, 0), (2, 3)), 0.0), (0, 0.0))
+    ]
     cases += [Case("squeeze", lambda x, a=a: F.squeeze(x, a), (normal(1, 3, 1),)) for a in (None, 0, (0, -1))]
     cases += [Case("expand_dims", lambda x, a=a: F.expand_dims(x, a), (normal(2, 3),)) for a in (0, -1, (0, 2))]
     return cases
 
 
 def _products() -> list[Case]:
-    shapes = [((2, 3), (3, 4)), ((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((2, 1, 2, 3), (4, 3, 2)),
-              ((3,), (2, 3, 2)), ((2, 2, 3), (3,)), ((2, 2, 3), (3, 2)), ((1, 1), (1, 1)),
-              ((0, 3), (3, 2))]  # fmt: skip
+    shapes = [
+        ((2, 3), (3, 4)),
+        ((3,), (3,)),
+        ((3,), (3, 2)),
+        ((2, 3), (3,)),
+        ((2, 1, 2, 3), (4, 3, 2)),
+        ((3,), (2, 3, 2)),
+        ((2, 2, 3), (3,)),
+        ((2, 2, 3), (3, 2)),
+        ((1, 1), (1, 1)),
+        ((0, 3), (3, 2)),
+    ]
     cases = [Case("matmul", F.matmul, (normal(*a), normal(*b, seed=5))) for a, b in shapes]
-    letters = [("ij,jk->ik", (2, 3), (3, 4)), ("nik,nkj", (2, 2, 3), (2, 3, 2)), ("ij->ji", (2, 3)), ("ij->", (2, 3)),
-               ("i,j,k->kj", (2,), (3,), (2,)), ("ij,j->i", (2, 3), (3,))]  # fmt: skip
-    cases += [Case("einsum", lambda *xs, e=e: F.einsum(e, *xs), tuple(normal(*s, seed=i) for i, s in enumerate(shapes)))
-              for e, *shapes in letters]  # fmt: skip
+    letters = [
+        ("ij,jk->ik", (2, 3), (3, 4)),
+        ("nik,nkj", (2, 2, 3), (2, 3, 2)),
+        ("ij->ji", (2, 3)),
+        ("ij->", (2, 3)),
+        ("i,j,k->kj", (2,), (3,), (2,)),
+        ("ij,j->i", (2, 3), (3,)),
+    ]
+    cases += [
+        Case("einsum", lambda *xs, e=e: F.einsum(e, *xs), tuple(normal(*s, seed=i) for i, s in enumerate(shapes)))
+        for e, *shapes in letters
+    ]
     inputs = [((4, 3), (2, 3)), ((3,), (2, 3)), ((2, 2, 3), (1, 3)), ((1, 1), (1, 1))]
     cases += [Case("linear", F.linear, (normal(*x), normal(*w, seed=5))) for x, w in inputs]
     cases += [Case("linear", F.linear, (normal(*x), normal(*w, seed=5), normal(w[0]))) for x, w in inputs]
@@ -174,33 +238,58 @@ def _products() -> list[Case]:
 
 
 def _windows() -> list[Case]:
-    geometries = [((2, 2, 4, 5), (2, 2, 3, 2), {}), ((1, 2, 5, 4), (4, 1, 2, 3), {"padding": 1, "groups": 2}),
-                  ((2, 3, 4, 4), (3, 1, 3, 3), {"stride": 2, "padding": (1, 2), "groups": 3}),
-                  ((1, 1, 6, 5), (2, 1, 2, 2), {"stride": (2, 1), "dilation": (3, 2)}),
-                  ((2, 3, 1, 1), (2, 3, 1, 1), {})]  # fmt: skip
-    cases = [Case("conv2d", lambda x, W, b, k=k: F.conv2d(x, W, b, **k), (normal(*x), normal(*w, seed=2), normal(w[0])))
-             for x, w, k in geometries]  # fmt: skip
+    geometries = [
+        ((2, 2, 4, 5), (2, 2, 3, 2), {}),
+        ((1, 2, 5, 4), (4, 1, 2, 3), {"padding": 1, "groups": 2}),
+        ((2, 3, 4, 4), (3, 1, 3, 3), {"stride": 2, "padding": (1, 2), "groups": 3}),
+        ((1, 1, 6, 5), (2, 1, 2, 2), {"stride": (2, 1), "dilation": (3, 2)}),
+        ((2, 3, 1, 1), (2, 3, 1, 1), {}),
+    ]
+    cases = [
+        Case("conv2d", lambda x, W, b, k=k: F.conv2d(x, W, b, **k), (normal(*x), normal(*w, seed=2), normal(w[0])))
+        for x, w, k in geometries
+    ]
     cases.append(Case("conv2d", F.conv2d, (normal(1, 1, 3, 3), normal(1, 1, 2, 2))))
-    mirrored = [((2, 2, 3, 2), (2, 2, 3, 2), {}), ((1, 4, 3, 3), (4, 1, 2, 3), {"padding": 1, "groups": 2}),
-                ((2, 3, 2, 3), (3, 2, 3, 3), {"stride": (2, 3), "padding": (1, 2), "output_padding": 1, "groups": 3}),
-                ((1, 1, 3, 3), (1, 2, 2, 2), {"dilation": (3, 2)})]  # fmt: skip
-    cases += [Case("conv_transpose2d", lambda x, W, b, k=k: F.conv_transpose2d(x, W, b, **k),
-                   (normal(*x), normal(*w, seed=2), normal(w[1] * k.get("groups", 1))))
-              for x, w, k in mirrored]  # fmt: skip
+    mirrored = [
+        ((2, 2, 3, 2), (2, 2, 3, 2), {}),
+        ((1, 4, 3, 3), (4, 1, 2, 3), {"padding": 1, "groups": 2}),
+        ((2, 3, 2, 3), (3, 2, 3, 3), {"stride": (2, 3), "padding": (1, 2), "output_padding": 1, "groups": 3}),
+        ((1, 1, 3, 3), (1, 2, 2, 2), {"dilation": (3, 2)}),
+    ]
+    cases += [
+        Case(
+            "conv_transpose2d",
+            lambda x, W, b, k=k: F.conv_transpose2d(x, W, b, **k),
+            (normal(*x), normal(*w, seed=2), normal(w[1] * k.get("groups", 1))),
+        )
+        for x, w, k in mirrored
+    ]
     cases.append(Case("conv_transpose2d", F.conv_transpose2d, (normal(1, 1, 2, 2), normal(1, 1, 2, 2))))
-    pools = [((2, 2, 4, 4), 2, None, 0), ((1, 2, 5, 4), (3, 2), (2, 1), (1, 0)), ((1, 1, 3, 3), 3, 1, 1),
-             ((2, 1, 1, 1), 1, 1, 0)]  # fmt: skip
+    pools = [
+        ((2, 2, 4, 4), 2, None, 0),
+        ((1, 2, 5, 4), (3, 2), (2, 1), (1, 0)),
+        ((1, 1, 3, 3), 3, 1, 1),
+        ((2, 1, 1, 1), 1, 1, 0),
+    ]
     for f, draw in ((F.max_pool2d, distinct), (F.avg_pool2d, normal)):
-        cases += [Case(f.__name__, lambda x, f=f, g=g: f(x, *g), (draw(*shape),), sums=i in (1, 2))
-                  for i, (shape, *g) in enumerate(pools)]  # fmt: skip
+        cases += [
+            Case(f.__name__, lambda x, f=f, g=g: f(x, *g), (draw(*shape),), sums=i in (1, 2))
+            for i, (shape, *g) in enumerate(pools)
+        ]
     return cases
 
 
 def _norms() -> list[Case]:
     shapes = [(4, 3), (2, 3, 2, 2), (3, 2, 4), (2, 1)]
     cases = [Case("batch_norm", F.batch_norm, (normal(*s), away(s[1]), normal(s[1]))) for s in shapes]
-    cases += [Case("batch_norm", lambda x, w, b: F.batch_norm(x, w, b, np.full(3, 0.5), np.full(3, 2.0)),
-                   (normal(*s), away(3), normal(3))) for s in ((2, 3, 2, 1), (1, 3))]  # fmt: skip
+    cases += [
+        Case(
+            "batch_norm",
+            lambda x, w, b: F.batch_norm(x, w, b, np.full(3, 0.5), np.full(3, 2.0)),
+            (normal(*s), away(3), normal(3)),
+        )
+        for s in ((2, 3, 2, 1), (1, 3))
+    ]
     layer = [((4, 3), (3,)), ((2, 3, 4), (3, 4)), ((5,), (5,)), ((2, 2, 2, 3), (3,))]
     return cases + [Case("layer_norm", F.layer_norm, (normal(*s), away(*w), normal(*w))) for s, w in layer]
 
@@ -214,18 +303,38 @@ def _softmaxes() -> list[Case]:
 def _losses() -> list[Case]:
     labels = np.array([2, 0, 0, 1])
     cases = [Case("cross_entropy", lambda x, n=n: F.cross_entropy(x, labels[:n]), (normal(n, 3),)) for n in (1, 4)]
-    options = [{"weight": [0.5, 1, 2]}, {"ignore_index": 0}, {"label_smoothing": 0.2}, {"reduction": "sum"},
-               {"weight": np.array([0.5, 1, 2]), "label_smoothing": 0.1, "reduction": "none", "ignore_index": 1}]
+    options = [
+        {"weight": [0.5, 1, 2]},
+        {"ignore_index": 0},
+        {"label_smoothing": 0.2},
+        {"reduction": "sum"},
+        {"weight": np.array([0.5, 1, 2]), "label_smoothing": 0.1, "reduction": "none", "ignore_index": 1},
+    ]
     cases += [Case("cross_entropy", lambda x, o=o: F.cross_entropy(x, labels, **o), (normal(4, 3),)) for o in options]
     cases.append(Case("cross_entropy", lambda x: F.cross_entropy(x, labels.reshape(1, 2, 2)), (normal(1, 3, 2, 2),)))
     pairs = [(normal(*s), normal(*s, seed=1)) for s in ((), (3,), (2, 1, 3))]
-    return cases + [Case(f.__name__, lambda x, t, f=f, r=r: f(x, t, r), pair)
-                    for f in (F.mse_loss, F.l1_loss) for pair in pairs for r in ("mean", "sum", "none")]  # fmt: skip
+    return cases + [
+        Case(f.__name__, lambda x, t, f=f, r=r: f(x, t, r), pair)
+        for f in (F.mse_loss, F.l1_loss)
+        for pair in pairs
+        for r in ("mean", "sum", "none")
+    ]
 
 
 def _dropouts() -> list[Case]:
     return [Case("dropout", lambda x, p=p: F.dropout(x, p, Stream(1)), (normal(4, 5),)) for p in (0.0, 0.3, 0.9)]
 
 
-CASES = [*_elementwise(), *_selecting(), *_reductions(), *_running(), *_moving(), *_products(), *_windows(), *_norms(),
-         *_softmaxes(), *_losses(), *_dropouts()]  # fmt: skip
+CASES = [
+    *_elementwise(),
+    *_selecting(),
+    *_reductions(),
+    *_running(),
+    *_moving(),
+    *_products(),
+    *_windows(),
+    *_norms(),
+    *_softmaxes(),
+    *_losses(),
+    *_dropouts(),
+]

@@ -38,8 +38,9 @@ def test_gelu_by_tanh(x):
         F.gelu(lp.Tensor([x]), "erf")
 
 
-@pytest.mark.parametrize(("op", "low", "high"), [(F.sigmoid, 0, 1), (F.tanh, -1, 1), (F.relu, 0, 1e30),
-                                             (F.gelu, 0, 1e30)])
+@pytest.mark.parametrize(
+    ("op", "low", "high"), [(F.sigmoid, 0, 1), (F.tanh, -1, 1), (F.relu, 0, 1e30), (F.gelu, 0, 1e30)]
+)
 def test_the_ends_of_the_range(op, low, high):
     """Huge inputs overflow nowhere (a warning would fail the test) and have finite gradients."""
     x = lp.Tensor(np.float32([-1e30, 1e30]), requires_grad=True)

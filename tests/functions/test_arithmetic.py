@@ -34,8 +34,14 @@ def test_binary_operations_broadcast_as_numpy_does(name, shapes):
     assert lp.gradcheck(op, (a, b), eps=1e-5 if name == "div" else 1e-4, atol=1e-7)
 
 
-TWINS = [(F.exp, math.exp), (F.log, math.log), (F.sqrt, math.sqrt), (F.absolute, abs), (F.neg, lambda x: -x),
-         (lambda x: F.power(x, 2.5), lambda x: x**2.5)]  # fmt: skip
+TWINS = [
+    (F.exp, math.exp),
+    (F.log, math.log),
+    (F.sqrt, math.sqrt),
+    (F.absolute, abs),
+    (F.neg, lambda x: -x),
+    (lambda x: F.power(x, 2.5), lambda x: x**2.5),
+]
 
 
 @pytest.mark.parametrize(("op", "twin"), TWINS)

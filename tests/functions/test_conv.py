@@ -20,8 +20,12 @@ def convolutions(draw):
     """Draw x, W, b and a geometry that fits: strides, paddings, dilations, groups up to depthwise, any window."""
     groups, kernel = draw(SMALL), (draw(SMALL), draw(SMALL))
     per_in, per_out = draw(st.integers(1, 2)), draw(st.integers(1, 2))
-    geometry = {"stride": draw(windows.pairs(1, 3)), "padding": draw(windows.pairs(0, 2)),
-                "dilation": draw(windows.pairs(1, 2)), "groups": groups}  # fmt: skip
+    geometry = {
+        "stride": draw(windows.pairs(1, 3)),
+        "padding": draw(windows.pairs(0, 2)),
+        "dilation": draw(windows.pairs(1, 2)),
+        "groups": groups,
+    }
     x = normal(draw(st.integers(1, 2)), groups * per_in, draw(st.integers(1, 5)), draw(st.integers(1, 5)))
     both = [windows.both(geometry[k]) for k in ("stride", "padding", "dilation")]
     assume(min(windows.out_shape(x.shape[2:], kernel, *both)) > 0)
@@ -80,21 +84,24 @@ def test_an_empty_batch_gives_an_empty_result():
     assert F.conv2d(lp.Tensor(np.empty((0, 2, 4, 4))), lp.Tensor(normal(3, 2, 3, 3))).shape == (0, 3, 2, 2)
 
 
-@pytest.mark.parametrize(("x", "W", "b", "geometry", "words"), [
-    ((1, 3, 4, 4), (2, 16, 3, 3), 2, {}, "conv2d: input has 3 channels, the weight expects 16"),
-    ((3, 4, 4), (2, 3, 3, 3), 2, {}, r"conv2d: expected input \(N, C, H, W\)"),
-    ((1, 3, 4, 4), (2, 3, 3), 2, {}, r"got \(1, 3, 4, 4\), \(2, 3, 3\)"),
-    ((1, 3, 2, 2), (2, 3, 3, 3), 2, {}, r"window of \(3, 3\) does not fit into an input of \(2, 2\)"),
-    ((1, 3, 4, 4), (2, 3, 3, 3), 3, {}, r"bias of shape \(3,\)"),
-    ((1, 3, 4, 4), (4, 1, 3, 3), 4, {"groups": 2}, "groups=2 must divide 3 channels into 4"),
-    ((1, 3, 4, 4), (4, 1, 3, 3), 4, {"groups": 0}, "conv2d: groups must be an integer of at least 1"),
-    ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"stride": 0}, "conv2d: stride must be an integer of at least 1"),
-    ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"stride": (1, 1, 1)}, "or two of them"),
-    ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"padding": -1}, "conv2d: padding must be an integer of at least 0"),
-    ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"padding": 0.5}, "conv2d: padding"),
-    ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"dilation": 0}, "conv2d: dilation"),
-    ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"stride": np.float64(2.5)}, "conv2d: stride"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("x", "W", "b", "geometry", "words"),
+    [
+        ((1, 3, 4, 4), (2, 16, 3, 3), 2, {}, "conv2d: input has 3 channels, the weight expects 16"),
+        ((3, 4, 4), (2, 3, 3, 3), 2, {}, r"conv2d: expected input \(N, C, H, W\)"),
+        ((1, 3, 4, 4), (2, 3, 3), 2, {}, r"got \(1, 3, 4, 4\), \(2, 3, 3\)"),
+        ((1, 3, 2, 2), (2, 3, 3, 3), 2, {}, r"window of \(3, 3\) does not fit into an input of \(2, 2\)"),
+        ((1, 3, 4, 4), (2, 3, 3, 3), 3, {}, r"bias of shape \(3,\)"),
+        ((1, 3, 4, 4), (4, 1, 3, 3), 4, {"groups": 2}, "groups=2 must divide 3 channels into 4"),
+        ((1, 3, 4, 4), (4, 1, 3, 3), 4, {"groups": 0}, "conv2d: groups must be an integer of at least 1"),
+        ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"stride": 0}, "conv2d: stride must be an integer of at least 1"),
+        ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"stride": (1, 1, 1)}, "or two of them"),
+        ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"padding": -1}, "conv2d: padding must be an integer of at least 0"),
+        ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"padding": 0.5}, "conv2d: padding"),
+        ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"dilation": 0}, "conv2d: dilation"),
+        ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"stride": np.float64(2.5)}, "conv2d: stride"),
+    ],
+)
 def test_shapes_that_do_not_fit_are_refused(x, W, b, geometry, words):
     """The error names the argument, what came and what would do."""
     with pytest.raises(ValueError, match=words):
@@ -106,9 +113,13 @@ def mirrored(draw):
     """Draw x, W, b and the geometry of a transposed convolution that leaves something."""
     groups, kernel, stride = draw(SMALL), (draw(SMALL), draw(SMALL)), draw(windows.pairs(1, 3))
     per_in, per_out = draw(st.integers(1, 2)), draw(st.integers(1, 2))
-    geometry = {"stride": stride, "padding": draw(windows.pairs(0, 2)), "dilation": draw(windows.pairs(1, 2)),
-                "output_padding": tuple(draw(st.integers(0, s - 1)) for s in windows.both(stride)),
-                "groups": groups}  # fmt: skip
+    geometry = {
+        "stride": stride,
+        "padding": draw(windows.pairs(0, 2)),
+        "dilation": draw(windows.pairs(1, 2)),
+        "output_padding": tuple(draw(st.integers(0, s - 1)) for s in windows.both(stride)),
+        "groups": groups,
+    }
     x = normal(draw(st.integers(0, 2)), groups * per_in, draw(st.integers(1, 4)), draw(st.integers(1, 4)))
     steps = (windows.both(geometry[k]) for k in ("stride", "padding", "dilation", "output_padding"))
     fields = zip(x.shape[2:], kernel, *steps, strict=True)
@@ -133,14 +144,17 @@ def test_gradients_of_the_mirror(drawn):
     assert lp.gradcheck(lambda x, W, b: F.conv_transpose2d(x, W, b, **geometry), inputs)
 
 
-@pytest.mark.parametrize(("x", "W", "geometry", "words"), [
-    ((1, 3, 4, 4), (4, 2, 3, 3), {}, "conv_transpose2d: input has 3 channels, the weight expects 4"),
-    ((1, 3, 4, 4), (3, 1, 3), {}, r"input \(N, C, H, W\) and weight \(C, O, K, K\)"),
-    ((1, 3, 4, 4), (3, 1, 3, 3), {"groups": 2}, "groups=2 must divide 3 channels"),
-    ((1, 3, 4, 4), (3, 2, 3, 3), {}, r"bias of shape \(1,\) does not fit"),
-    ((1, 3, 4, 4), (3, 1, 3, 3), {"output_padding": 1}, r"output_padding \(1, 1\) must be less than the stride"),
-    ((1, 3, 1, 1), (3, 1, 3, 3), {"padding": 2}, r"padding of \(2, 2\) leaves nothing of an input of \(1, 1\)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("x", "W", "geometry", "words"),
+    [
+        ((1, 3, 4, 4), (4, 2, 3, 3), {}, "conv_transpose2d: input has 3 channels, the weight expects 4"),
+        ((1, 3, 4, 4), (3, 1, 3), {}, r"input \(N, C, H, W\) and weight \(C, O, K, K\)"),
+        ((1, 3, 4, 4), (3, 1, 3, 3), {"groups": 2}, "groups=2 must divide 3 channels"),
+        ((1, 3, 4, 4), (3, 2, 3, 3), {}, r"bias of shape \(1,\) does not fit"),
+        ((1, 3, 4, 4), (3, 1, 3, 3), {"output_padding": 1}, r"output_padding \(1, 1\) must be less than the stride"),
+        ((1, 3, 1, 1), (3, 1, 3, 3), {"padding": 2}, r"padding of \(2, 2\) leaves nothing of an input of \(1, 1\)"),
+    ],
+)
 def test_shapes_that_do_not_fit_the_mirror_are_refused(x, W, geometry, words):
     """The error names the argument, what came and what would do."""
     with pytest.raises(ValueError, match=words):

@@ -11,9 +11,26 @@ from .cases import CASES, Case
 
 # Values move or are selected, or are the loss: forward leaves them as they are.
 UNROUNDED = {
-    "concatenate", "cross_entropy", "expand_dims", "getitem", "l1_loss", "max", "max_pool2d", "maximum", "min",
-    "minimum", "mse_loss", "pad", "relu", "reshape", "split", "squeeze", "stack", "transpose", "where",
-}  # fmt: skip
+    "concatenate",
+    "cross_entropy",
+    "expand_dims",
+    "getitem",
+    "l1_loss",
+    "max",
+    "max_pool2d",
+    "maximum",
+    "min",
+    "minimum",
+    "mse_loss",
+    "pad",
+    "relu",
+    "reshape",
+    "split",
+    "squeeze",
+    "stack",
+    "transpose",
+    "where",
+}
 BROADCASTING = {"maximum", "minimum", "where"}  # a stretched input gets the sum of several gradients, which is rounded
 every = pytest.mark.parametrize("case", CASES, ids=str)
 every_single = pytest.mark.parametrize("case", [c for c in CASES if c.single], ids=str)

@@ -50,15 +50,18 @@ def test_linear_is_matmul_and_add(o, i, lead):
     assert lp.gradcheck(F.linear, [x, W, b])
 
 
-@pytest.mark.parametrize(("op", "shapes", "words"), [
-    (F.matmul, [(2, 3), (2, 3)], r"matmul: shapes \(2, 3\) and \(2, 3\) do not fit"),
-    (F.matmul, [(), (2,)], r"matmul: shapes \(\) and \(2,\)"),
-    (F.matmul, [(2, 3), (2,)], r"matmul: shapes \(2, 3\) and \(2,\)"),
-    (F.linear, [(4, 3), (2, 5)], r"linear: input of shape \(4, 3\) does not fit a weight of shape \(2, 5\)"),
-    (F.linear, [(3,), (3,)], r"linear: input"),
-    (F.linear, [(), (3, 3)], r"linear: input"),
-    (F.linear, [(4, 3), (2, 3), (3,)], r"linear: bias of shape \(3,\)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("op", "shapes", "words"),
+    [
+        (F.matmul, [(2, 3), (2, 3)], r"matmul: shapes \(2, 3\) and \(2, 3\) do not fit"),
+        (F.matmul, [(), (2,)], r"matmul: shapes \(\) and \(2,\)"),
+        (F.matmul, [(2, 3), (2,)], r"matmul: shapes \(2, 3\) and \(2,\)"),
+        (F.linear, [(4, 3), (2, 5)], r"linear: input of shape \(4, 3\) does not fit a weight of shape \(2, 5\)"),
+        (F.linear, [(3,), (3,)], r"linear: input"),
+        (F.linear, [(), (3, 3)], r"linear: input"),
+        (F.linear, [(4, 3), (2, 3), (3,)], r"linear: bias of shape \(3,\)"),
+    ],
+)
 def test_shapes_that_do_not_fit_are_refused(op, shapes, words):
     """The error names both shapes."""
     with pytest.raises(ValueError, match=words):

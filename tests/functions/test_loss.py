@@ -48,16 +48,19 @@ def test_any_integers_are_labels(dtype):
     assert F.cross_entropy(x, np.array([0, 3, 1], dtype)).item() == F.cross_entropy(x, [0, 3, 1]).item()
 
 
-@pytest.mark.parametrize(("shape", "labels", "error", "words"), [
-    ((2, 3), [0, 3], ValueError, r"labels must be in 0\.\.2, got 0\.\.3"),
-    ((2, 3), [-1, 2], ValueError, r"labels must be in 0\.\.2, got -1\.\.2"),
-    ((2, 3), [0.0, 1.0], TypeError, "labels must be integers, got dtype float64"),
-    ((2, 3), [True, False], TypeError, "labels must be integers, got dtype bool"),
-    ((2, 3), [0], ValueError, r"labels of shape \(1,\) do not fit logits of shape \(2, 3\)"),
-    ((2, 3), [[0], [1]], ValueError, r"labels of shape \(2, 1\)"),
-    ((3,), [0, 1, 2], ValueError, r"expected logits \(N, classes\), got shape \(3,\)"),
-    ((0, 3), np.zeros(0, int), ValueError, "the batch is empty"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("shape", "labels", "error", "words"),
+    [
+        ((2, 3), [0, 3], ValueError, r"labels must be in 0\.\.2, got 0\.\.3"),
+        ((2, 3), [-1, 2], ValueError, r"labels must be in 0\.\.2, got -1\.\.2"),
+        ((2, 3), [0.0, 1.0], TypeError, "labels must be integers, got dtype float64"),
+        ((2, 3), [True, False], TypeError, "labels must be integers, got dtype bool"),
+        ((2, 3), [0], ValueError, r"labels of shape \(1,\) do not fit logits of shape \(2, 3\)"),
+        ((2, 3), [[0], [1]], ValueError, r"labels of shape \(2, 1\)"),
+        ((3,), [0, 1, 2], ValueError, r"expected logits \(N, classes\), got shape \(3,\)"),
+        ((0, 3), np.zeros(0, int), ValueError, "the batch is empty"),
+    ],
+)
 def test_bad_labels_are_refused(shape, labels, error, words):
     """Labels out of range, not integers or not one a sample are one clear sentence."""
     with pytest.raises(error, match=f"cross_entropy: {words}"):
@@ -90,8 +93,16 @@ def by_hand(x, labels, weight=None, ignore_index=-100, reduction="mean", label_s
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-@pytest.mark.parametrize("options", [{}, {"weight": [0.5, 1, 3]}, {"ignore_index": 0}, {"label_smoothing": 0.3},
-                                     {"weight": [0.5, 1, 3], "ignore_index": 2, "label_smoothing": 0.1}])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"weight": [0.5, 1, 3]},
+        {"ignore_index": 0},
+        {"label_smoothing": 0.3},
+        {"weight": [0.5, 1, 3], "ignore_index": 2, "label_smoothing": 0.1},
+    ],
+)
 def test_options_of_cross_entropy_mean_what_they_mean_by_hand(reduction, options):
     """Weights, ignored labels, smoothing and reductions, alone and together."""
     x = np.random.default_rng(0).standard_normal((4, 3))
@@ -114,11 +125,14 @@ def test_places_are_samples():
     assert F.cross_entropy(lp.Tensor(x), labels).item() == pytest.approx(by_hand(flat, labels.ravel()))
 
 
-@pytest.mark.parametrize(("options", "words"), [
-    ({"reduction": "avg"}, "reduction must be one of mean, sum, none"),
-    ({"weight": [1, 2]}, r"weight has shape \(2,\)"),
-    ({"label_smoothing": 2}, "label_smoothing must be"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"reduction": "avg"}, "reduction must be one of mean, sum, none"),
+        ({"weight": [1, 2]}, r"weight has shape \(2,\)"),
+        ({"label_smoothing": 2}, "label_smoothing must be"),
+    ],
+)
 def test_wrong_options_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
         F.cross_entropy(np.zeros((4, 3), np.float32), LABELS, **options)

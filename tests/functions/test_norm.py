@@ -54,17 +54,24 @@ def test_float32_keeps_its_digits_far_from_zero():
     np.testing.assert_allclose(y, (exact - exact.mean()) / exact.std(), atol=2e-4)
 
 
-@pytest.mark.parametrize(("op", "shapes", "words"), [
-    (F.batch_norm, [(4, 3), (2,), (2,)], r"batch_norm: input \(4, 3\) needs .* of shape \(3,\), got \(2,\), \(2,\)"),
-    (F.batch_norm, [(4, 3), (3,), (2,)], r"batch_norm: .* got \(3,\), \(2,\)"),
-    (F.batch_norm, [(3,), (3,), (3,)], r"batch_norm: input \(3,\)"),
-    (F.batch_norm, [(1, 3), (3,), (3,)], r"batch_norm: an input of shape \(1, 3\) has one value a channel"),
-    (lambda *xs: F.batch_norm(*xs, mean=np.zeros(3)), [(4, 3), (3,), (3,)], "give both mean and var, or neither"),
-    (lambda *xs: F.batch_norm(*xs, np.zeros(1), np.ones(1)), [(4, 3), (3,), (3,)], r"got \(3,\), \(3,\), \(1,\)"),
-    (F.layer_norm, [(4, 3), (4,), (4,)], r"layer_norm: weight \(4,\) and bias \(4,\) do not fit an input \(4, 3\)"),
-    (F.layer_norm, [(3,), (1, 3), (1, 3)], "layer_norm: weight"),
-    (F.layer_norm, [(3,), (), ()], "layer_norm: weight"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("op", "shapes", "words"),
+    [
+        (
+            F.batch_norm,
+            [(4, 3), (2,), (2,)],
+            r"batch_norm: input \(4, 3\) needs .* of shape \(3,\), got \(2,\), \(2,\)",
+        ),
+        (F.batch_norm, [(4, 3), (3,), (2,)], r"batch_norm: .* got \(3,\), \(2,\)"),
+        (F.batch_norm, [(3,), (3,), (3,)], r"batch_norm: input \(3,\)"),
+        (F.batch_norm, [(1, 3), (3,), (3,)], r"batch_norm: an input of shape \(1, 3\) has one value a channel"),
+        (lambda *xs: F.batch_norm(*xs, mean=np.zeros(3)), [(4, 3), (3,), (3,)], "give both mean and var, or neither"),
+        (lambda *xs: F.batch_norm(*xs, np.zeros(1), np.ones(1)), [(4, 3), (3,), (3,)], r"got \(3,\), \(3,\), \(1,\)"),
+        (F.layer_norm, [(4, 3), (4,), (4,)], r"layer_norm: weight \(4,\) and bias \(4,\) do not fit an input \(4, 3\)"),
+        (F.layer_norm, [(3,), (1, 3), (1, 3)], "layer_norm: weight"),
+        (F.layer_norm, [(3,), (), ()], "layer_norm: weight"),
+    ],
+)
 def test_shapes_that_do_not_fit_are_refused(op, shapes, words):
     """The error names what came and what would do."""
     with pytest.raises(ValueError, match=words):

@@ -12,30 +12,62 @@ from lpnet.operators import Operators
 from .cases import distinct, positive
 
 CALLS = {  # method -> how to use it; the same text runs on arrays
-    "__add__": lambda x: x + 2, "__radd__": lambda x: 2 + x, "__sub__": lambda x: x - 2, "__rsub__": lambda x: 2 - x,
-    "__mul__": lambda x: x * 3, "__rmul__": lambda x: 3 * x, "__truediv__": lambda x: x / 4,
-    "__rtruediv__": lambda x: 4 / x, "__matmul__": lambda x: x @ x, "__rmatmul__": lambda x: np.eye(3)[:2] @ x,
-    "__pow__": lambda x: x**3, "__neg__": operator.neg, "__pos__": operator.pos, "__abs__": abs,
+    "__add__": lambda x: x + 2,
+    "__radd__": lambda x: 2 + x,
+    "__sub__": lambda x: x - 2,
+    "__rsub__": lambda x: 2 - x,
+    "__mul__": lambda x: x * 3,
+    "__rmul__": lambda x: 3 * x,
+    "__truediv__": lambda x: x / 4,
+    "__rtruediv__": lambda x: 4 / x,
+    "__matmul__": lambda x: x @ x,
+    "__rmatmul__": lambda x: np.eye(3)[:2] @ x,
+    "__pow__": lambda x: x**3,
+    "__neg__": operator.neg,
+    "__pos__": operator.pos,
+    "__abs__": abs,
     "__getitem__": lambda x: x[1:, None, 0],
-    "sum": lambda x: x.sum(axis=0), "mean": lambda x: x.mean(axis=(0, 1), keepdims=True),
-    "var": lambda x: x.var(axis=1), "std": lambda x: x.std(), "max": lambda x: x.max(axis=-1),
+    "sum": lambda x: x.sum(axis=0),
+    "mean": lambda x: x.mean(axis=(0, 1), keepdims=True),
+    "var": lambda x: x.var(axis=1),
+    "std": lambda x: x.std(),
+    "max": lambda x: x.max(axis=-1),
     "min": lambda x: x.min(axis=0, keepdims=True),
-    "__rpow__": lambda x: 2.0**x, "__mod__": lambda x: x % 0.3, "__rmod__": lambda x: 5 % x,
-    "__floordiv__": lambda x: x // 0.3, "__rfloordiv__": lambda x: 5 // x, "prod": lambda x: x.prod(axis=0),
+    "__rpow__": lambda x: 2.0**x,
+    "__mod__": lambda x: x % 0.3,
+    "__rmod__": lambda x: 5 % x,
+    "__floordiv__": lambda x: x // 0.3,
+    "__rfloordiv__": lambda x: 5 // x,
+    "prod": lambda x: x.prod(axis=0),
     "cumsum": lambda x: x.cumsum(axis=1),
-    "dot": lambda x: x.dot(x), "squeeze": lambda x: x.squeeze(), "reshape": lambda x: x.reshape(1, -1),
-    "transpose": lambda x: x.transpose(1, 0), "swapaxes": lambda x: x.swapaxes(0, -1), "flatten": lambda x: x.flatten(),
-    "ravel": lambda x: x.ravel(), "clip": lambda x: x.clip(0.75, 1.25), "T": lambda x: x.T,
-}  # fmt: skip
-COMPARISONS = {"__lt__": operator.lt, "__le__": operator.le, "__gt__": operator.gt, "__ge__": operator.ge,
-               "__eq__": operator.eq, "__ne__": operator.ne}
+    "dot": lambda x: x.dot(x),
+    "squeeze": lambda x: x.squeeze(),
+    "reshape": lambda x: x.reshape(1, -1),
+    "transpose": lambda x: x.transpose(1, 0),
+    "swapaxes": lambda x: x.swapaxes(0, -1),
+    "flatten": lambda x: x.flatten(),
+    "ravel": lambda x: x.ravel(),
+    "clip": lambda x: x.clip(0.75, 1.25),
+    "T": lambda x: x.T,
+}
+COMPARISONS = {
+    "__lt__": operator.lt,
+    "__le__": operator.le,
+    "__gt__": operator.gt,
+    "__ge__": operator.ge,
+    "__eq__": operator.eq,
+    "__ne__": operator.ne,
+}
 
 
 def test_every_method_is_tested():
     """A new method that gives a tensor or an array without a test fails here."""
     functions = {name: getattr(member, "fget", member) for name, member in vars(Operators).items()}
-    made = {name for name, function in functions.items() if inspect.isfunction(function)
-            and function.__annotations__["return"] in ("Tensor", "Array")}  # fmt: skip
+    made = {
+        name
+        for name, function in functions.items()
+        if inspect.isfunction(function) and function.__annotations__["return"] in ("Tensor", "Array")
+    }
     made -= {"to", "argmax"}  # which have their tests under tests/gpu, and with the reductions
     assert made == set(CALLS) | set(COMPARISONS)
 

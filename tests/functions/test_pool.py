@@ -62,13 +62,16 @@ def test_windows_of_more_than_256_places():
 
 
 @pytest.mark.parametrize("op", OPS)
-@pytest.mark.parametrize(("shape", "geometry", "words"), [
-    ((1, 4, 4), (2,), r"expected input \(N, C, H, W\), got \(1, 4, 4\)"),
-    ((1, 1, 2, 2), (3,), r"a window of \(3, 3\) does not fit into an input of \(2, 2\)"),
-    ((1, 1, 4, 4), (2, 0), "stride must be an integer of at least 1"),
-    ((1, 1, 4, 4), (0,), "size must be an integer of at least 1"),
-    ((1, 1, 4, 4), (2, 2, 2), "padding 2 is more than half the window 2"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("shape", "geometry", "words"),
+    [
+        ((1, 4, 4), (2,), r"expected input \(N, C, H, W\), got \(1, 4, 4\)"),
+        ((1, 1, 2, 2), (3,), r"a window of \(3, 3\) does not fit into an input of \(2, 2\)"),
+        ((1, 1, 4, 4), (2, 0), "stride must be an integer of at least 1"),
+        ((1, 1, 4, 4), (0,), "size must be an integer of at least 1"),
+        ((1, 1, 4, 4), (2, 2, 2), "padding 2 is more than half the window 2"),
+    ],
+)
 def test_shapes_that_do_not_fit_are_refused(op, shape, geometry, words):
     """The error names the operation, what came and what would do."""
     with pytest.raises(ValueError, match=f"{op.__name__}: {words}"):

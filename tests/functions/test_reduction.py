@@ -25,8 +25,9 @@ def test_reductions_are_numpys(name, drawn, keepdims):
     """Any axes, kept or not, give NumPy's result and exact gradients."""
     x, axis = drawn
     op, twin = getattr(F, name), getattr(np, name)
-    np.testing.assert_allclose(op(lp.Tensor(x), axis, keepdims).data, twin(x, axis=axis, keepdims=keepdims),
-                               rtol=1e-14, atol=1e-16)  # fmt: skip
+    np.testing.assert_allclose(
+        op(lp.Tensor(x), axis, keepdims).data, twin(x, axis=axis, keepdims=keepdims), rtol=1e-14, atol=1e-16
+    )
     assert lp.gradcheck(lambda t: op(t, axis, keepdims), [x])
 
 

@@ -23,19 +23,22 @@ def square(op):
 
 
 @pytest.mark.parametrize("seed", [INF, -INF, NAN, 1.0, -2.0])
-@pytest.mark.parametrize(("op", "x", "chosen"), [
-    (F.relu, [-1, 2], [0, 1]),
-    (lambda x: F.relu(F.concatenate([x] * (1 << 18)))[:2], [-1, 2], [0, 1]),
-    (F.max, [1, 2], [0, 1]),
-    (F.min, [1, 2], [1, 0]),
-    (lambda x: F.maximum(x, 0.0), [-1, 2], [0, 1]),
-    (lambda x: F.minimum(x, 0.0), [-1, 2], [1, 0]),
-    (lambda x: x.clip(0, 1), [-1, 0.5, 2], [0, 1, 0]),
-    (lambda x: F.where([True, False], x, 0.0), [1, 2], [1, 0]),
-    (lambda x: F.power(x, 0), [0, 2], [0, 0]),
-    (square(lambda x: F.max_pool2d(x, 2)), [1, 2, 3, 4], [0, 0, 0, 1]),
-    (square(lambda x: F.max_pool2d(x, 2, 1)), [1, 2, 3, 4], [0, 0, 0, 1]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("op", "x", "chosen"),
+    [
+        (F.relu, [-1, 2], [0, 1]),
+        (lambda x: F.relu(F.concatenate([x] * (1 << 18)))[:2], [-1, 2], [0, 1]),
+        (F.max, [1, 2], [0, 1]),
+        (F.min, [1, 2], [1, 0]),
+        (lambda x: F.maximum(x, 0.0), [-1, 2], [0, 1]),
+        (lambda x: F.minimum(x, 0.0), [-1, 2], [1, 0]),
+        (lambda x: x.clip(0, 1), [-1, 0.5, 2], [0, 1, 0]),
+        (lambda x: F.where([True, False], x, 0.0), [1, 2], [1, 0]),
+        (lambda x: F.power(x, 0), [0, 2], [0, 0]),
+        (square(lambda x: F.max_pool2d(x, 2)), [1, 2, 3, 4], [0, 0, 0, 1]),
+        (square(lambda x: F.max_pool2d(x, 2, 1)), [1, 2, 3, 4], [0, 0, 0, 1]),
+    ],
+)
 def test_what_is_not_selected_gets_no_error(op, x, chosen, seed):
     """Also an infinite error is 0 there, and goes where the value came from unchanged."""
     np.testing.assert_array_equal(gradient(op, x, seed), [seed if c else 0.0 for c in chosen])
@@ -69,14 +72,17 @@ def test_padding_gets_no_error(geometry, value):
     assert x.grad.sum() == y.size
 
 
-@pytest.mark.parametrize(("op", "x", "chosen"), [
-    (F.max, [1, NAN, 3], [0, 1, 0]),
-    (F.min, [NAN, 1, NAN], [0.5, 0, 0.5]),
-    (lambda x: F.maximum(x, 1.0), [NAN, 0], [1, 0]),
-    (lambda x: F.maximum(1.0, x), [NAN, 0], [1, 0]),
-    (lambda x: F.minimum(1.0, x), [NAN, 2], [1, 0]),
-    (square(lambda x: F.max_pool2d(x, 2)), [9, NAN, 3, NAN], [0, 1, 0, 0]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("op", "x", "chosen"),
+    [
+        (F.max, [1, NAN, 3], [0, 1, 0]),
+        (F.min, [NAN, 1, NAN], [0.5, 0, 0.5]),
+        (lambda x: F.maximum(x, 1.0), [NAN, 0], [1, 0]),
+        (lambda x: F.maximum(1.0, x), [NAN, 0], [1, 0]),
+        (lambda x: F.minimum(1.0, x), [NAN, 2], [1, 0]),
+        (square(lambda x: F.max_pool2d(x, 2)), [9, NAN, 3, NAN], [0, 1, 0, 0]),
+    ],
+)
 def test_nan_is_the_extreme(op, x, chosen):
     """The result is NaN where an input is, and the error goes to that input."""
     assert np.isnan(op(lp.Tensor(x)).data).any()

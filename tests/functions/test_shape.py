@@ -68,8 +68,9 @@ def test_joining(shape, n, axis):
 def test_pad(shape, data):
     """Any width is NumPy's."""
     widths = [data.draw(st.tuples(st.integers(0, 2), st.integers(0, 2))) for _ in shape]
-    np.testing.assert_array_equal(F.pad(lp.Tensor(normal(*shape)), widths, 1.5).data,
-                                  np.pad(normal(*shape), widths, constant_values=1.5))  # fmt: skip
+    np.testing.assert_array_equal(
+        F.pad(lp.Tensor(normal(*shape)), widths, 1.5).data, np.pad(normal(*shape), widths, constant_values=1.5)
+    )
     assert lp.gradcheck(lambda x: F.pad(x, widths), [normal(*shape)])
 
 
@@ -77,8 +78,9 @@ def test_pad(shape, data):
 def test_broadcast_to(shape, new):
     """Stretching is NumPy's, and the errors of all copies are summed."""
     target = (new, *(max(n, new) if n == 1 else n for n in shape))
-    np.testing.assert_array_equal(F.broadcast_to(lp.Tensor(normal(*shape)), target).data,
-                                  np.broadcast_to(normal(*shape), target))  # fmt: skip
+    np.testing.assert_array_equal(
+        F.broadcast_to(lp.Tensor(normal(*shape)), target).data, np.broadcast_to(normal(*shape), target)
+    )
     assert lp.gradcheck(lambda x: F.broadcast_to(x, target), [normal(*shape)])
 
 
@@ -93,15 +95,18 @@ def test_reshaping_keeps_the_order(shape):
         np.testing.assert_array_equal(y.data.ravel(), x.data.ravel())
 
 
-@pytest.mark.parametrize(("call", "words"), [
-    (lambda x: x.reshape(4), "cannot reshape array of size 6"),
-    (lambda x: F.squeeze(x, 0), "squeeze"),
-    (lambda x: F.concatenate([x, x.T]), "must match exactly"),
-    (lambda x: F.stack([x, x.T]), "same shape"),
-    (lambda x: F.concatenate([]), "at least one array"),
-    (lambda x: F.stack([]), "at least one array"),
-    (lambda x: F.broadcast_to(x, (3, 3)), "broadcast"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda x: x.reshape(4), "cannot reshape array of size 6"),
+        (lambda x: F.squeeze(x, 0), "squeeze"),
+        (lambda x: F.concatenate([x, x.T]), "must match exactly"),
+        (lambda x: F.stack([x, x.T]), "same shape"),
+        (lambda x: F.concatenate([]), "at least one array"),
+        (lambda x: F.stack([]), "at least one array"),
+        (lambda x: F.broadcast_to(x, (3, 3)), "broadcast"),
+    ],
+)
 def test_shapes_that_do_not_fit_are_refused(call, words):
     """The error is a ValueError that says what does not fit."""
     with pytest.raises(ValueError, match=words):

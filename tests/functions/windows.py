@@ -25,6 +25,7 @@ def window(x, kernel, at, stride, padding, dilation):
 
 def out_shape(size, kernel, stride, padding, dilation):
     """Count the places where the window lies within the padded image, by trying them."""
+
     def fits(a, n, k, s, p, d):
         return a * s + d * (k - 1) <= n + 2 * p - 1
 

@@ -21,9 +21,27 @@ def to_tf32(x: np.ndarray) -> np.ndarray:
     return (np.ascontiguousarray(x).view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
 
 
-def gemmEx(handle: int, op_a: int, op_b: int, m: int, n: int, k: int, alpha: int, a: int, a_type: int, lda: int,
-           b: int, b_type: int, ldb: int, beta: int, c: int, c_type: int, ldc: int, compute: int, algorithm: int
-           ) -> None:  # fmt: skip
+def gemmEx(
+    handle: int,
+    op_a: int,
+    op_b: int,
+    m: int,
+    n: int,
+    k: int,
+    alpha: int,
+    a: int,
+    a_type: int,
+    lda: int,
+    b: int,
+    b_type: int,
+    ldb: int,
+    beta: int,
+    c: int,
+    c_type: int,
+    ldc: int,
+    compute: int,
+    algorithm: int,
+) -> None:
     """c = op(a) op(b) in TF32; alpha must be 1, beta 0, all types float32."""
     calls.append("gemmEx")
     assert (ctypes.c_float.from_address(alpha).value, ctypes.c_float.from_address(beta).value) == (1, 0)
@@ -34,12 +52,52 @@ def gemmEx(handle: int, op_a: int, op_b: int, m: int, n: int, k: int, alpha: int
     _matrix(c, m, n, ldc)[...] = to_tf32(left) @ to_tf32(right)
 
 
-def gemmStridedBatchedEx(handle: int, op_a: int, op_b: int, m: int, n: int, k: int, alpha: int, a: int, a_type: int,
-                         lda: int, a_apart: int, b: int, b_type: int, ldb: int, b_apart: int, beta: int, c: int,
-                         c_type: int, ldc: int, c_apart: int, count: int, compute: int, algorithm: int
-                         ) -> None:  # fmt: skip
+def gemmStridedBatchedEx(
+    handle: int,
+    op_a: int,
+    op_b: int,
+    m: int,
+    n: int,
+    k: int,
+    alpha: int,
+    a: int,
+    a_type: int,
+    lda: int,
+    a_apart: int,
+    b: int,
+    b_type: int,
+    ldb: int,
+    b_apart: int,
+    beta: int,
+    c: int,
+    c_type: int,
+    ldc: int,
+    c_apart: int,
+    count: int,
+    compute: int,
+    algorithm: int,
+) -> None:
     """The same for `count` matrices, each kind so many numbers apart."""
     for i in range(count):
-        gemmEx(handle, op_a, op_b, m, n, k, alpha, a + 4 * i * a_apart, a_type, lda, b + 4 * i * b_apart, b_type, ldb,
-               beta, c + 4 * i * c_apart, c_type, ldc, compute, algorithm)  # fmt: skip
+        gemmEx(
+            handle,
+            op_a,
+            op_b,
+            m,
+            n,
+            k,
+            alpha,
+            a + 4 * i * a_apart,
+            a_type,
+            lda,
+            b + 4 * i * b_apart,
+            b_type,
+            ldb,
+            beta,
+            c + 4 * i * c_apart,
+            c_type,
+            ldc,
+            compute,
+            algorithm,
+        )
     calls[-count:] = ["gemmStridedBatchedEx"]

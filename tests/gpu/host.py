@@ -15,8 +15,17 @@ from pathlib import Path
 from lpnet.kernels.cuda.launch import parameters
 
 COMPILER = shutil.which("g++")
-FLAGS = ("-O2", "-std=c++17", "-ffp-contract=off", "-fPIC", "-shared", "-Wall", "-Wextra", "-Wno-unknown-pragmas",
-         "-Werror")  # fmt: skip
+FLAGS = (
+    "-O2",
+    "-std=c++17",
+    "-ffp-contract=off",
+    "-fPIC",
+    "-shared",
+    "-Wall",
+    "-Wextra",
+    "-Wno-unknown-pragmas",
+    "-Werror",
+)
 HEADER = Path(__file__).with_name("host.h")
 
 
@@ -25,8 +34,10 @@ def launchers(code: str) -> str:
     text = []
     for name, known in parameters(code).items():
         typed, names = ", ".join(f"{kind} {name}" for name, kind in known.items()), ", ".join(known)
-        text.append(f'extern "C" void {name}_host(unsigned grid_x, unsigned grid_y, unsigned block, {typed}) '
-                    f"{{ run(grid_x, grid_y, block, [&] {{ {name}({names}); }}); }}\n")  # fmt: skip
+        text.append(
+            f'extern "C" void {name}_host(unsigned grid_x, unsigned grid_y, unsigned block, {typed}) '
+            f"{{ run(grid_x, grid_y, block, [&] {{ {name}({names}); }}); }}\n"
+        )
     return "".join(text)
 
 

@@ -106,8 +106,10 @@ class ndarray:
     __slots__ = ("__weakref__", "base", "host")  # nothing else can be set on CuPy's either
 
     def __array__(self, *_: Any, **__: Any) -> Any:
-        raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a "
-                        "NumPy array explicitly.")  # fmt: skip
+        raise TypeError(
+            "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a "
+            "NumPy array explicitly."
+        )
 
     def __array_function__(self, function: Any, *_: Any) -> Any:
         raise TypeError(f"numpy.{function.__name__} called on an array of the GPU")
@@ -339,8 +341,13 @@ class RawModule:
         return launch
 
 
-_C = {"f4": ctypes.c_float, "f8": ctypes.c_double, "i4": ctypes.c_int, "i8": ctypes.c_longlong,
-      "u8": ctypes.c_ulonglong}  # fmt: skip
+_C = {
+    "f4": ctypes.c_float,
+    "f8": ctypes.c_double,
+    "i4": ctypes.c_int,
+    "i8": ctypes.c_longlong,
+    "u8": ctypes.c_ulonglong,
+}
 
 
 def _argument(value: Any) -> Any:
@@ -357,7 +364,10 @@ def _view(name: str) -> Callable[..., Any]:
     return lambda x, *args, **keywords: _wrap(function(_open(x), *args, **keywords), x)
 
 
-lib = types.SimpleNamespace(stride_tricks=types.SimpleNamespace(
-    as_strided=_view("as_strided"), sliding_window_view=_view("sliding_window_view")))  # fmt: skip
+lib = types.SimpleNamespace(
+    stride_tricks=types.SimpleNamespace(
+        as_strided=_view("as_strided"), sliding_window_view=_view("sliding_window_view")
+    )
+)
 cuda = types.SimpleNamespace(get_cublas_handle=lambda: 0)
 __version__ = "stand-in"

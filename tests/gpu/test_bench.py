@@ -16,8 +16,11 @@ from ..benchmarks import gpu
 def timed(fake, monkeypatch):
     """Give the stand-in what the script asks of CUDA itself, and time each thing once."""
     runtime = types.SimpleNamespace(
-        deviceSynchronize=lambda: None, getDeviceProperties=lambda _: {"name": b"none"},
-        driverGetVersion=lambda: 0, runtimeGetVersion=lambda: 0)  # fmt: skip
+        deviceSynchronize=lambda: None,
+        getDeviceProperties=lambda _: {"name": b"none"},
+        driverGetVersion=lambda: 0,
+        runtimeGetVersion=lambda: 0,
+    )
     monkeypatch.setattr(fake.cuda, "runtime", runtime, raising=False)
     monkeypatch.setattr(gpu, "seconds", lambda function, wait, *_: function() is None or 1.0)
     return fake

@@ -19,8 +19,15 @@ def model():
     """Return a small network with every kind of state."""
     lp.manual_seed(3)
     nn = lp.nn
-    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-                         nn.Dropout(0.2), nn.Linear(64, 10))  # fmt: skip
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.2),
+        nn.Linear(64, 10),
+    )
 
 
 def batch(n=16):
@@ -207,8 +214,11 @@ def test_what_cannot_be_had_is_explained(broken, capsys, message):
     broken(message)
     assert not lp.cuda_available()
     expected = LACKING[message]
-    for call in (lambda: lp.to_device(np.ones(1), "cuda"), lambda: lp.nn.Linear(1, 1).to("cuda"),
-                 lambda: lp.data.DataLoader(batch(), device="cuda")):  # fmt: skip
+    for call in (
+        lambda: lp.to_device(np.ones(1), "cuda"),
+        lambda: lp.nn.Linear(1, 1).to("cuda"),
+        lambda: lp.data.DataLoader(batch(), device="cuda"),
+    ):
         with pytest.raises(RuntimeError) as caught:
             call()
         assert str(caught.value).startswith("device cuda cannot be used: ") and expected in str(caught.value)

@@ -30,8 +30,9 @@ def _constants_move(monkeypatch):
     """The cases hold conditions and statistics on the host; move them with the rest, as a user has to."""
     where, batch_norm, to_device_of = F.where, F.batch_norm, lp.backend.to_device_of
     monkeypatch.setattr(F, "where", lambda c, a, b: where(to_device_of(c, a.data), a, b))
-    monkeypatch.setattr(F, "batch_norm", lambda x, w, b, *given: batch_norm(
-        x, w, b, *(to_device_of(v, x.data) for v in given)))  # fmt: skip
+    monkeypatch.setattr(
+        F, "batch_norm", lambda x, w, b, *given: batch_norm(x, w, b, *(to_device_of(v, x.data) for v in given))
+    )
 
 
 @every

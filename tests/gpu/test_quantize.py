@@ -103,8 +103,10 @@ def test_many_blocks_of_threads(cupy):
     """An array for which a thread takes several groups is rounded as any other."""
     x = numbers((700, 431), np.float32)
     for name in ("bfp8", "bfp8:tensor", "nvfp4"):
-        same(lp.quantize(cupy.asarray(x), name, "stochastic", Stream(1)).get(),
-             lp.format(name).rule(x, "stochastic", Stream(1)))  # fmt: skip
+        same(
+            lp.quantize(cupy.asarray(x), name, "stochastic", Stream(1)).get(),
+            lp.format(name).rule(x, "stochastic", Stream(1)),
+        )
 
 
 @pytest.mark.parametrize("n", [1, 16, 17, 100])

@@ -68,10 +68,21 @@ def test_without_the_binding_products_are_cupys(fake, monkeypatch):
     assert not blas.calls
 
 
-@pytest.mark.parametrize("name, digits", [
-    ("bfp8", 7), ("fixed8.6", 7), ("e4m3", 4), ("tf32", 11), ("bf16", 8), ("mxfp4_e2m1", 2), ("mxint8", 7),
-    ("nvfp4", None), ("FixedPoint(8, 4, saturate=False)", None), ("fp32", 24),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, digits",
+    [
+        ("bfp8", 7),
+        ("fixed8.6", 7),
+        ("e4m3", 4),
+        ("tf32", 11),
+        ("bf16", 8),
+        ("mxfp4_e2m1", 2),
+        ("mxint8", 7),
+        ("nvfp4", None),
+        ("FixedPoint(8, 4, saturate=False)", None),
+        ("fp32", 24),
+    ],
+)
 def test_rounded_arrays_know_their_digits(fake, name, digits):
     """What is noted of a format holds for its numbers: that many bits of the mantissa are enough."""
     x = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
@@ -85,8 +96,16 @@ def test_rounded_arrays_know_their_digits(fake, name, digits):
 def test_views_and_selections_know_and_new_numbers_do_not(fake):
     """Views, relu and concatenations keep what is known; sums, losses and other arrays do not; memory is not leaked."""
     x = lp.Tensor(lp.quantize(fake.asarray(integers(4, 4) / 8), "bfp8"))
-    kept = (x.T, x[1:], x.reshape(2, 8), F.relu(x), F.concatenate([x, x]), F.maximum(x, x), x[[0, 2]],
-            F.max_pool2d(x.reshape(1, 1, 4, 4), 2))  # fmt: skip
+    kept = (
+        x.T,
+        x[1:],
+        x.reshape(2, 8),
+        F.relu(x),
+        F.concatenate([x, x]),
+        F.maximum(x, x),
+        x[[0, 2]],
+        F.max_pool2d(x.reshape(1, 1, 4, 4), 2),
+    )
     assert [known_digits(y.data) for y in kept] == [7] * len(kept)
     for lost in (x + x, F.exp(x), F.pad(x, 1, 0.1), F.mse_loss(x, x * 0), F.cross_entropy(x, np.arange(4)), x.mean()):
         assert known_digits(lost.data) is None
@@ -97,15 +116,23 @@ def test_views_and_selections_know_and_new_numbers_do_not(fake):
 
 
 MOVING = {
-    "relu": F.relu, "reshape": lambda x: x.reshape(2, 8), "transpose": lambda x: x.T, "getitem": lambda x: x[1:],
-    "concatenate": lambda x: F.concatenate([x, x]), "stack": lambda x: F.stack([x, x]), "pad": lambda x: F.pad(x, 1),
-    "where": lambda x: F.where(x.data > 0, x, x), "maximum": lambda x: F.maximum(x, x),
+    "relu": F.relu,
+    "reshape": lambda x: x.reshape(2, 8),
+    "transpose": lambda x: x.T,
+    "getitem": lambda x: x[1:],
+    "concatenate": lambda x: F.concatenate([x, x]),
+    "stack": lambda x: F.stack([x, x]),
+    "pad": lambda x: F.pad(x, 1),
+    "where": lambda x: F.where(x.data > 0, x, x),
+    "maximum": lambda x: F.maximum(x, x),
     "max_pool2d": lambda x: F.max_pool2d(x.reshape(1, 1, 4, 4), 2),
-}  # fmt: skip
+}
 SUMMING = {
-    "exp": F.exp, "max": lambda x: x.max(), "an index twice": lambda x: x[[0, 0]],
+    "exp": F.exp,
+    "max": lambda x: x.max(),
+    "an index twice": lambda x: x[[0, 0]],
     "windows that overlap": lambda x: F.max_pool2d(x.reshape(1, 1, 4, 4), 3, 1),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", [*MOVING, *SUMMING])

@@ -49,8 +49,17 @@ def images(n, size=8, seed=0):
 def plain_network():
     """Return a network whose sums of rounded numbers are all exact: no normalization, no mean."""
     lp.manual_seed(1)
-    return nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2), nn.ReLU(),
-                         nn.MaxPool2d(3), nn.Conv2d(8, 8, 1), nn.ReLU(), nn.Flatten(), nn.Linear(8, 10))  # fmt: skip
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, stride=2),
+        nn.ReLU(),
+        nn.MaxPool2d(3),
+        nn.Conv2d(8, 8, 1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(8, 10),
+    )
 
 
 def first_step(cupy, device):
@@ -117,8 +126,9 @@ def trained(device, out=None, epochs=2, resume=False, steps=5):
     loader = lp.data.DataLoader((x, y), 64, shuffle=True)
     optimizer = lp.optim.SGD(net.parameters(), 0.05, 0.9, precision="bfp8")
     swalp = lp.optim.SWALP(net, optimizer, 4, 1)
-    log = lp.fit(net, loader, loader, epochs=epochs, optimizer=optimizer, swalp=swalp, out=out, resume=resume,
-                 progress=False)  # fmt: skip
+    log = lp.fit(
+        net, loader, loader, epochs=epochs, optimizer=optimizer, swalp=swalp, out=out, resume=resume, progress=False
+    )
     return log, net.state_dict()
 
 
@@ -152,8 +162,18 @@ def test_the_command_line_resumes_on_the_other_device(cupy, tmp_path, monkeypatc
     """--device may change when a run goes on; eval takes it, too, and without it the GPU is used where it works."""
     monkeypatch.setattr("lpnet.picture.try_save", lambda *_: True)
     monkeypatch.setattr("lpnet.training.run.evaluate", lambda *_: {"loss": 1.0, "error": 2.0})
-    command = ["train", "--model", "logistic_regression", "--precision", "bfp8", "--epochs", "1", "--quiet",
-               "--out", str(tmp_path / "run")]  # fmt: skip
+    command = [
+        "train",
+        "--model",
+        "logistic_regression",
+        "--precision",
+        "bfp8",
+        "--epochs",
+        "1",
+        "--quiet",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     assert cli.main([*command, "--device", "cpu"]) == 0 and "on cpu" in capsys.readouterr().out
     assert cli.main([*command, "--resume"]) == 0 and "on cuda" in capsys.readouterr().out
     for device in ("cpu", "cuda"):
@@ -200,8 +220,18 @@ def test_trace_reads_what_is_on_the_device(cupy):
 
 def test_the_experiments_train_on_the_device(cupy, tmp_path):
     """An epoch and an average there give test errors like the CPU's; 50 of 500 digits are 10 points."""
-    s = Training("digits", "small_cnn", epochs=2, start=1, lr=0.1, swa_lr=0.05, weight_decay=0.0, crop=0,
-                 precision=lp.recipes.swalp(), loss_scale=8.0)  # fmt: skip
+    s = Training(
+        "digits",
+        "small_cnn",
+        epochs=2,
+        start=1,
+        lr=0.1,
+        swa_lr=0.05,
+        weight_decay=0.0,
+        crop=0,
+        precision=lp.recipes.swalp(),
+        loss_scale=8.0,
+    )
     errors = [train(s, 0, Context(tmp_path, None, device)) for device in ("cpu", "cuda")]
     assert isinstance(cupy, Real) or blas.calls
     for one, other in zip(*(e["averages"]["epoch"].values() for e in errors), strict=True):

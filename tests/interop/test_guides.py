@@ -54,8 +54,14 @@ def test_files(tmp_path):
     optimizer = lp.optim.SGD(model.parameters(), lr=0.1)
     few = lp.data.Dataset(train.images[:64], train.labels[:64])
     lp.fit(model, lp.data.DataLoader(few, 32), epochs=1, optimizer=optimizer, out=run, progress=False)
-    names = {"classes": 10, "channels": 1, "size": 8, "file": tmp_path / "file", "run_folder": run,
-             "logdir": tmp_path / "board"}  # fmt: skip
+    names = {
+        "classes": 10,
+        "channels": 1,
+        "size": 8,
+        "file": tmp_path / "file",
+        "run_folder": run,
+        "logdir": tmp_path / "board",
+    }
     for _, code in blocks("files.md"):
         exec(code, names)
     from onnx.reference import ReferenceEvaluator

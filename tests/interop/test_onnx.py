@@ -45,15 +45,48 @@ def rounding_to(fmt, rounding="nearest"):
     return model
 
 
-SINGLE = ["fixed8.6", "fixed4.2", "fixed6.3", "fixed2.1", "fixed8.-2", "fixed12.12", "fixed16.8", "e4m3", "e5m2",
-          "e2m1", "e3m2", "e2m3", "fp16", "bf16", "fp32", "FixedPoint(8, 6, symmetric=True)",
-          "FloatingPoint(4, 3, specials='nan', saturate=False)", "FloatingPoint(5, 2, saturate=False)",
-          "FloatingPoint(5, 10, saturate=True)"]  # fmt: skip
-BLOCKS = ["bfp8", "bfp4", "bfp2", "bfp12", "bfp16", "bfp8:tensor", "bfp8:16", "bfp6:3",
-          "BlockFloatingPoint(8, axis=1)", "BlockFloatingPoint(4, axis=1, block=2)",
-          "BlockFloatingPoint(8, symmetric=False)", "mxfp8_e4m3", "mxfp8_e5m2", "mxfp6_e3m2", "mxfp6_e2m3",
-          "mxfp4_e2m1", "mxint8", "nvfp4",
-          "BlockScaled(FloatingPoint(2, 1, specials='none'), FloatingPoint(4, 3, specials='nan'), 16)"]  # fmt: skip
+SINGLE = [
+    "fixed8.6",
+    "fixed4.2",
+    "fixed6.3",
+    "fixed2.1",
+    "fixed8.-2",
+    "fixed12.12",
+    "fixed16.8",
+    "e4m3",
+    "e5m2",
+    "e2m1",
+    "e3m2",
+    "e2m3",
+    "fp16",
+    "bf16",
+    "fp32",
+    "FixedPoint(8, 6, symmetric=True)",
+    "FloatingPoint(4, 3, specials='nan', saturate=False)",
+    "FloatingPoint(5, 2, saturate=False)",
+    "FloatingPoint(5, 10, saturate=True)",
+]
+BLOCKS = [
+    "bfp8",
+    "bfp4",
+    "bfp2",
+    "bfp12",
+    "bfp16",
+    "bfp8:tensor",
+    "bfp8:16",
+    "bfp6:3",
+    "BlockFloatingPoint(8, axis=1)",
+    "BlockFloatingPoint(4, axis=1, block=2)",
+    "BlockFloatingPoint(8, symmetric=False)",
+    "mxfp8_e4m3",
+    "mxfp8_e5m2",
+    "mxfp6_e3m2",
+    "mxfp6_e2m3",
+    "mxfp4_e2m1",
+    "mxint8",
+    "nvfp4",
+    "BlockScaled(FloatingPoint(2, 1, specials='none'), FloatingPoint(4, 3, specials='nan'), 16)",
+]
 SHAPES = [(4, 3, 5, 40), (7, 33), (3, 16), (1, 5), (2, 64, 3, 3)]
 
 
@@ -103,10 +136,13 @@ def test_shapes_of_any_batch(tmp_path, name):
         assert_same(run(model, tmp_path / "m.onnx", x, (None, 2, 3)), model(lp.Tensor(x)).numpy())
 
 
-@pytest.mark.parametrize(("function", "sentence"), [
-    (lambda x: F.reshape(x, (x.shape[0] * 2, 3)), "mixes the batch with other axes: write -1"),
-    (lambda x: x + F.broadcast_to(F.mean(x, 0, keepdims=True), x.shape), "knows the batch's length"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [
+        (lambda x: F.reshape(x, (x.shape[0] * 2, 3)), "mixes the batch with other axes: write -1"),
+        (lambda x: x + F.broadcast_to(F.mean(x, 0, keepdims=True), x.shape), "knows the batch's length"),
+    ],
+)
 def test_what_knows_the_batch_is_refused(tmp_path, function, sentence):
     """It would be wrong for any other; with N given it is fine."""
     with pytest.raises(ValueError, match=sentence):
@@ -114,16 +150,20 @@ def test_what_knows_the_batch_is_refused(tmp_path, function, sentence):
     export(Call(function), tmp_path / "m.onnx", (4, 2, 3))
 
 
-@pytest.mark.parametrize(("fmt", "sentence"), [
-    ("tf32", "tf32 has no type in ONNX; those that have are"),
-    ("e6m9", "e6m9 has no type in ONNX"),
-    ("fixed17.3", "has no type in ONNX"),
-    ("FixedPoint(8, 6, saturate=False)", "has no type in ONNX"),
-    ("bfp17", "has no type in ONNX"),
-    ("BlockFloatingPoint(8, exp=5)", "has scales that ONNX has no form for"),
-    ("nvfp4:16x16", "has blocks of two dimensions"), ("mxfp8_e4m3:ceil", "or a rule of scales"),
-    (lp.Table((-1.0, 0.0, 1.0), "ternary"), "has no type in ONNX"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fmt", "sentence"),
+    [
+        ("tf32", "tf32 has no type in ONNX; those that have are"),
+        ("e6m9", "e6m9 has no type in ONNX"),
+        ("fixed17.3", "has no type in ONNX"),
+        ("FixedPoint(8, 6, saturate=False)", "has no type in ONNX"),
+        ("bfp17", "has no type in ONNX"),
+        ("BlockFloatingPoint(8, exp=5)", "has scales that ONNX has no form for"),
+        ("nvfp4:16x16", "has blocks of two dimensions"),
+        ("mxfp8_e4m3:ceil", "or a rule of scales"),
+        (lp.Table((-1.0, 0.0, 1.0), "ternary"), "has no type in ONNX"),
+    ],
+)
 def test_formats_without_a_type_are_refused(tmp_path, fmt, sentence):
     """One sentence, for activations and for what is stored, and no file."""
     for model, packed in ((rounding_to(fmt), None), (nn.Linear(3, 2), fmt)):
@@ -134,12 +174,18 @@ def test_formats_without_a_type_are_refused(tmp_path, fmt, sentence):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("model", "sentence"), [
-    (rounding_to("bfp8", "stochastic"), r"rounded by Quantizer\('bfp8', 'stochastic'\), and ONNX rounds to nearest"),
-    (Call(lambda x: F.where(x.data > 0, x, 1.0)), "Where has no counterpart"),
-    (Call(lambda x: F.dropout(x, 0.5)), "Dropout has no counterpart"),
-    (nn.Linear(3, 2).astype(np.float64), "'weight' is not float32"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        (
+            rounding_to("bfp8", "stochastic"),
+            r"rounded by Quantizer\('bfp8', 'stochastic'\), and ONNX rounds to nearest",
+        ),
+        (Call(lambda x: F.where(x.data > 0, x, 1.0)), "Where has no counterpart"),
+        (Call(lambda x: F.dropout(x, 0.5)), "Dropout has no counterpart"),
+        (nn.Linear(3, 2).astype(np.float64), "'weight' is not float32"),
+    ],
+)
 def test_what_onnx_cannot_say_is_refused(tmp_path, model, sentence):
     """One sentence, and no file."""
     with pytest.raises(ValueError, match=sentence):
@@ -163,10 +209,18 @@ def dyadic(model, seed=0):
 
 
 def small(classes=5):
-    return dyadic(nn.Sequential(
-        nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.AvgPool2d(2),
-        nn.Flatten(), nn.Linear(32, classes),
-    ))  # fmt: skip
+    return dyadic(
+        nn.Sequential(
+            nn.Conv2d(2, 8, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(8, 8, 3),
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(32, classes),
+        )
+    )
 
 
 EXACT = [fmt for fmt in (*SINGLE, *BLOCKS) if fmt not in ("fixed2.1", "nvfp4") and "BlockScaled" not in fmt]
@@ -205,10 +259,18 @@ def test_stored_weights_come_out_to_the_bit(tmp_path, fmt):
         assert_same(run(model, tmp_path / "m.onnx", x, packed=fmt), w)
 
 
-@pytest.mark.parametrize(("fmt", "kind", "share"), [
-    ("fixed4.2", "INT4", 1 / 8), ("bfp8", "INT8", 1 / 4), ("bfp4", "INT4", 1 / 8), ("e4m3", "FLOAT8E4M3FN", 1 / 4),
-    ("mxfp4_e2m1", "FLOAT4E2M1", 4.25 / 32), ("mxfp6_e3m2", "FLOAT6E3M2", 6.25 / 32), ("mxint8", "INT8", 8.25 / 32),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fmt", "kind", "share"),
+    [
+        ("fixed4.2", "INT4", 1 / 8),
+        ("bfp8", "INT8", 1 / 4),
+        ("bfp4", "INT4", 1 / 8),
+        ("e4m3", "FLOAT8E4M3FN", 1 / 4),
+        ("mxfp4_e2m1", "FLOAT4E2M1", 4.25 / 32),
+        ("mxfp6_e3m2", "FLOAT6E3M2", 6.25 / 32),
+        ("mxint8", "INT8", 8.25 / 32),
+    ],
+)
 def test_stored_weights_take_the_room_of_their_codes(tmp_path, fmt, kind, share):
     """The tensor is there in its type, and the file is smaller by what the format saves."""
     model = Call(F.mul, lp.quantize(np.random.default_rng(0).standard_normal((64, 512)).astype(np.float32), fmt))

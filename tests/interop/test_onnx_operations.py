@@ -16,10 +16,18 @@ from lpnet.interop.onnx import export  # noqa: E402
 from .test_onnx import Call, assert_same, run  # noqa: E402
 
 REFUSED = {
-    "cross_entropy", "mse_loss", "l1_loss", "where", "dropout",  # depend on labels, data or chance
-    "getitem", "split",  # pick
-    "log1p", "expm1", "remainder", "floor_divide",  # ONNX has no operator as exact
-}  # fmt: skip
+    "cross_entropy",
+    "mse_loss",
+    "l1_loss",
+    "where",
+    "dropout",  # depend on labels, data or chance
+    "getitem",
+    "split",  # pick
+    "log1p",
+    "expm1",
+    "remainder",
+    "floor_divide",  # ONNX has no operator as exact
+}
 SAID = [case for case in CASES if case.name not in REFUSED and case.call is not F.batch_norm and case.inputs[0].size]
 # onnx 1.23's evaluator cuts a grouped transposed convolution's weight by outputs, and assigns to a scalar: both raise
 BEYOND_EVALUATOR = ("conv_transpose2d-(1,4,", "conv_transpose2d-(2,3,", "logsumexp-()")
@@ -56,8 +64,23 @@ def test_every_operation(tmp_path, case):
     assert_near(ReferenceEvaluator(str(tmp_path / "m.onnx")).run(None, {"input": x})[0], expected)
 
 
-MOVING = {"relu", "max", "min", "maximum", "minimum", "max_pool2d", "reshape", "transpose", "broadcast_to",
-          "concatenate", "stack", "pad", "squeeze", "expand_dims", "identity"}  # fmt: skip
+MOVING = {
+    "relu",
+    "max",
+    "min",
+    "maximum",
+    "minimum",
+    "max_pool2d",
+    "reshape",
+    "transpose",
+    "broadcast_to",
+    "concatenate",
+    "stack",
+    "pad",
+    "squeeze",
+    "expand_dims",
+    "identity",
+}
 
 
 @pytest.mark.parametrize("case", [case for case in SAID if case.name in MOVING], ids=str)

@@ -88,11 +88,14 @@ def test_other_arrays(tmp_path, array):
     assert back.dtype == array.dtype and back.shape == array.shape and (back == array).all()
 
 
-@pytest.mark.parametrize(("kind", "values"), [
-    ("bfloat16", [1.5, -(2.0**-130), np.inf]),
-    ("float8_e4m3fn", [448, -(2.0**-9), 0]),
-    ("float8_e5m2", [57344, -0.0, 3]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("bfloat16", [1.5, -(2.0**-130), np.inf]),
+        ("float8_e4m3fn", [448, -(2.0**-9), 0]),
+        ("float8_e5m2", [57344, -0.0, 3]),
+    ],
+)
 def test_numbers_that_numpy_does_not_have(tmp_path, kind, values):
     """bfloat16 and 8-bit floats become float32, exactly; ml_dtypes is the witness."""
     ml_dtypes = pytest.importorskip("ml_dtypes")
@@ -141,9 +144,16 @@ def test_torch_reads_and_writes_the_same_files(tmp_path):
 
     nn, ours = torch.nn, small()
     theirs = nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(4, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(128, 3),
-    )  # fmt: skip
+        nn.Conv2d(1, 4, 3, padding=1, bias=False),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 8, 3, padding=1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(128, 3),
+    )
     save(tmp_path / "ours", ours)
     theirs.load_state_dict(load_file(tmp_path / "ours"))
     x = np.random.default_rng(0).standard_normal((5, 1, 8, 8)).astype(np.float32)

@@ -60,8 +60,10 @@ CASES = {  # the state's shapes, our network, its published number of parameters
 
 def filled(shapes):
     """Return a state of these shapes: every array of another number, but as torch has them."""
-    return {name: np.full(shape, i, np.int64 if name.endswith("tracked") else np.float32)
-            for i, (name, shape) in enumerate(shapes.items())}  # fmt: skip
+    return {
+        name: np.full(shape, i, np.int64 if name.endswith("tracked") else np.float32)
+        for i, (name, shape) in enumerate(shapes.items())
+    }
 
 
 @pytest.fixture

@@ -13,8 +13,17 @@ import tempfile
 import time
 from pathlib import Path
 
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-         "--disable-background-networking", "--disable-component-update", "--hide-scrollbars")  # fmt: skip
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--hide-scrollbars",
+)
 PATIENCE = 20  # seconds until what should come counts as missing; two busy cores take their time
 
 
@@ -28,8 +37,14 @@ class Server:
 
     def __init__(self, *arguments, cwd=None):
         command = [sys.executable, "-m", "lpnet", "lab", "--no-browser", *arguments]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=cwd,
-                                        env={**os.environ, "PYTHONWARNINGS": "default"})  # fmt: skip
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=cwd,
+            env={**os.environ, "PYTHONWARNINGS": "default"},
+        )
         self.said = []
         while not self.said or "http" not in self.said[-1] or "warning" in self.said[-1]:
             line = self.process.stdout.readline()
@@ -67,10 +82,14 @@ class Browser:
 
     def size(self, width, height, dark=False):
         """Set the size of the page and the theme that the system is said to have."""
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
-            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})  # fmt: skip
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {
-            "features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]})  # fmt: skip
+        self.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
+        )
+        self.driver.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia",
+            {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]},
+        )
 
     def shoot(self, path, width, dark=False):
         """Write a picture of the whole page."""
@@ -142,10 +161,14 @@ class Browser:
 
     def series(self, words):
         """Return the series of the chart of those words, as ECharts has them."""
-        return json.loads(self.js(
-            "const e = document.querySelector(`.chart[aria-label*='${arguments[0]}']`);"
-            "const c = getElement(parseInt(e.id.slice(1))).chart;"
-            "return JSON.stringify(c.getOption().series.map(s => ({name: s.name, data: s.data})))", words))  # fmt: skip
+        return json.loads(
+            self.js(
+                "const e = document.querySelector(`.chart[aria-label*='${arguments[0]}']`);"
+                "const c = getElement(parseInt(e.id.slice(1))).chart;"
+                "return JSON.stringify(c.getOption().series.map(s => ({name: s.name, data: s.data})))",
+                words,
+            )
+        )
 
     def errors(self):
         """Return what the page complained of since the last time."""

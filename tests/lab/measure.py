@@ -14,8 +14,9 @@ from pathlib import Path
 
 from .browser import Browser, Server
 
-DIGITS = ("?tab=training&data=digits&network=small_cnn&weight=bfp8&activation=bfp8&batch=64&lr=0.05"
-          "&average_from={}&epochs={}")  # fmt: skip
+DIGITS = (
+    "?tab=training&data=digits&network=small_cnn&weight=bfp8&activation=bfp8&batch=64&lr=0.05&average_from={}&epochs={}"
+)
 COUNT = """window.seen = 0; window.since = performance.now();
 new MutationObserver(() => { window.seen += 1; }).observe(document.querySelector('.status'),
     {characterData: true, childList: true, subtree: true});"""
@@ -48,9 +49,12 @@ def train_on_page(url, epochs, browser):
 
 def train_alone(program):
     """Run the program; return the seconds of its `lp.fit`."""
-    timed = program.replace("for row in lp.fit(**run, progress=False):", "import time\nstart = time.monotonic()\n"
-                            "log = lp.fit(**run, progress=False)\nprint('seconds', time.monotonic() - start)\n"
-                            "for row in log:")  # fmt: skip
+    timed = program.replace(
+        "for row in lp.fit(**run, progress=False):",
+        "import time\nstart = time.monotonic()\n"
+        "log = lp.fit(**run, progress=False)\nprint('seconds', time.monotonic() - start)\n"
+        "for row in log:",
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "program.py"
         path.write_text(timed)
@@ -73,8 +77,11 @@ def main():
             page, rate, program = train_on_page(server.url, arguments.epochs, browser)
             alone = train_alone(program)
             ratios.append(page / alone)
-            print(f"{arguments.epochs} epochs: {page:.1f} s on the page, {alone:.1f} s alone, "
-                  f"ratio {page / alone:.2f}, {rate:.1f} updates a second", flush=True)  # fmt: skip
+            print(
+                f"{arguments.epochs} epochs: {page:.1f} s on the page, {alone:.1f} s alone, "
+                f"ratio {page / alone:.2f}, {rate:.1f} updates a second",
+                flush=True,
+            )
         print(f"median ratio {statistics.median(ratios):.2f}")
         browser.quit()
     finally:

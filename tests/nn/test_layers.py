@@ -98,13 +98,16 @@ def test_average_pooling_of_padding_counts_it():
     assert np.array_equal(y.numpy(), np.full((1, 1, 2, 2), 0.25))
 
 
-@pytest.mark.parametrize("layer, x, words", [
-    (lambda: nn.Conv2d(16, 4, 3), (2, 3, 8, 8), ["3 channels", "16"]),
-    (lambda: nn.Linear(5, 3), (2, 4), ["4", "5"]),
-    (lambda: nn.BatchNorm2d(3), (2, 3), ["BatchNorm2d", "4 axes"]),
-    (lambda: nn.BatchNorm1d(3), (1, 3), ["one value a channel"]),
-    (lambda: nn.MaxPool2d(9), (2, 3, 8, 8), ["window"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "layer, x, words",
+    [
+        (lambda: nn.Conv2d(16, 4, 3), (2, 3, 8, 8), ["3 channels", "16"]),
+        (lambda: nn.Linear(5, 3), (2, 4), ["4", "5"]),
+        (lambda: nn.BatchNorm2d(3), (2, 3), ["BatchNorm2d", "4 axes"]),
+        (lambda: nn.BatchNorm1d(3), (1, 3), ["one value a channel"]),
+        (lambda: nn.MaxPool2d(9), (2, 3, 8, 8), ["window"]),
+    ],
+)
 def test_an_input_that_does_not_fit_is_refused_by_name(layer, x, words):
     """The error names the layer, what came and what would do."""
     with pytest.raises(ValueError) as refused:
@@ -112,28 +115,43 @@ def test_an_input_that_does_not_fit_is_refused_by_name(layer, x, words):
     assert all(word in str(refused.value) for word in words), str(refused.value)
 
 
-@pytest.mark.parametrize("make, word", [
-    (lambda: nn.Linear(0, 3), "in_features"), (lambda: nn.Linear(3, 1.5), "out_features"),
-    (lambda: nn.Conv2d(3, -1, 3), "out_channels"), (lambda: nn.Conv2d(3, 4, 0), "kernel_size"),
-    (lambda: nn.Conv2d(4, 6, 3, groups=4), "groups"), (lambda: nn.Conv2d(3, 4, 3, stride=0), "stride"),
-    (lambda: nn.Conv2d(3, 4, 3, padding=-1), "padding"), (lambda: nn.Conv2d(3, 4, 3, dilation=0), "dilation"),
-    (lambda: nn.BatchNorm2d(0), "num_features"), (lambda: nn.LayerNorm((3, 0)), "normalized_shape"),
-    (lambda: nn.Dropout(1.0), "p must be"), (lambda: nn.Dropout(float("nan")), "p must be"),
-    (lambda: nn.MaxPool2d(0), "kernel_size"), (lambda: nn.AvgPool2d(2, 0), "stride"),
-    (lambda: nn.MaxPool2d(2, padding=-1), "padding"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make, word",
+    [
+        (lambda: nn.Linear(0, 3), "in_features"),
+        (lambda: nn.Linear(3, 1.5), "out_features"),
+        (lambda: nn.Conv2d(3, -1, 3), "out_channels"),
+        (lambda: nn.Conv2d(3, 4, 0), "kernel_size"),
+        (lambda: nn.Conv2d(4, 6, 3, groups=4), "groups"),
+        (lambda: nn.Conv2d(3, 4, 3, stride=0), "stride"),
+        (lambda: nn.Conv2d(3, 4, 3, padding=-1), "padding"),
+        (lambda: nn.Conv2d(3, 4, 3, dilation=0), "dilation"),
+        (lambda: nn.BatchNorm2d(0), "num_features"),
+        (lambda: nn.LayerNorm((3, 0)), "normalized_shape"),
+        (lambda: nn.Dropout(1.0), "p must be"),
+        (lambda: nn.Dropout(float("nan")), "p must be"),
+        (lambda: nn.MaxPool2d(0), "kernel_size"),
+        (lambda: nn.AvgPool2d(2, 0), "stride"),
+        (lambda: nn.MaxPool2d(2, padding=-1), "padding"),
+    ],
+)
 def test_a_bad_argument_is_refused_when_the_layer_is_made(make, word):
     """Not when the first batch comes."""
     with pytest.raises(ValueError, match=word):
         make()
 
 
-@pytest.mark.parametrize("layer, parts", [
-    (nn.Linear(3, 2, bias=False), ["Linear", "3", "2", "bias=False"]),
-    (nn.Conv2d(4, 6, (3, 5), 2, 1, groups=2), ["Conv2d", "4", "6", "(3, 5)", "stride=(2, 2)", "groups=2"]),
-    (nn.BatchNorm2d(7), ["BatchNorm2d", "7"]), (nn.Dropout(0.2), ["0.2"]), (nn.MaxPool2d(2), ["MaxPool2d", "2"]),
-    (nn.LayerNorm((2, 3)), ["LayerNorm", "2", "3"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "layer, parts",
+    [
+        (nn.Linear(3, 2, bias=False), ["Linear", "3", "2", "bias=False"]),
+        (nn.Conv2d(4, 6, (3, 5), 2, 1, groups=2), ["Conv2d", "4", "6", "(3, 5)", "stride=(2, 2)", "groups=2"]),
+        (nn.BatchNorm2d(7), ["BatchNorm2d", "7"]),
+        (nn.Dropout(0.2), ["0.2"]),
+        (nn.MaxPool2d(2), ["MaxPool2d", "2"]),
+        (nn.LayerNorm((2, 3)), ["LayerNorm", "2", "3"]),
+    ],
+)
 def test_repr_shows_what_the_layer_was_made_with(layer, parts):
     """Sizes and options can be read off."""
     assert all(part in repr(layer) for part in parts), repr(layer)
@@ -154,17 +172,21 @@ def test_without_momentum_running_statistics_are_the_mean_over_batches():
     assert again.running_mean.dtype == np.float32
 
 
-@pytest.mark.parametrize(("make", "shape"), [
-    (lambda f, i: nn.BatchNorm1d(i(3), eps=f(0.1), momentum=f(0.3)), (5, 3)),
-    (lambda f, i: nn.LayerNorm(i(3), eps=f(0.1)), (5, 3)),
-    (lambda f, i: nn.Dropout(f(0.5)), (5, 3)),
-    (lambda f, i: nn.Linear(i(3), i(2)), (5, 3)),
-    (lambda f, i: nn.Conv2d(i(4), i(4), i(3), i(2), i(1), i(1), i(2)), (2, 4, 5, 5)),
-    (lambda f, i: nn.MaxPool2d(i(2), i(1), i(1)), (2, 4, 5, 5)),
-    (lambda f, i: nn.AvgPool2d(i(2), (i(1), i(2)), i(1)), (2, 4, 5, 5)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (lambda f, i: nn.BatchNorm1d(i(3), eps=f(0.1), momentum=f(0.3)), (5, 3)),
+        (lambda f, i: nn.LayerNorm(i(3), eps=f(0.1)), (5, 3)),
+        (lambda f, i: nn.Dropout(f(0.5)), (5, 3)),
+        (lambda f, i: nn.Linear(i(3), i(2)), (5, 3)),
+        (lambda f, i: nn.Conv2d(i(4), i(4), i(3), i(2), i(1), i(1), i(2)), (2, 4, 5, 5)),
+        (lambda f, i: nn.MaxPool2d(i(2), i(1), i(1)), (2, 4, 5, 5)),
+        (lambda f, i: nn.AvgPool2d(i(2), (i(1), i(2)), i(1)), (2, 4, 5, 5)),
+    ],
+)
 def test_numpys_numbers_are_as_good_as_pythons(make, shape):
     """float32 stays float32, with the same bits, state and repr."""
+
     def run(f, i):
         lp.random.manual_seed(3)
         layer = make(f, i)
@@ -191,9 +213,14 @@ def test_an_empty_batch_gives_one_and_gradients_of_zero(name):
     assert all(p.grad.shape == p.shape and not p.grad.any() for p in layer.parameters())
 
 
-@pytest.mark.parametrize("fails", [
-    lambda x: nn.BatchNorm1d(3)(x), lambda x: nn.MSELoss()(x, x), lambda x: nn.CrossEntropyLoss()(x, np.zeros(0, int)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "fails",
+    [
+        lambda x: nn.BatchNorm1d(3)(x),
+        lambda x: nn.MSELoss()(x, x),
+        lambda x: nn.CrossEntropyLoss()(x, np.zeros(0, int)),
+    ],
+)
 def test_what_needs_a_sample_says_so(fails):
     """Statistics and mean losses of nothing are refused in a sentence."""
     with pytest.raises(ValueError, match=r"no value a channel|the batch is empty"):

@@ -22,10 +22,17 @@ class Recorder:
 
 def network():
     return nn.Sequential(
-        nn.Conv2d(1, 2, 3, padding=1), nn.BatchNorm2d(2), nn.ReLU(),
-        nn.Conv2d(2, 2, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(8, 4), nn.Tanh(), nn.Linear(4, 3),
-    )  # fmt: skip
+        nn.Conv2d(1, 2, 3, padding=1),
+        nn.BatchNorm2d(2),
+        nn.ReLU(),
+        nn.Conv2d(2, 2, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(8, 4),
+        nn.Tanh(),
+        nn.Linear(4, 3),
+    )
 
 
 def marked(model):
@@ -40,15 +47,19 @@ def test_the_default_is_the_papers_choice():
     assert marked(model) == list(changed)
 
 
-@pytest.mark.parametrize("layers, expected", [
-    ((nn.Conv2d,), ["0", "3"]),  # no activation chosen: nothing to leave it to
-    ((nn.Conv2d, nn.ReLU), ["0", "2", "4"]),
-    ((nn.Conv2d, nn.Tanh), ["0", "3", "8"]),  # the ReLU after "3" is not chosen
-    ((nn.Linear, nn.Tanh), ["8", "9"]),
-    (("3", nn.ReLU), ["2", "3", "4"]),  # named itself
-    ((nn.Linear, "1"), ["1", "7", "9"]),
-    ("9", ["9"]), ([], []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "layers, expected",
+    [
+        ((nn.Conv2d,), ["0", "3"]),  # no activation chosen: nothing to leave it to
+        ((nn.Conv2d, nn.ReLU), ["0", "2", "4"]),
+        ((nn.Conv2d, nn.Tanh), ["0", "3", "8"]),  # the ReLU after "3" is not chosen
+        ((nn.Linear, nn.Tanh), ["8", "9"]),
+        (("3", nn.ReLU), ["2", "3", "4"]),  # named itself
+        ((nn.Linear, "1"), ["1", "7", "9"]),
+        ("9", ["9"]),
+        ([], []),
+    ],
+)
 def test_layers_are_chosen_by_type_and_by_name(layers, expected):
     """What is returned is what is marked."""
     model = network()
@@ -93,9 +104,15 @@ def test_a_shared_layer_stays_marked():
     assert relu.precision is not None
 
 
-@pytest.mark.parametrize("layer, shape", [
-    (nn.Conv2d(2, 3, 3), (2, 2, 5, 5)), (nn.Linear(4, 3), (2, 4)), (nn.GELU(), (3, 3)), (nn.BatchNorm1d(4), (6, 4)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "layer, shape",
+    [
+        (nn.Conv2d(2, 3, 3), (2, 2, 5, 5)),
+        (nn.Linear(4, 3), (2, 4)),
+        (nn.GELU(), (3, 3)),
+        (nn.BatchNorm1d(4), (6, 4)),
+    ],
+)
 def test_a_marked_layer_computes_exactly_and_rounds_once_each_way(layer, shape):
     """Its output, and the error that comes back, are rounded; nothing within is."""
     rng = np.random.default_rng(0)
@@ -121,17 +138,20 @@ def formats(model):
     return {name: str(m.precision.activation.format) for name, m in model.named_modules() if m.precision is not None}
 
 
-@pytest.mark.parametrize("table, expected", [
-    ({"*": "bfp8"}, {"0": "bfp8", "2": "bfp8", "4": "bfp8", "8": "bfp8"}),
-    ({"*": "bfp8", "0": None, "9": None}, {"2": "bfp8", "4": "bfp8", "8": "bfp8"}),
-    ({"9": "bfp8", "4": "bfp4"}, {"4": "bfp4", "9": "bfp8"}),  # a name chooses what the paper does not
-    ({"*": None, "[0-3]": "bfp4", "2": "e4m3"}, {"0": "bfp4", "2": "e4m3", "3": "bfp4"}),  # "4" does not round
-    ({"*": "bfp8", "4": None}, {"0": "bfp8", "2": "bfp8", "3": "bfp8", "8": "bfp8"}),  # nor is "3" left to it
-    ({nn.Linear: "bfp4", "9": "e4m3"}, {"7": "bfp4", "9": "e4m3"}),
-    ({"*": "bfp8", nn.Activation: "bfp4", nn.ReLU: None}, {"0": "bfp8", "3": "bfp8", "8": "bfp4"}),  # nearest type
-    ({"*": "bfp8", nn.ReLU: "e5m2", "4": "e4m3"}, {"0": "bfp8", "2": "e5m2", "4": "e4m3", "8": "bfp8"}),
-    ({}, {}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "table, expected",
+    [
+        ({"*": "bfp8"}, {"0": "bfp8", "2": "bfp8", "4": "bfp8", "8": "bfp8"}),
+        ({"*": "bfp8", "0": None, "9": None}, {"2": "bfp8", "4": "bfp8", "8": "bfp8"}),
+        ({"9": "bfp8", "4": "bfp4"}, {"4": "bfp4", "9": "bfp8"}),  # a name chooses what the paper does not
+        ({"*": None, "[0-3]": "bfp4", "2": "e4m3"}, {"0": "bfp4", "2": "e4m3", "3": "bfp4"}),  # "4" does not round
+        ({"*": "bfp8", "4": None}, {"0": "bfp8", "2": "bfp8", "3": "bfp8", "8": "bfp8"}),  # nor is "3" left to it
+        ({nn.Linear: "bfp4", "9": "e4m3"}, {"7": "bfp4", "9": "e4m3"}),
+        ({"*": "bfp8", nn.Activation: "bfp4", nn.ReLU: None}, {"0": "bfp8", "3": "bfp8", "8": "bfp4"}),  # nearest type
+        ({"*": "bfp8", nn.ReLU: "e5m2", "4": "e4m3"}, {"0": "bfp8", "2": "e5m2", "4": "e4m3", "8": "bfp8"}),
+        ({}, {}),
+    ],
+)
 def test_each_layer_goes_by_the_most_specific_key(table, expected):
     """A name over patterns over types over "*", in whatever order they come."""
     model = network()
@@ -151,11 +171,15 @@ def test_a_name_stands_for_all_within_and_the_longest_wins():
     assert formats(model) == {"0.0": "bfp4", "0.2": "e5m2", "2.0.0": "e4m3"}  # of two patterns the one written first
 
 
-@pytest.mark.parametrize("table, error, words", [
-    ({"*": "bfp8", "clasifier": None}, ValueError, r"lower: unknown layer 'clasifier', .*classifier"),
-    ({"clas*ifer": "bfp8"}, ValueError, r"unknown layer 'clas\*ifer', .*classifier"),
-    ({"classifier": "bfq8"}, ValueError, "unknown format 'bfq8'"), ({3: "bfp8"}, TypeError, "types or names"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "table, error, words",
+    [
+        ({"*": "bfp8", "clasifier": None}, ValueError, r"lower: unknown layer 'clasifier', .*classifier"),
+        ({"clas*ifer": "bfp8"}, ValueError, r"unknown layer 'clas\*ifer', .*classifier"),
+        ({"classifier": "bfq8"}, ValueError, "unknown format 'bfq8'"),
+        ({3: "bfp8"}, TypeError, "types or names"),
+    ],
+)
 def test_a_key_that_fits_nothing_is_refused_and_changes_nothing(table, error, words):
     """A dictionary with one bad key moves no mark."""
     model = nn.Sequential(nn.ReLU())
@@ -174,8 +198,13 @@ def test_the_numbers_that_are_rounded_are_those_of_the_table(build):
     marked = nn.lower(model, lp.Precision(activation=activation, error=error))
     modules = dict(model.named_modules())
     chosen = {name for name, m in modules.items() if isinstance(m, nn.Conv2d | nn.ReLU)}
-    followed = {f"{prefix}.{i}".lstrip(".") for prefix, m in modules.items() if isinstance(m, nn.Sequential)
-                for i, (a, b) in enumerate(itertools.pairwise(m)) if isinstance(b, nn.ReLU)}  # fmt: skip
+    followed = {
+        f"{prefix}.{i}".lstrip(".")
+        for prefix, m in modules.items()
+        if isinstance(m, nn.Sequential)
+        for i, (a, b) in enumerate(itertools.pairwise(m))
+        if isinstance(b, nn.ReLU)
+    }
     assert set(marked) == chosen - followed
     names = {id(m): name for name, m in modules.items()}
     nn.module.forward_hooks.append(lambda m, y: outputs.append((names[id(m)], m, y)))

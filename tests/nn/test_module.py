@@ -83,12 +83,15 @@ def test_pytorchs_batch_counter_is_passed_over():
     model.load_state_dict({**model.state_dict(), "1.num_batches_tracked": np.array(7)})
 
 
-@pytest.mark.parametrize("spoil, words", [
-    (lambda s: s.pop("4.bias"), ["'4.bias'", "missing"]),
-    (lambda s: s.update({"5.weight": np.ones(3)}), ["'5.weight'", "no"]),
-    (lambda s: s.update({"4.bias": np.ones(4)}), ["'4.bias'", "(4,)", "(3,)"]),
-    (lambda s: s.update({"4.bais": s.pop("4.bias")}), ["'4.bias'", "'4.bais'"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "spoil, words",
+    [
+        (lambda s: s.pop("4.bias"), ["'4.bias'", "missing"]),
+        (lambda s: s.update({"5.weight": np.ones(3)}), ["'5.weight'", "no"]),
+        (lambda s: s.update({"4.bias": np.ones(4)}), ["'4.bias'", "(4,)", "(3,)"]),
+        (lambda s: s.update({"4.bais": s.pop("4.bias")}), ["'4.bias'", "'4.bais'"]),
+    ],
+)
 def test_a_state_that_does_not_fit_changes_nothing_and_is_refused_by_name(spoil, words):
     """Not even the entries that do fit are loaded."""
     model = small()

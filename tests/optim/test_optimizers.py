@@ -12,8 +12,13 @@ def grid(step):
     return lambda x: np.floor(x / step + 0.5) * step
 
 
-QUANTIZERS = {"gradient": grid(2**-7), "momentum": grid(2**-6), "weight": grid(2**-5), "accumulator": grid(2**-9),
-              "second_moment": grid(2**-8)}  # fmt: skip
+QUANTIZERS = {
+    "gradient": grid(2**-7),
+    "momentum": grid(2**-6),
+    "weight": grid(2**-5),
+    "accumulator": grid(2**-9),
+    "second_moment": grid(2**-8),
+}
 
 
 def recorded(roles, calls):
@@ -62,8 +67,13 @@ def algorithm_2(roles, lr, rho=0.0, decay=0.0, nesterov=False):
     return np.array(trajectory)
 
 
-ROLES = [(), ("weight",), ("gradient", "momentum", "weight"), ("gradient", "momentum", "weight", "accumulator"),
-         ("accumulator", "weight")]  # fmt: skip
+ROLES = [
+    (),
+    ("weight",),
+    ("gradient", "momentum", "weight"),
+    ("gradient", "momentum", "weight", "accumulator"),
+    ("accumulator", "weight"),
+]
 
 
 @pytest.mark.parametrize("roles", ROLES)
@@ -153,8 +163,14 @@ def test_adam_trains_with_every_number_in_a_narrow_format(name):
     lp.manual_seed(0)
     train, test = lp.data.load("digits")
     model, precision = lp.models.small_cnn(), lp.Precision.uniform(name)
-    lp.fit(model, lp.data.DataLoader(train, 64, shuffle=True), epochs=3, precision=precision, progress=False,
-           optimizer=Adam(model.parameters(), 0.003, precision=precision))  # fmt: skip
+    lp.fit(
+        model,
+        lp.data.DataLoader(train, 64, shuffle=True),
+        epochs=3,
+        precision=precision,
+        progress=False,
+        optimizer=Adam(model.parameters(), 0.003, precision=precision),
+    )
     assert lp.evaluate(model, lp.data.DataLoader(test, 256))["error"] < 8
 
 
@@ -181,15 +197,24 @@ def test_a_state_of_other_parameters_is_refused():
         one.load_state_dict({"lr": 1, "state": {"0": {"momentum": np.ones(2)}}})
 
 
-@pytest.mark.parametrize("make, word", [
-    (lambda p: SGD(p, -1), "lr"), (lambda p: SGD(p, float("nan")), "lr"), (lambda p: SGD(p, "0.1"), "lr"),
-    (lambda p: SGD(p, 1, momentum=-0.1), "momentum"), (lambda p: SGD(p, 1, weight_decay=-1), "weight_decay"),
-    (lambda p: SGD(p, 1, nesterov=True), "nesterov"), (lambda p: SGD([], 1), "params"),
-    (lambda p: SGD([lp.Tensor(1.0)], 1), "params"), (lambda p: SGD(p + p, 1), "more than once"),
-    (lambda p: Adam(p, betas=(0.9, 1.0)), "betas"),
-    (lambda p: AdamW(p, eps=-1), "AdamW: eps"), (lambda p: LossScaler(0), "scale"),
-    (lambda p: LossScaler(growth_interval=0), "growth_interval"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make, word",
+    [
+        (lambda p: SGD(p, -1), "lr"),
+        (lambda p: SGD(p, float("nan")), "lr"),
+        (lambda p: SGD(p, "0.1"), "lr"),
+        (lambda p: SGD(p, 1, momentum=-0.1), "momentum"),
+        (lambda p: SGD(p, 1, weight_decay=-1), "weight_decay"),
+        (lambda p: SGD(p, 1, nesterov=True), "nesterov"),
+        (lambda p: SGD([], 1), "params"),
+        (lambda p: SGD([lp.Tensor(1.0)], 1), "params"),
+        (lambda p: SGD(p + p, 1), "more than once"),
+        (lambda p: Adam(p, betas=(0.9, 1.0)), "betas"),
+        (lambda p: AdamW(p, eps=-1), "AdamW: eps"),
+        (lambda p: LossScaler(0), "scale"),
+        (lambda p: LossScaler(growth_interval=0), "growth_interval"),
+    ],
+)
 def test_a_bad_argument_is_refused_by_name(make, word):
     """When the optimizer is made."""
     with pytest.raises(ValueError, match=word):
@@ -323,12 +348,15 @@ def test_the_accumulator_of_single_parameters_is_saved_and_another_table_refused
         SGD(model.named_parameters(), lr=0.1, precision={"1.bias": precision}).load_state_dict(optimizer.state_dict())
 
 
-@pytest.mark.parametrize("named, table, error, words", [
-    (True, {"*": "bfp8", "1.wieght": None}, ValueError, r"SGD: unknown parameter '1\.wieght', .*1\.weight"),
-    (True, {"3.*": None}, ValueError, r"unknown parameter '3\.\*'"),
-    (True, {lp.nn.Linear: None}, TypeError, "names of par"),
-    (False, {"*": "bfp8"}, ValueError, r"SGD: a precision by name needs names: give model\.named_parameters\(\)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "named, table, error, words",
+    [
+        (True, {"*": "bfp8", "1.wieght": None}, ValueError, r"SGD: unknown parameter '1\.wieght', .*1\.weight"),
+        (True, {"3.*": None}, ValueError, r"unknown parameter '3\.\*'"),
+        (True, {lp.nn.Linear: None}, TypeError, "names of par"),
+        (False, {"*": "bfp8"}, ValueError, r"SGD: a precision by name needs names: give model\.named_parameters\(\)"),
+    ],
+)
 def test_a_table_that_does_not_fit_is_refused(named, table, error, words):
     """A key that names no parameter, is no text, or comes without names."""
     model = layers()
@@ -338,8 +366,13 @@ def test_a_table_that_does_not_fit_is_refused(named, table, error, words):
 
 # Weights that come after the optimizer
 
-ROLES = [{"weight": "bfp4"}, {"weight": "fixed8.6", "accumulator": "fixed16.14"}, {"accumulator": "bfp8"},
-         {"weight": grid(2**-5)}, {"weight": grid(2**-5), "accumulator": grid(2**-9)}]  # fmt: skip
+ROLES = [
+    {"weight": "bfp4"},
+    {"weight": "fixed8.6", "accumulator": "fixed16.14"},
+    {"accumulator": "bfp8"},
+    {"weight": grid(2**-5)},
+    {"weight": grid(2**-5), "accumulator": grid(2**-9)},
+]
 
 
 def still(optimizer):
@@ -369,8 +402,10 @@ def test_weights_loaded_later_are_rounded_when_the_next_step_begins_and_trained_
 @pytest.mark.parametrize("order", [("model", "optimizer"), ("optimizer", "model")])
 def test_weights_loaded_with_the_state_go_on_to_the_same_bits_in_either_order(roles, order):
     """Rounded weights are not moved, the accumulator is not lost, and no random bits are drawn."""
-    whole, again = ({"model": m, "optimizer": SGD(m.parameters(), 0.1, 0.9, precision=lp.Precision(**roles))}
-                    for m in (layers(), layers()))  # fmt: skip
+    whole, again = (
+        {"model": m, "optimizer": SGD(m.parameters(), 0.1, 0.9, precision=lp.Precision(**roles))}
+        for m in (layers(), layers())
+    )
     one_step(**whole)
     states = {name: part.state_dict() for name, part in whole.items()}
     site = lp.random.default.site

@@ -7,9 +7,19 @@ import pytest
 from lpnet.optim import constant_schedule, cosine_schedule, step_schedule, swalp_schedule
 
 
-@pytest.mark.parametrize("epoch, lr", [
-    (0, 0.1), (50, 0.1), (100, 0.1), (140, 0.1 * (1 - 0.99 / 2)), (180, 0.001), (199, 0.001), (200, 0.01), (300, 0.01),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "epoch, lr",
+    [
+        (0, 0.1),
+        (50, 0.1),
+        (100, 0.1),
+        (140, 0.1 * (1 - 0.99 / 2)),
+        (180, 0.001),
+        (199, 0.001),
+        (200, 0.01),
+        (300, 0.01),
+    ],
+)
 def test_the_papers_schedule_for_vgg(epoch, lr):
     """At its corners and between them."""
     assert swalp_schedule(0.1, 200, 0.01)(epoch) == pytest.approx(lr, rel=1e-12)
@@ -42,10 +52,14 @@ def test_constant():
     assert constant_schedule(0.3)(1e6) == 0.3
 
 
-@pytest.mark.parametrize("make, words", [
-    (lambda: swalp_schedule(1, 0), "start"), (lambda: cosine_schedule(1, 5, 5), "warmup"),
-    (lambda: step_schedule(1, 0), "every"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: swalp_schedule(1, 0), "start"),
+        (lambda: cosine_schedule(1, 5, 5), "warmup"),
+        (lambda: step_schedule(1, 0), "every"),
+    ],
+)
 def test_bad_numbers_are_refused_by_name(make, words):
     """When the schedule is made."""
     with pytest.raises(ValueError, match=words):

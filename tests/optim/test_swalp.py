@@ -164,10 +164,16 @@ def test_an_average_of_another_model_is_refused_and_changes_nothing():
     assert walk.swalp.t == 3
 
 
-@pytest.mark.parametrize("arguments, word", [
-    ((-1, 1), "start"), ((0, 0), "cycle"), ((0, 1, -0.1), "lr"), ((0, 1, float("nan")), "lr"),
-    ((0, 1, None, "bfq8"), "bfq8"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, word",
+    [
+        ((-1, 1), "start"),
+        ((0, 0), "cycle"),
+        ((0, 1, -0.1), "lr"),
+        ((0, 1, float("nan")), "lr"),
+        ((0, 1, None, "bfq8"), "bfq8"),
+    ],
+)
 def test_bad_numbers_are_refused_by_name(arguments, word):
     """When SWALP is made."""
     model = nn.Linear(1, 1)
@@ -177,8 +183,11 @@ def test_bad_numbers_are_refused_by_name(arguments, word):
 
 # Several averages of one training
 
-KINDS = {"every": {"cycle": 1}, "rare": {"cycle": 3, "average": lp.Quantizer("bfp4", "nearest")},
-         "coarse": {"average": lp.Quantizer("bfp8", "nearest")}}  # fmt: skip
+KINDS = {
+    "every": {"cycle": 1},
+    "rare": {"cycle": 3, "average": lp.Quantizer("bfp4", "nearest")},
+    "coarse": {"average": lp.Quantizer("bfp8", "nearest")},
+}
 
 
 def test_several_averages_are_each_what_they_are_alone():
@@ -223,11 +232,18 @@ def test_other_averages_are_refused_and_change_nothing():
     assert single.swalp.t == several.swalp.t == several.swalp.n_averaged == 0
 
 
-@pytest.mark.parametrize("averages, words", [
-    ({}, "at least one"), ([1, 2], "averages must be"), ({"a": {"cycles": 1}}, "'cycles': 1.* for 'a'"),
-    ({"a": {}}, "cycle must be an integer of at least 1, got None"), ({"": {"cycle": 1}}, "averages must be"),
-    ({"a": {"cycle": 1, "average": "bfq8"}}, "bfq8"), ({"a": 3}, "got 3 for 'a'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "averages, words",
+    [
+        ({}, "at least one"),
+        ([1, 2], "averages must be"),
+        ({"a": {"cycles": 1}}, "'cycles': 1.* for 'a'"),
+        ({"a": {}}, "cycle must be an integer of at least 1, got None"),
+        ({"": {"cycle": 1}}, "averages must be"),
+        ({"a": {"cycle": 1, "average": "bfq8"}}, "bfq8"),
+        ({"a": 3}, "got 3 for 'a'"),
+    ],
+)
 def test_averages_that_are_none_are_refused(averages, words):
     """The error shows the form."""
     with pytest.raises(ValueError, match=words):
@@ -341,10 +357,16 @@ def test_marked_layers_round():
 # What SWALP takes
 
 
-@pytest.mark.parametrize("arguments, word", [
-    ((24.75, 1), r"start must be an integer of at least 0, got 24\.75"), ((0, 2.5), "cycle must be an integer"),
-    ((True, 1), "start"), ((0, float("inf")), "cycle"), ((0, 1, True), "lr"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, word",
+    [
+        ((24.75, 1), r"start must be an integer of at least 0, got 24\.75"),
+        ((0, 2.5), "cycle must be an integer"),
+        ((True, 1), "start"),
+        ((0, float("inf")), "cycle"),
+        ((0, 1, True), "lr"),
+    ],
+)
 def test_steps_are_integers(arguments, word):
     """Half a step is refused."""
     model = nn.Linear(1, 1)

@@ -17,8 +17,18 @@ from lpnet.reproduce.images import Average, Training, train
 from tests.data.small import write
 
 AVERAGES = (Average("epoch"), Average("step", 1), Average("coarse", 1, "bfp4"))
-DIGITS = Training("digits", "small_cnn", epochs=3, start=2, lr=0.1, swa_lr=0.05, weight_decay=0.0, crop=0,
-                  precision=recipes.swalp(), averages=AVERAGES)  # fmt: skip
+DIGITS = Training(
+    "digits",
+    "small_cnn",
+    epochs=3,
+    start=2,
+    lr=0.1,
+    swa_lr=0.05,
+    weight_decay=0.0,
+    crop=0,
+    precision=recipes.swalp(),
+    averages=AVERAGES,
+)
 
 
 @pytest.fixture

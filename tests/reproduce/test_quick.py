@@ -44,16 +44,19 @@ def test_the_list_has_a_line_for_each(capsys):
     assert [line.split()[0] for line in lines] == QUICK and max(map(len, lines)) <= 80
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (["linear-regresion"], ["'linear-regresion'", "linear-regression"]),
-    (["formats", "--paper", "cifar10"], ["classification"]),
-    (["classification", "--paper", "mnist"], ["--paper", "cifar10"]),
-    (["formats", "--jobs", "0"], ["--jobs", "at least 1"]),
-    (["formats", "--device", "gpu"], ["--device", "cuda"]),
-    (["classification", "--data-dir", "missing"], ["missing", "train-images-idx3-ubyte"]),
-    (["classification", "--paper", "cifar100", "--data-dir", "missing"], ["missing", "cifar-100-binary.tar.gz"]),
-    (["logistic-regression"], ["MNIST", "--data-dir"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["linear-regresion"], ["'linear-regresion'", "linear-regression"]),
+        (["formats", "--paper", "cifar10"], ["classification"]),
+        (["classification", "--paper", "mnist"], ["--paper", "cifar10"]),
+        (["formats", "--jobs", "0"], ["--jobs", "at least 1"]),
+        (["formats", "--device", "gpu"], ["--device", "cuda"]),
+        (["classification", "--data-dir", "missing"], ["missing", "train-images-idx3-ubyte"]),
+        (["classification", "--paper", "cifar100", "--data-dir", "missing"], ["missing", "cifar-100-binary.tar.gz"]),
+        (["logistic-regression"], ["MNIST", "--data-dir"]),
+    ],
+)
 def test_a_mistake_is_one_clear_line_and_leaves_nothing(arguments, words, capsys, nowhere):
     before = sorted(nowhere.rglob("*.json"))
     assert cli.main(["reproduce", *arguments]) == 2

@@ -88,8 +88,9 @@ def test_the_average_approaches_its_limit(linear):
 def test_squared_mean_is_unbiased_and_knows_its_error():
     """Over 300 samples of 20 vectors around a mean of length 1: no bias, and errors of the size stated."""
     mean = np.full(4, 0.5)
-    found = [logistic_regression.squared_mean(mean + np.random.default_rng(i).standard_normal((20, 4)))
-             for i in range(300)]  # fmt: skip
+    found = [
+        logistic_regression.squared_mean(mean + np.random.default_rng(i).standard_normal((20, 4))) for i in range(300)
+    ]
     values, errors = np.array(found).T
     assert values.mean() == pytest.approx(1, abs=0.1)
     assert values.std() == pytest.approx(errors.mean(), rel=0.2)

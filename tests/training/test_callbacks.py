@@ -26,9 +26,16 @@ def run(*callbacks, lr=0.1, epochs=3, **options):
     model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
     precision = lp.Precision.uniform("bfp8")
     nn.lower(model, precision)
-    return {"model": model, "train": DataLoader((X, Y), 32, shuffle=True), "test": DataLoader((X, Y), 96),
-            "epochs": epochs, "optimizer": optim.SGD(model.parameters(), lr, 0.9, precision=precision),
-            "progress": False, "callbacks": callbacks, **options}  # fmt: skip
+    return {
+        "model": model,
+        "train": DataLoader((X, Y), 32, shuffle=True),
+        "test": DataLoader((X, Y), 96),
+        "epochs": epochs,
+        "optimizer": optim.SGD(model.parameters(), lr, 0.9, precision=precision),
+        "progress": False,
+        "callbacks": callbacks,
+        **options,
+    }
 
 
 def contents(folder):
@@ -67,8 +74,15 @@ def moved(*callbacks, scaler=None):
     lp.manual_seed(1)
     model = nn.Linear(4, 3)
     before = [p.numpy().copy() for p in model.parameters()]
-    lp.fit(model, DataLoader((X, Y), 96), epochs=1, optimizer=optim.SGD(model.parameters(), 1.0), progress=False,
-           callbacks=callbacks, scaler=scaler)  # fmt: skip
+    lp.fit(
+        model,
+        DataLoader((X, Y), 96),
+        epochs=1,
+        optimizer=optim.SGD(model.parameters(), 1.0),
+        progress=False,
+        callbacks=callbacks,
+        scaler=scaler,
+    )
     return np.concatenate([(p.numpy() - b).ravel() for p, b in zip(model.parameters(), before, strict=True)])
 
 
@@ -128,10 +142,17 @@ class Measures(Callback):
         row["measure"] = self.values[run.epoch - 1]
 
 
-@pytest.mark.parametrize("values, patience, least, epochs", [
-    ((5, 4, 4, 4, 1), 2, 0, 4), ((5, 4, 4, 3, 3), 2, 0, 5), ((5, 4, 3, 2, 1), 1, 0, 5), ((5, 4.5, 4.2, 1, 1), 1, 1, 2),
-    ((5, 4.5, 3.5, 3, 9), 2, 1, 5), ((1, 2, 2, 2, 2), 1, 0, 2),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "values, patience, least, epochs",
+    [
+        ((5, 4, 4, 4, 1), 2, 0, 4),
+        ((5, 4, 4, 3, 3), 2, 0, 5),
+        ((5, 4, 3, 2, 1), 1, 0, 5),
+        ((5, 4.5, 4.2, 1, 1), 1, 1, 2),
+        ((5, 4.5, 3.5, 3, 9), 2, 1, 5),
+        ((1, 2, 2, 2, 2), 1, 0, 2),
+    ],
+)
 def test_a_run_stops_when_nothing_has_become_better_for_so_long(values, patience, least, epochs):
     log = lp.fit(**run(Measures(*values), EarlyStopping(patience, "measure", least), epochs=5))
     assert len(log) == epochs
@@ -149,19 +170,29 @@ def test_epochs_that_are_not_tested_do_not_count_and_an_average_may_come_later()
     assert len(lp.fit(**given, swalp=swalp)) == 4
 
 
-@pytest.mark.parametrize("make", [
-    lambda: ClipGradients(-1), lambda: ClipGradients(float("nan")), lambda: EarlyStopping(0),
-    lambda: EarlyStopping(1.5), lambda: EarlyStopping(1, least=-1), lambda: EMA(nn.Linear(1, 1), 1.5),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ClipGradients(-1),
+        lambda: ClipGradients(float("nan")),
+        lambda: EarlyStopping(0),
+        lambda: EarlyStopping(1.5),
+        lambda: EarlyStopping(1, least=-1),
+        lambda: EMA(nn.Linear(1, 1), 1.5),
+    ],
+)
 def test_numbers_that_cannot_be_are_refused(make):
     with pytest.raises(ValueError, match=r"^(ClipGradients|EarlyStopping|EMA): \w+ must be "):
         make()
 
 
-@pytest.mark.parametrize("callback, error, words", [
-    (lambda: print, TypeError, "callbacks must be lpnet.training.Callback objects, got <built-in function print>"),
-    (lambda: EMA(nn.Linear(1, 1)), ValueError, "EMA averages another model"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "callback, error, words",
+    [
+        (lambda: print, TypeError, "callbacks must be lpnet.training.Callback objects, got <built-in function print>"),
+        (lambda: EMA(nn.Linear(1, 1)), ValueError, "EMA averages another model"),
+    ],
+)
 def test_what_is_no_callback_of_this_run_is_refused_before_a_folder_is_made(tmp_path, callback, error, words):
     with pytest.raises(error, match=words):
         lp.fit(**run(callback()), out=tmp_path / "run")
@@ -216,8 +247,11 @@ def stateful(kill=None, decay=0.75, patience=2):
 
 
 @pytest.mark.parametrize("every", [0, 1e9])
-@pytest.mark.parametrize("kill", [("backward", 0), ("backward", 4), ("step", 1), ("step", 3), ("step", 8),
-                                  ("epoch", 3), ("epoch", 9)], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "kill",
+    [("backward", 0), ("backward", 4), ("step", 1), ("step", 3), ("step", 8), ("epoch", 3), ("epoch", 9)],
+    ids=str,
+)
 def test_a_run_stopped_anywhere_and_resumed_ends_with_the_same_bytes(tmp_path, kill, every):
     """Three steps an epoch; whatever the callback that stops it has done in its step is undone."""
     lp.fit(**stateful(), out=tmp_path / "whole")
@@ -243,9 +277,13 @@ def test_a_run_that_was_stopped_early_is_not_gone_on_with(tmp_path):
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("changes, words", [
-    ({"decay": 0.5}, r"decay=0.75 \(1.EMA\), not 0.5"), ({"patience": 3}, r"patience=2 \(4.EarlyStopping\), not 3"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"decay": 0.5}, r"decay=0.75 \(1.EMA\), not 0.5"),
+        ({"patience": 3}, r"patience=2 \(4.EarlyStopping\), not 3"),
+    ],
+)
 def test_a_run_resumed_with_other_settings_of_a_callback_is_refused(tmp_path, changes, words):
     lp.fit(**stateful(), out=tmp_path)
     before = contents(tmp_path)
@@ -256,9 +294,17 @@ def test_a_run_resumed_with_other_settings_of_a_callback_is_refused(tmp_path, ch
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("name, key, value", [
-    ("1.EMA", "n_averaged", 0), ("1.EMA", "mean", {"x": np.ones(2)}), ("4.EarlyStopping", "waited", -1),
-    ("4.EarlyStopping", "best", "x"), (None, "stopped", "yes"), (None, "callbacks", [])])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, key, value",
+    [
+        ("1.EMA", "n_averaged", 0),
+        ("1.EMA", "mean", {"x": np.ones(2)}),
+        ("4.EarlyStopping", "waited", -1),
+        ("4.EarlyStopping", "best", "x"),
+        (None, "stopped", "yes"),
+        (None, "callbacks", []),
+    ],
+)
 def test_a_state_that_cannot_be_is_named(tmp_path, name, key, value):
     lp.fit(**stateful(), out=tmp_path)
     state = lp.load(tmp_path / "checkpoint.npz")["run"]

@@ -15,8 +15,14 @@ def train(labels, lr, epochs=3, **options):
     model = nn.Linear(4, 3)
     for p in model.parameters():
         p.data = np.zeros_like(p.data)
-    lp.fit(model, DataLoader((X, labels), 32), epochs=epochs, optimizer=optim.SGD(model.parameters(), lr),
-           progress=False, **options)  # fmt: skip
+    lp.fit(
+        model,
+        DataLoader((X, labels), 32),
+        epochs=epochs,
+        optimizer=optim.SGD(model.parameters(), lr),
+        progress=False,
+        **options,
+    )
 
 
 @pytest.mark.parametrize("epochs, told", [(1, [1]), (2, [2]), (5, [2, 5])])
@@ -25,7 +31,8 @@ def test_a_loss_that_is_that_of_guessing_is_said(capsys, epochs, told):
     train(np.arange(96) % 3, 0.0, epochs)
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(" is that of guessing, ln(3)")[0] for line in lines] == [
-        f"fit: after epoch {epoch} the loss {np.log(3):.3f}" for epoch in told]  # fmt: skip
+        f"fit: after epoch {epoch} the loss {np.log(3):.3f}" for epoch in told
+    ]
 
 
 def test_a_loss_that_falls_or_is_none_of_classes_is_not(capsys):

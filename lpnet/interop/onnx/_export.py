@@ -25,8 +25,9 @@ from .operators import WRITERS
 _TRACED = 2  # samples that a model of any batch is run with
 
 
-def export(model: Module, path: str | os.PathLike[str], input_shape: tuple[int | None, ...],
-           packed: Format | str | None = None) -> None:  # fmt: skip
+def export(
+    model: Module, path: str | os.PathLike[str], input_shape: tuple[int | None, ...], packed: Format | str | None = None
+) -> None:
     """Write what `model` computes in evaluation, its rounding included, to an ONNX file with one input and one output.
 
     Parameters: input_shape, that of a batch, (N, C, H, W); None as N stands for any. packed, a format or its name:
@@ -113,8 +114,10 @@ def _quantizer(precision: Precision, where: str) -> Format | None:
     if quantizer is None:
         return None
     if not isinstance(quantizer, Quantizer) or quantizer.rounding != "nearest":
-        raise ValueError(f"export: the result of {where} is rounded by {quantizer!r}, and ONNX rounds to nearest; mark "
-                         "the model with lower(model, Precision.uniform(format, 'nearest')) first")  # fmt: skip
+        raise ValueError(
+            f"export: the result of {where} is rounded by {quantizer!r}, and ONNX rounds to nearest; mark "
+            "the model with lower(model, Precision.uniform(format, 'nearest')) first"
+        )
     fmt: Format = quantizer.format
     return fmt
 
@@ -122,13 +125,16 @@ def _quantizer(precision: Precision, where: str) -> Format | None:
 def _save(graph: Graph, path: str | os.PathLike[str], x: Tensor, y: Tensor) -> None:
     helper = graph.onnx.helper
     graph.nodes[-1].output[0] = "output"
-    ends = [helper.make_tensor_value_info(name, graph.kind("FLOAT"), _lengths(graph, tensor))
-            for name, tensor in (("input", x), ("output", y))]  # fmt: skip
+    ends = [
+        helper.make_tensor_value_info(name, graph.kind("FLOAT"), _lengths(graph, tensor))
+        for name, tensor in (("input", x), ("output", y))
+    ]
     written = helper.make_graph(graph.nodes, "model", ends[:1], ends[1:], list(graph.constants.values()))
     opset = helper.make_opsetid("", graph.opset)
     ir = helper.find_min_ir_version_for([opset])
-    made = helper.make_model(written, producer_name="lpnet", producer_version=__version__, opset_imports=[opset],
-                             ir_version=ir)  # fmt: skip
+    made = helper.make_model(
+        written, producer_name="lpnet", producer_version=__version__, opset_imports=[opset], ir_version=ir
+    )
     graph.onnx.checker.check_model(made)
     with atomic_write(path) as file:
         file.write(made.SerializeToString())

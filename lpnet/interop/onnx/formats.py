@@ -27,10 +27,15 @@ from ...formats.floating import PRESETS
 from .graph import Graph, Shape
 
 _FLOATS = {  # type and the first opset that has it
-    "e4m3": ("FLOAT8E4M3FN", 21), "e5m2": ("FLOAT8E5M2", 21), "e2m1": ("FLOAT4E2M1", 23),
-    "e3m2": ("FLOAT6E3M2", 28), "e2m3": ("FLOAT6E2M3", 28),
-    "fp16": ("FLOAT16", 21), "bf16": ("BFLOAT16", 21), "fp32": ("FLOAT", 21),
-}  # fmt: skip
+    "e4m3": ("FLOAT8E4M3FN", 21),
+    "e5m2": ("FLOAT8E5M2", 21),
+    "e2m1": ("FLOAT4E2M1", 23),
+    "e3m2": ("FLOAT6E3M2", 28),
+    "e2m3": ("FLOAT6E2M3", 28),
+    "fp16": ("FLOAT16", 21),
+    "bf16": ("BFLOAT16", 21),
+    "fp32": ("FLOAT", 21),
+}
 _CAST = ("FLOAT16", "BFLOAT16", "FLOAT")  # what QuantizeLinear does not give
 _E8M0, _E8M0_OPSET = "FLOAT8E8M0", 24
 
@@ -52,8 +57,10 @@ def element(fmt: Format) -> Element:
         for name, (kind, opset) in _FLOATS.items():
             if replace(fmt, saturate=True) == replace(PRESETS[name], saturate=True):
                 return Element(kind, opset)
-    raise ValueError(f"export: {fmt} has no type in ONNX; those that have are fixed2.F to fixed16.F, "
-                     f"{', '.join(_FLOATS)}, and blocks of these")  # fmt: skip
+    raise ValueError(
+        f"export: {fmt} has no type in ONNX; those that have are fixed2.F to fixed16.F, "
+        f"{', '.join(_FLOATS)}, and blocks of these"
+    )
 
 
 def rounded(graph: Graph, fmt: Format, x: str, shape: Shape) -> str:

@@ -67,6 +67,8 @@ class Graph:
             if new[:1] == [self.batch]:
                 new[0] = 0  # as it is
             elif -1 not in new:
-                raise ValueError(f"export: a reshape to {tuple(shape)} mixes the batch with other axes: write -1 for "
-                                 "the length that it is in, or give N in input_shape, not None")  # fmt: skip
+                raise ValueError(
+                    f"export: a reshape to {tuple(shape)} mixes the batch with other axes: write -1 for "
+                    "the length that it is in, or give N in input_shape, not None"
+                )
         return self.constant(new, np.int64)

@@ -30,16 +30,36 @@ def writes(*functions: type[Function]) -> Callable[[Writer], Writer]:
 
 
 SAME = {  # one operator of the same inputs, without attributes
-    arithmetic.Add: "Add", arithmetic.Sub: "Sub", arithmetic.Mul: "Mul", arithmetic.Div: "Div", arithmetic.Neg: "Neg",
-    arithmetic.PowTensor: "Pow", arithmetic.Exp: "Exp", arithmetic.Log: "Log", arithmetic.Sin: "Sin",
-    arithmetic.Cos: "Cos", arithmetic.Sqrt: "Sqrt", arithmetic.Abs: "Abs", arithmetic.Maximum: "Max",
-    arithmetic.Minimum: "Min", reduction.Deviation: "Sqrt", activation.ReLU: "Relu", activation.Sigmoid: "Sigmoid",
-    activation.Tanh: "Tanh", activation.GELU: "Gelu", activation.Softplus: "Softplus", MatMul: "MatMul",
-}  # fmt: skip
+    arithmetic.Add: "Add",
+    arithmetic.Sub: "Sub",
+    arithmetic.Mul: "Mul",
+    arithmetic.Div: "Div",
+    arithmetic.Neg: "Neg",
+    arithmetic.PowTensor: "Pow",
+    arithmetic.Exp: "Exp",
+    arithmetic.Log: "Log",
+    arithmetic.Sin: "Sin",
+    arithmetic.Cos: "Cos",
+    arithmetic.Sqrt: "Sqrt",
+    arithmetic.Abs: "Abs",
+    arithmetic.Maximum: "Max",
+    arithmetic.Minimum: "Min",
+    reduction.Deviation: "Sqrt",
+    activation.ReLU: "Relu",
+    activation.Sigmoid: "Sigmoid",
+    activation.Tanh: "Tanh",
+    activation.GELU: "Gelu",
+    activation.Softplus: "Softplus",
+    MatMul: "MatMul",
+}
 REDUCE = {
-    reduction.Sum: "ReduceSum", reduction.Mean: "ReduceMean", reduction.Max: "ReduceMax", reduction.Min: "ReduceMin",
-    reduction.LogSumExp: "ReduceLogSumExp", reduction.Prod: "ReduceProd",
-}  # fmt: skip
+    reduction.Sum: "ReduceSum",
+    reduction.Mean: "ReduceMean",
+    reduction.Max: "ReduceMax",
+    reduction.Min: "ReduceMin",
+    reduction.LogSumExp: "ReduceLogSumExp",
+    reduction.Prod: "ReduceProd",
+}
 
 
 @writes(*SAME)

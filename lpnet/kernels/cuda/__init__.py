@@ -9,6 +9,18 @@ from .rounding import quantize, random_bits
 from .tensorcores import matmul
 
 __all__ = [
-    "avg_pool2d", "avg_pool2d_backward", "batch_norm", "batch_norm_backward", "carry_digits", "conv2d",
-    "conv2d_backward", "matmul", "max_pool2d", "max_pool2d_backward", "moments", "quantize", "random_bits", "sgd",
-]  # fmt: skip
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "batch_norm",
+    "batch_norm_backward",
+    "carry_digits",
+    "conv2d",
+    "conv2d_backward",
+    "matmul",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "moments",
+    "quantize",
+    "random_bits",
+    "sgd",
+]

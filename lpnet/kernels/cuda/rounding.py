@@ -48,8 +48,20 @@ def _run(plan: Plan, rounding: str | Stochastic, stream: random.Stream | None) -
     number = MODES.index(rounding if isinstance(rounding, str) else "stochastic")
     bits = rule.bits if isinstance(rule, Stochastic) else 16
     y = get_array_module(x).empty(x.shape, x.dtype)
-    launch(FILE, name, -(-x.size // random.LANES), x.dtype, x=x, y=y, n=x.size, **numbers, mode=number, bits=bits,
-           seed=seed, site=site)  # fmt: skip
+    launch(
+        FILE,
+        name,
+        -(-x.size // random.LANES),
+        x.dtype,
+        x=x,
+        y=y,
+        n=x.size,
+        **numbers,
+        mode=number,
+        bits=bits,
+        seed=seed,
+        site=site,
+    )
     return y
 
 
@@ -59,8 +71,17 @@ def random_bits(stream: random.Stream, n: int, xp: ModuleType) -> Array:
     before = at.start % random.LANES  # the lanes of the first block that are not ours
     y = xp.empty(before + n, np.uint16)
     if n:
-        launch(FILE, "random_bits", -(-y.size // random.LANES), np.float32, y=y, n=y.size, seed=at.seed, site=at.site,
-               first=at.start // random.LANES)  # fmt: skip
+        launch(
+            FILE,
+            "random_bits",
+            -(-y.size // random.LANES),
+            np.float32,
+            y=y,
+            n=y.size,
+            seed=at.seed,
+            site=at.site,
+            first=at.start // random.LANES,
+        )
     return y[before:]
 
 
@@ -127,14 +148,25 @@ def _(fmt: FixedPoint, x: Array) -> tuple[str, Numbers]:
 def _(fmt: FloatingPoint, x: Array) -> tuple[str, Numbers]:
     dtype = x.dtype
     with quiet():
-        numbers = {"low": bound(2.0**fmt.emin, dtype), "high": bound(2.0**fmt.emax, dtype),
-                   "unit": bound(2.0**-fmt.man, dtype), "smallest": tiny(dtype), "top": fmt.largest(dtype),
-                   "beyond": "inf" if fmt.has_infinity else "nan", "limit": fmt.max}  # fmt: skip
+        numbers = {
+            "low": bound(2.0**fmt.emin, dtype),
+            "high": bound(2.0**fmt.emax, dtype),
+            "unit": bound(2.0**-fmt.man, dtype),
+            "smallest": tiny(dtype),
+            "top": fmt.largest(dtype),
+            "beyond": "inf" if fmt.has_infinity else "nan",
+            "limit": fmt.max,
+        }
         typed = {name: dtype.type(number) for name, number in numbers.items()}
     subnormal_x = fmt.emin < (-126 if dtype.itemsize == 4 else -1022)
-    return "floats", {**typed, "exact": subnormal_x, "subnormals": fmt.subnormals,
-                      "clips": fmt.saturate or fmt.specials == "none", "directed": not fmt.saturate,
-                      "signed_zero": fmt.signed_zero}  # fmt: skip
+    return "floats", {
+        **typed,
+        "exact": subnormal_x,
+        "subnormals": fmt.subnormals,
+        "clips": fmt.saturate or fmt.specials == "none",
+        "directed": not fmt.saturate,
+        "signed_zero": fmt.signed_zero,
+    }
 
 
 def blocks(fmt: Format, shape: tuple[int, ...]) -> Numbers:
@@ -166,8 +198,19 @@ def _largest_in_tiles(fmt: BlockFloatingPoint | BlockScaled, x: Array) -> Array:
     for axis, block in reversed(fmt.tiles(x.shape)):
         length, width, tiles = x.shape[axis], math.prod(x.shape[axis + 1 :]), -(-x.shape[axis] // block)
         y = xp.empty((*x.shape[:axis], tiles, *x.shape[axis + 1 :]), x.dtype)
-        launch(FILE, "largest_in_tiles", y.size, x.dtype, x=x, y=y.view(f"u{x.itemsize}"), n=y.size, length=length,
-               width=width, tile=min(block, length), tiles=tiles)  # fmt: skip
+        launch(
+            FILE,
+            "largest_in_tiles",
+            y.size,
+            x.dtype,
+            x=x,
+            y=y.view(f"u{x.itemsize}"),
+            n=y.size,
+            length=length,
+            width=width,
+            tile=min(block, length),
+            tiles=tiles,
+        )
         x = y
     return x.view(f"u{x.itemsize}")
 

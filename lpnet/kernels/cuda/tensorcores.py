@@ -45,12 +45,41 @@ class TensorCores:
         handle, one, zero = self.xp.cuda.get_cublas_handle(), self.one.ctypes.data, self.zero.ctypes.data
         start = handle, b_order, a_order, n, m, k, one
         if not batch:
-            self.binding.gemmEx(*start, b.data.ptr, self.FLOAT, b_rows, a.data.ptr, self.FLOAT, a_rows, zero,
-                                y.data.ptr, self.FLOAT, n, self.TF32, self.ANY)  # fmt: skip
+            self.binding.gemmEx(
+                *start,
+                b.data.ptr,
+                self.FLOAT,
+                b_rows,
+                a.data.ptr,
+                self.FLOAT,
+                a_rows,
+                zero,
+                y.data.ptr,
+                self.FLOAT,
+                n,
+                self.TF32,
+                self.ANY,
+            )
         else:
             self.binding.gemmStridedBatchedEx(
-                *start, b.data.ptr, self.FLOAT, b_rows, self._apart(b), a.data.ptr, self.FLOAT, a_rows, self._apart(a),
-                zero, y.data.ptr, self.FLOAT, n, m * n, batch[0], self.TF32, self.ANY)  # fmt: skip
+                *start,
+                b.data.ptr,
+                self.FLOAT,
+                b_rows,
+                self._apart(b),
+                a.data.ptr,
+                self.FLOAT,
+                a_rows,
+                self._apart(a),
+                zero,
+                y.data.ptr,
+                self.FLOAT,
+                n,
+                m * n,
+                batch[0],
+                self.TF32,
+                self.ANY,
+            )
         return y
 
     def _lying(self, x: Array) -> tuple[Array, int, int]:

@@ -8,6 +8,18 @@ from .products import carry_digits, matmul
 from .rounding import quantize, random_bits
 
 __all__ = [
-    "avg_pool2d", "avg_pool2d_backward", "batch_norm", "batch_norm_backward", "carry_digits", "conv2d",
-    "conv2d_backward", "matmul", "max_pool2d", "max_pool2d_backward", "moments", "quantize", "random_bits", "sgd",
-]  # fmt: skip
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "batch_norm",
+    "batch_norm_backward",
+    "carry_digits",
+    "conv2d",
+    "conv2d_backward",
+    "matmul",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "moments",
+    "quantize",
+    "random_bits",
+    "sgd",
+]

@@ -29,8 +29,9 @@ def conv2d(geometry: ConvGeometry, x: Array, W: Array, b: Array | None = None) -
     return y
 
 
-def conv2d_backward(geometry: ConvGeometry, gy: Array, x: Array | None = None, W: Array | None = None,
-                    bias: bool = False) -> tuple[Array | None, Array | None, Array | None]:  # fmt: skip
+def conv2d_backward(
+    geometry: ConvGeometry, gy: Array, x: Array | None = None, W: Array | None = None, bias: bool = False
+) -> tuple[Array | None, Array | None, Array | None]:
     """Return the gradients of x, which takes W, of W, which takes x, and of b if `bias`, given that of y."""
     gy = np.ascontiguousarray(gy)
     gx = None if W is None else empty((len(gy), geometry.channels, *geometry.size), np.result_type(gy, W))

@@ -45,8 +45,16 @@ def batch_norm(x: Array, mean: Array, var: Array, weight: Array, bias: Array, ep
     return y, inverse
 
 
-def batch_norm_backward(gy: Array, x: Array, mean: Array, inverse: Array, weight: Array, constant: bool, needs_x: bool,
-                        total: Total = own_sums) -> tuple[Array | None, Array, Array]:  # fmt: skip
+def batch_norm_backward(
+    gy: Array,
+    x: Array,
+    mean: Array,
+    inverse: Array,
+    weight: Array,
+    constant: bool,
+    needs_x: bool,
+    total: Total = own_sums,
+) -> tuple[Array | None, Array, Array]:
     """Return the gradients of x, if it needs one, weight and bias; `constant`: the mean and variance were given.
 
     total: what makes sums over these samples, (2, C), and their number those of all that were normalized together.

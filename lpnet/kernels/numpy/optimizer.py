@@ -7,8 +7,9 @@ import numpy as np
 from ...backend import Array, elementwise
 
 
-def sgd(w: Array, g: Array, v: Array | None, lr: float, weight_decay: float, momentum: float, nesterov: bool
-        ) -> tuple[Array, Array | None]:  # fmt: skip
+def sgd(
+    w: Array, g: Array, v: Array | None, lr: float, weight_decay: float, momentum: float, nesterov: bool
+) -> tuple[Array, Array | None]:
     """Return the new weights and momentum of weights `w`, gradient `g` and momentum `v`, None at the first step."""
     if weight_decay:
         g = _scaled_plus(w, weight_decay, g)

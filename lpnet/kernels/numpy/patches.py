@@ -20,37 +20,64 @@ class Patches:
     outside of it.
     """
 
-    def __init__(self, shape: tuple[int, ...], groups: int, window: tuple[int, int], out: tuple[int, int],
-                 first: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        groups: int,
+        window: tuple[int, int],
+        out: tuple[int, int],
+        first: tuple[int, int],
+        stride: tuple[int, int],
+        dilation: tuple[int, int],
+    ) -> None:
         (self.channels, *self.size), (K, self.L) = shape, window
         self.groups, self.out = groups, out
         starts = [first[0] + i * dilation[0] for i in range(K)]
         # At stride 1 what the rows of the window see overlaps, and is copied once for all.
         self.offsets = [start - first[0] for start in starts] if stride[0] == 1 else None
         self.height = out[0] + (self.offsets[-1] if self.offsets else 0)
-        self.rows = [overlap(self.height, self.size[0], stride[0], start)
-                     for start in (starts[:1] if self.offsets else starts)]  # fmt: skip
+        self.rows = [
+            overlap(self.height, self.size[0], stride[0], start) for start in (starts[:1] if self.offsets else starts)
+        ]
         self.columns = [overlap(out[1], self.size[1], stride[1], first[1] + j * dilation[1]) for j in range(self.L)]
         self.whole_rows = out[1] == self.size[1] and stride == (1, 1)  # places see whole rows, moved sideways
         self.is_input = self.whole_rows and (K, self.L, *first) == (1, 1, 0, 0) and out == tuple(self.size)
         self.clears = [(r, *_all(4), part) for r, (to, _) in enumerate(self.rows) for part in _outside(to, self.height)]
-        self.clears += [(r, *_all(2), j, _ALL, to, part) for r, (to, _) in enumerate(self.rows)
-                        for j, (there, _) in enumerate(self.columns) for part in _outside(there, out[1])]  # fmt: skip
+        self.clears += [
+            (r, *_all(2), j, _ALL, to, part)
+            for r, (to, _) in enumerate(self.rows)
+            for j, (there, _) in enumerate(self.columns)
+            for part in _outside(there, out[1])
+        ]
 
     @classmethod
     def forward(cls, geometry: ConvGeometry) -> Patches:
         """Return what makes the patches of a convolution's input."""
         first = -geometry.padding[0], -geometry.padding[1]
-        return cls((geometry.channels, *geometry.size), geometry.groups, geometry.window, geometry.out, first,
-                   geometry.stride, geometry.dilation)  # fmt: skip
+        return cls(
+            (geometry.channels, *geometry.size),
+            geometry.groups,
+            geometry.window,
+            geometry.out,
+            first,
+            geometry.stride,
+            geometry.dilation,
+        )
 
     @classmethod
     def backward(cls, geometry: ConvGeometry) -> Patches:
         """Return what makes the patches of its errors, at stride 1: those that an input has been seen by."""
         fields = zip(geometry.padding, geometry.dilation, geometry.window, strict=True)
         top, left = (p - d * (k - 1) for p, d, k in fields)
-        return cls((geometry.filters, *geometry.out), geometry.groups, geometry.window, geometry.size, (top, left),
-                   (1, 1), geometry.dilation)  # fmt: skip
+        return cls(
+            (geometry.filters, *geometry.out),
+            geometry.groups,
+            geometry.window,
+            geometry.size,
+            (top, left),
+            (1, 1),
+            geometry.dilation,
+        )
 
     def __call__(self, x: np.ndarray) -> list[np.ndarray]:
         """Return a matrix (m, G, L C/G, H' W' p) for each row of the window; p of the n = m p samples are side by side.

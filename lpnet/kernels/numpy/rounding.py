@@ -16,7 +16,7 @@ import numpy as np
 
 from ... import random
 from ...backend import Array, empty, get_num_threads, parallel
-from ...distributed.shards import largest
+from ...distributed import shards
 from ...formats import Blocked, BlockFloatingPoint, BlockScaled, FixedPoint, FloatingPoint, Format, Table
 from ...formats.base import pow2floor, quiet
 from ...random import Stream
@@ -133,7 +133,7 @@ def _(fmt: BlockFloatingPoint, x: Array) -> Kernel | None:
         return None
     flat = x.reshape(-1)
     ends = parallel(lambda i: fmt.block_max(flat[i : i + LARGE]), range(0, flat.size, LARGE))
-    found = _block_gaps(fmt, largest(np.max(ends, axis=0)))
+    found = _block_gaps(fmt, shards.largest(np.max(ends, axis=0)))
     return functools.partial(_integers, lambda _: found, -high, high)
 
 
@@ -160,8 +160,15 @@ def _(fmt: FloatingPoint, x: Array) -> Kernel | None:
     return functools.partial(_floats, fmt.man, 2.0**fmt.emin, 2.0**fmt.emax, fmt.max, fmt.signed_zero)
 
 
-def _integers(gaps: Callable[[Array], tuple[Array, bool]], low: float, high: float, x: Array, y: Array,
-              rounding: Rounding, stream: Stream) -> None:  # fmt: skip
+def _integers(
+    gaps: Callable[[Array], tuple[Array, bool]],
+    low: float,
+    high: float,
+    x: Array,
+    y: Array,
+    rounding: Rounding,
+    stream: Stream,
+) -> None:
     """Round to the integers low..high times a gap that is the same for a whole x[i]; `gaps` finds it."""
     gap, fits = gaps(x)
     if np.any(gap < np.finfo(x.dtype).tiny):  # one over it may be infinite; the gap of a block of NaN is NaN
@@ -175,8 +182,17 @@ def _integers(gaps: Callable[[Array], tuple[Array, bool]], low: float, high: flo
     y += 0.0  # -0.0 + 0.0 is +0.0
 
 
-def _floats(man: int, low: float, high: float, top: float, signed_zero: bool, x: Array, y: Array, rounding: Rounding,
-            stream: Stream) -> None:  # fmt: skip
+def _floats(
+    man: int,
+    low: float,
+    high: float,
+    top: float,
+    signed_zero: bool,
+    x: Array,
+    y: Array,
+    rounding: Rounding,
+    stream: Stream,
+) -> None:
     """Round to floating point numbers up to `top`, whose exponents are those of low..high."""
     bits, own = np.dtype(f"u{x.itemsize}"), np.finfo(x.dtype)
     sign = bits.type(1 << (8 * x.itemsize - 1))

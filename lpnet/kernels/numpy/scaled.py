@@ -25,8 +25,9 @@ def tensor_scale(fmt: BlockScaled, x: Array, step: int) -> Any:
     return fmt.tensor_scale_of(largest if np.isfinite(largest).all() else fmt.finite(fmt.block_max(x)))
 
 
-def in_blocks(fmt: BlockScaled, tensor_scale: Any, element: Kernel, x: Array, y: Array, rounding: str | Stochastic,
-              stream: Stream) -> None:  # fmt: skip
+def in_blocks(
+    fmt: BlockScaled, tensor_scale: Any, element: Kernel, x: Array, y: Array, rounding: str | Stochastic, stream: Stream
+) -> None:
     """Round x to elements, by the kernel `element`, in units of the scales of its blocks."""
 
     def rounded(scales: Array) -> Array:
@@ -38,8 +39,16 @@ def in_blocks(fmt: BlockScaled, tensor_scale: Any, element: Kernel, x: Array, y:
     with_scales(fmt, tensor_scale, scales, element, x, y, rounding, stream)
 
 
-def with_scales(fmt: BlockScaled, tensor_scale: Any, scales: Array, element: Kernel, x: Array, y: Array,
-                rounding: str | Stochastic, stream: Stream) -> None:  # fmt: skip
+def with_scales(
+    fmt: BlockScaled,
+    tensor_scale: Any,
+    scales: Array,
+    element: Kernel,
+    x: Array,
+    y: Array,
+    rounding: str | Stochastic,
+    stream: Stream,
+) -> None:
     """Round x to elements in units of these scales."""
     units = (scales * tensor_scale).astype(x.dtype)
     usable = units > 0

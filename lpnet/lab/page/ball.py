@@ -58,15 +58,23 @@ class BallPanel(Player):
             dots(sized, SGD, name="SGD-LP"),
             line("SWALP", frame.path, SWALP, 3),
             dots([frame.now], INK, 8, "emptyCircle", name="now"),
-            dots([fixed.best], INK, 16, "path://M-1,0 L1,0 M0,-1 L0,1", name="best",
-                 itemStyle={"color": INK, "borderColor": INK, "borderWidth": 2}),
-        ]  # fmt: skip
+            dots(
+                [fixed.best],
+                INK,
+                16,
+                "path://M-1,0 L1,0 M0,-1 L0,1",
+                name="best",
+                itemStyle={"color": INK, "borderColor": INK, "borderWidth": 2},
+            ),
+        ]
         self.plane.update()
         self.curves.options["series"] = [
-            line("SGD-LP", frame.sgd, SGD, 3), line("SWALP", frame.swalp, SWALP, 3),
-            line("theory", fixed.slope, INK, 2, "dashed"), line("theory", fixed.floor, INK, 2, "dashed"),
+            line("SGD-LP", frame.sgd, SGD, 3),
+            line("SWALP", frame.swalp, SWALP, 3),
+            line("theory", fixed.slope, INK, 2, "dashed"),
+            line("theory", fixed.floor, INK, 2, "dashed"),
             line("nearest numbers", fixed.nearest, GREEN, 2, "dotted"),
-        ]  # fmt: skip
+        ]
         self.curves.update()
         fill(self.facts, ["", "value"], frame.table)
         self.print.set_text(f"fingerprint {frame.fingerprint}")
@@ -80,11 +88,19 @@ def _plane() -> dict[str, Any]:
     best = ball.bowl()[0]
     ends = [{"min": x - REACH, "max": x + REACH} for x in best.tolist()]
     hidden = {"axisLabel": {"show": False}, "axisTick": {"show": False}, "axisLine": {"show": False}}
-    return {"grid": {"left": 5, "right": 5, "top": 5, "bottom": 5}, "xAxis": axis(**ends[0], **hidden),
-            "yAxis": axis(**ends[1], **hidden), "series": []}  # fmt: skip
+    return {
+        "grid": {"left": 5, "right": 5, "top": 5, "bottom": 5},
+        "xAxis": axis(**ends[0], **hidden),
+        "yAxis": axis(**ends[1], **hidden),
+        "series": [],
+    }
 
 
 def _curves() -> dict[str, Any]:
-    return {"grid": {"left": 60, "right": 20, "top": 60, "bottom": 45},
-            "legend": legend(NAMES), "series": [],
-            "xAxis": axis("steps of averaging, T", "log", nameGap=28), "yAxis": axis("", "log")}  # fmt: skip
+    return {
+        "grid": {"left": 60, "right": 20, "top": 60, "bottom": 45},
+        "legend": legend(NAMES),
+        "series": [],
+        "xAxis": axis("steps of averaging, T", "log", nameGap=28),
+        "yAxis": axis("", "log"),
+    }

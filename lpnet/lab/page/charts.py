@@ -7,8 +7,12 @@ from typing import Any
 from nicegui import ui
 
 INK, SGD, SWALP, NEAREST, GREEN, GREY = "currentColor", "#0072B2", "#D55E00", "#B0568A", "#009E73", "#8a8a8a"
-AXIS = {"axisLabel": {"color": INK}, "nameTextStyle": {"color": INK}, "axisLine": {"lineStyle": {"color": GREY}},
-        "splitLine": {"show": False}}  # fmt: skip
+AXIS = {
+    "axisLabel": {"color": INK},
+    "nameTextStyle": {"color": INK},
+    "axisLine": {"lineStyle": {"color": GREY}},
+    "splitLine": {"show": False},
+}
 
 
 def chart(options: dict[str, Any], words: str, height: int = 260) -> ui.echart:
@@ -25,17 +29,31 @@ def axis(name: str = "", kind: str = "value", **more: Any) -> dict[str, Any]:
 
 def dots(points: list[Any], color: str, size: Any = 6, symbol: str = "circle", **more: Any) -> dict[str, Any]:
     """Return a series of points."""
-    return {"type": "scatter", "data": points, "symbol": symbol, "symbolSize": size, "silent": True,
-            "itemStyle": {"color": color}, **more}  # fmt: skip
+    return {
+        "type": "scatter",
+        "data": points,
+        "symbol": symbol,
+        "symbolSize": size,
+        "silent": True,
+        "itemStyle": {"color": color},
+        **more,
+    }
 
 
 def line(
     name: str, points: list[Any], color: str, width: float = 2, dash: str = "solid", **more: Any
 ) -> dict[str, Any]:
     """Return a series that is a line."""
-    return {"type": "line", "name": name, "data": points, "showSymbol": False, "silent": True,
-            "lineStyle": {"color": color, "width": width, "type": dash}, "itemStyle": {"color": color},
-            **more}  # fmt: skip
+    return {
+        "type": "line",
+        "name": name,
+        "data": points,
+        "showSymbol": False,
+        "silent": True,
+        "lineStyle": {"color": color, "width": width, "type": dash},
+        "itemStyle": {"color": color},
+        **more,
+    }
 
 
 def legend(names: list[str]) -> dict[str, Any]:

@@ -107,9 +107,13 @@ def problem(field: Field, text: str) -> str | None:
 
 
 def _input(panel: Panel, field: Field) -> ui.input:
-    entry = ui.input(field.label, value=panel.texts[field.name], validation=lambda text: problem(field, text),
-                     on_change=lambda event: panel.typed(field, event.value))  # fmt: skip
-    entry.props(f'outlined dense debounce=250 maxlength={field.longest} spellcheck=false autocomplete=off')
+    entry = ui.input(
+        field.label,
+        value=panel.texts[field.name],
+        validation=lambda text: problem(field, text),
+        on_change=lambda event: panel.typed(field, event.value),
+    )
+    entry.props(f"outlined dense debounce=250 maxlength={field.longest} spellcheck=false autocomplete=off")
     entry.props["hint"] = field.hint or None
     entry.classes("wide" if field.longest > LONGEST or len(field.label) > 20 else "")
     if field.reader.__name__.endswith(("format", "format_name")):
@@ -118,8 +122,12 @@ def _input(panel: Panel, field: Field) -> ui.input:
 
 
 def _select(panel: Panel, field: Field) -> ui.select:
-    entry = ui.select(list(field.options), label=field.label, value=panel.texts[field.name],
-                      on_change=lambda event: panel.typed(field, event.value))  # fmt: skip
+    entry = ui.select(
+        list(field.options),
+        label=field.label,
+        value=panel.texts[field.name],
+        on_change=lambda event: panel.typed(field, event.value),
+    )
     entry.props("outlined dense options-dense behavior=menu")
     entry.props["hint"] = field.hint or None
     return entry

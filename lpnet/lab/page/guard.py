@@ -18,8 +18,12 @@ App = Callable[[Scope, Any, Send], Awaitable[None]]
 POLICY = (  # all comes from here; NiceGUI compiles its templates in the page
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'; form-action 'none'"
 )
-HEADERS = [(b"content-security-policy", POLICY.encode()), (b"x-frame-options", b"DENY"),
-           (b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]  # fmt: skip
+HEADERS = [
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-frame-options", b"DENY"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+]
 
 
 class Guard:

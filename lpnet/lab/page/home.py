@@ -17,8 +17,8 @@ from .training import TrainingPanel
 
 PANELS: tuple[type[Panel], ...] = (NumberPanel, RoundingPanel, BallPanel, TrainingPanel)
 INK = """<script>
-// Charts are drawn in "currentColor". A canvas takes that from its own style: it gets the page's, and again when the page
-// turns dark or light.
+// Charts are drawn in "currentColor". A canvas takes that from its own style: it gets the page's, and again when
+// the page turns dark or light.
 const ink = (canvas) => {
   canvas.style.color = getComputedStyle(document.body).color;
   getElement(Number(canvas.closest(".chart").id.slice(1)))?.chart?.resize();

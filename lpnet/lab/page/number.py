@@ -35,8 +35,12 @@ class NumberPanel(Panel):
         self.entry("row")
         self.slider = ui.element("input").classes("wide")  # the browser's own: it is known to screen readers
         self.slider.props(f'type=range min={-STEPS} max={STEPS} aria-label="Drag the number"')
-        self.slider.on("input", lambda event: self.drag(event.args), throttle=0.05,
-                       js_handler="(event) => emit(Number(event.target.value))")  # fmt: skip
+        self.slider.on(
+            "input",
+            lambda event: self.drag(event.args),
+            throttle=0.05,
+            js_handler="(event) => emit(Number(event.target.value))",
+        )
         self.entry("format")
         self.entry("rounding")
         self.dice = self.entry("bits")
@@ -177,8 +181,11 @@ def _odds(seen: Shown) -> list[list[str]]:
 
 def _bits(parts: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return each bit and what a screen reader says of it."""
-    return [(bit, f"{name} bit {len(bits) - i} of {len(bits)} is {bit}; flip it")
-            for name, bits in parts for i, bit in enumerate(bits)]  # fmt: skip
+    return [
+        (bit, f"{name} bit {len(bits) - i} of {len(bits)} is {bit}; flip it")
+        for name, bits in parts
+        for i, bit in enumerate(bits)
+    ]
 
 
 def _labelled(y: float, where: str, align: str) -> dict[str, Any]:
@@ -187,6 +194,9 @@ def _labelled(y: float, where: str, align: str) -> dict[str, Any]:
 
 
 def _line_options() -> dict[str, Any]:
-    return {"grid": {"left": 12, "right": 12, "top": 40, "bottom": 40},
-            "xAxis": axis(axisLabel={"show": False}, axisTick={"show": False}),
-            "yAxis": axis(show=False, min=-1, max=1), "series": []}  # fmt: skip
+    return {
+        "grid": {"left": 12, "right": 12, "top": 40, "bottom": 40},
+        "xAxis": axis(axisLabel={"show": False}, axisTick={"show": False}),
+        "yAxis": axis(show=False, min=-1, max=1),
+        "series": [],
+    }

@@ -26,8 +26,10 @@ class Plane:
     def points(self, x: np.ndarray, label: np.ndarray) -> None:
         """Show points (N, 2) in the colours of their classes."""
         places = np.stack([x[:, 0] + REACH, REACH - x[:, 1]], 1) * (50 / REACH)  # per cent, downwards
-        circles = (f'<circle cx="{a:.1f}" cy="{b:.1f}" r="1" fill="{(SGD, SWALP)[int(k)]}" stroke="#fff" '
-                   f'stroke-width=".3"/>' for (a, b), k in zip(places.tolist(), label, strict=True))  # fmt: skip
+        circles = (
+            f'<circle cx="{a:.1f}" cy="{b:.1f}" r="1" fill="{(SGD, SWALP)[int(k)]}" stroke="#fff" stroke-width=".3"/>'
+            for (a, b), k in zip(places.tolist(), label, strict=True)
+        )
         self.dots.set_content(f'<svg viewBox="0 0 100 100">{"".join(circles)}</svg>')
 
     def show(self, p: list[float]) -> None:

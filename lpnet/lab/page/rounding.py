@@ -48,21 +48,36 @@ class RoundingPanel(Player):
         middle = [line("mean", frame.mean, SWALP, 3), line("exact", frame.exact, INK, 2, "dashed")]
         self.paths.options["series"] = [*copies, *spread, *middle]
         self.paths.update()
-        self.bars.options["series"] = [{"type": "bar", "data": frame.bars, "itemStyle": {"color": SGD}, "silent": True,
-                                        "barMinWidth": 2, "barMaxWidth": 14}]  # fmt: skip
+        self.bars.options["series"] = [
+            {
+                "type": "bar",
+                "data": frame.bars,
+                "itemStyle": {"color": SGD},
+                "silent": True,
+                "barMinWidth": 2,
+                "barMaxWidth": 14,
+            }
+        ]
         self.bars.update()
         fill(self.facts, ["", "value"], frame.table)
         self.print.set_text(f"fingerprint {frame.fingerprint}")
 
 
 def _paths() -> dict[str, Any]:
-    return {"grid": {"left": 60, "right": 20, "top": 40, "bottom": 45},
-            "legend": legend(["exact", "mean", "spread", "a copy"]),
-            "xAxis": axis("steps", nameGap=28), "yAxis": axis(scale=True), "series": []}  # fmt: skip
+    return {
+        "grid": {"left": 60, "right": 20, "top": 40, "bottom": 45},
+        "legend": legend(["exact", "mean", "spread", "a copy"]),
+        "xAxis": axis("steps", nameGap=28),
+        "yAxis": axis(scale=True),
+        "series": [],
+    }
 
 
 def _bars() -> dict[str, Any]:
-    return {"grid": {"left": 60, "right": 20, "top": 40, "bottom": 45},
-            "title": {"text": "copies", "textStyle": {"color": INK, "fontSize": 13}, "left": 0},
-            "xAxis": axis("weight", nameGap=28, scale=True, splitLine={"show": False}),
-            "yAxis": axis(splitLine={"lineStyle": {"color": GREY, "opacity": 0.3}}), "series": []}  # fmt: skip
+    return {
+        "grid": {"left": 60, "right": 20, "top": 40, "bottom": 45},
+        "title": {"text": "copies", "textStyle": {"color": INK, "fontSize": 13}, "left": 0},
+        "xAxis": axis("weight", nameGap=28, scale=True, splitLine={"show": False}),
+        "yAxis": axis(splitLine={"lineStyle": {"color": GREY, "opacity": 0.3}}),
+        "series": [],
+    }

@@ -18,8 +18,10 @@ from .guard import Guard, is_local
 from .home import home
 
 TRIED = 100  # ports from the first on
-WARNING = ("lpnet lab: warning: listening on {}: whoever reaches this address may use the page and this machine's "
-           "processors; there is no password and no encryption")  # fmt: skip
+WARNING = (
+    "lpnet lab: warning: listening on {}: whoever reaches this address may use the page and this machine's "
+    "processors; there is no password and no encryption"
+)
 
 
 def run(host: str, port: int, browser: bool) -> None:

@@ -78,8 +78,9 @@ class TrainingPanel(Player):
 
     def draw(self, frame: Frame) -> None:
         """Show a frame."""
-        self.status.set_text(f"step {frame.step} of {frame.steps}, epoch {frame.epoch} of {frame.epochs}, "
-                             f"loss {frame.loss:.4f}")  # fmt: skip
+        self.status.set_text(
+            f"step {frame.step} of {frame.steps}, epoch {frame.epoch} of {frame.epochs}, loss {frame.loss:.4f}"
+        )
         self._draw_curves(frame)
         for (_, plane), p in zip(self.maps, frame.decision, strict=False):
             plane.show(p)
@@ -109,8 +110,16 @@ class TrainingPanel(Player):
             if name not in self.bars:
                 with self.weights:
                     self.bars[name] = chart(_bars(name), f"how many weights of {name} have which value", 200)
-            self.bars[name].options["series"] = [{"type": "bar", "data": bars, "itemStyle": {"color": SGD},
-                                                  "silent": True, "barMinWidth": 1, "barMaxWidth": 12}]  # fmt: skip
+            self.bars[name].options["series"] = [
+                {
+                    "type": "bar",
+                    "data": bars,
+                    "itemStyle": {"color": SGD},
+                    "silent": True,
+                    "barMinWidth": 1,
+                    "barMaxWidth": 12,
+                }
+            ]
             self.bars[name].update()
 
 
@@ -119,8 +128,10 @@ def _first_sentence(recipe: Any) -> str:
 
 
 def _tested(frame: Frame, measure: str) -> list[dict[str, Any]]:
-    return [line("test", _column(frame, f"test_{measure}"), SGD, 3),
-            line("test, SWALP", _column(frame, f"swalp_{measure}"), SWALP, 3)]  # fmt: skip
+    return [
+        line("test", _column(frame, f"test_{measure}"), SGD, 3),
+        line("test, SWALP", _column(frame, f"swalp_{measure}"), SWALP, 3),
+    ]
 
 
 def _column(frame: Frame, key: str) -> list[list[float]]:
@@ -129,12 +140,20 @@ def _column(frame: Frame, key: str) -> list[list[float]]:
 
 def _curves(title: str, kind: str) -> dict[str, Any]:
     names = ["training, a step" if kind == "log" else "training", "test", "test, SWALP"]
-    return {"grid": {"left": 52, "right": 14, "top": 62, "bottom": 42}, "legend": {**legend(names), "itemGap": 6},
-            "xAxis": axis("epochs", nameGap=26, min=0), "yAxis": axis(title, kind, nameLocation="end"),
-            "series": []}  # fmt: skip
+    return {
+        "grid": {"left": 52, "right": 14, "top": 62, "bottom": 42},
+        "legend": {**legend(names), "itemGap": 6},
+        "xAxis": axis("epochs", nameGap=26, min=0),
+        "yAxis": axis(title, kind, nameLocation="end"),
+        "series": [],
+    }
 
 
 def _bars(name: str) -> dict[str, Any]:
-    return {"grid": {"left": 45, "right": 10, "top": 45, "bottom": 25},
-            "title": {"text": f"{name} on its grid", "textStyle": {"color": INK, "fontSize": 13}, "left": 0},
-            "xAxis": axis(scale=True), "yAxis": axis(splitNumber=3), "series": []}  # fmt: skip
+    return {
+        "grid": {"left": 45, "right": 10, "top": 45, "bottom": 25},
+        "title": {"text": f"{name} on its grid", "textStyle": {"color": INK, "fontSize": 13}, "left": 0},
+        "xAxis": axis(scale=True),
+        "yAxis": axis(splitNumber=3),
+        "series": [],
+    }
