@@ -110,12 +110,14 @@ def by_shards(n: int, like: Sequence[Array], part: Part) -> tuple[list[Any], lis
 
     Gradients have the shapes of the arrays in `like`. Raises RuntimeError if the shards do not compute the same.
     """
-    number = min(_plan.shards, n)
+    plan = _plan
+    assert plan is not None, "by_shards is for trainings that are cut into shards"
+    number = min(plan.shards, n)
     # Where some would have no sample it is little work, and each process does all of it.
-    world = _plan.world if number == _plan.shards else World(None)
+    world = plan.world if number == plan.shards else World(None)
     mine = slice(world.rank * number // world.size, (world.rank + 1) * number // world.size)
     works = [
-        functools.partial(_compute, part, i, samples, n, i == mine.start)
+        functools.partial(_compute, part, plan, i, samples, n, i == mine.start)
         for i, samples in list(enumerate(cut(n, number)))[mine]
     ]
     ended = in_turn(works, lambda values: _flat(world.share("an exchange between shards", values)))
@@ -139,9 +141,11 @@ def by_shards(n: int, like: Sequence[Array], part: Part) -> tuple[list[Any], lis
     return list(measured), [g if some else None for g, some in zip(total.exchange(), anywhere, strict=True)]
 
 
-def _compute(part: Part, number: int, samples: slice, n: int, leads: bool, exchange: Exchange) -> tuple[Any, ...]:
+def _compute(
+    part: Part, plan: Plan, number: int, samples: slice, n: int, leads: bool, exchange: Exchange
+) -> tuple[Any, ...]:
     """Return what a shard measured, its gradients, and itself: it knows what it has drawn."""
-    shard = Shard(number, samples, n, exchange, leads, _plan.sync_batch_norm)
+    shard = Shard(number, samples, n, exchange, leads, plan.sync_batch_norm)
     enter(shard)
     return *part(samples), shard
 

@@ -35,7 +35,8 @@ class World:
 
     def __init__(self, mpi: Any) -> None:
         self.mpi, self.comm = mpi, mpi and mpi.COMM_WORLD
-        self.rank, self.size = (self.comm.rank, self.comm.size) if mpi else (0, 1)
+        self.rank: int = self.comm.rank if mpi else 0
+        self.size: int = self.comm.size if mpi else 1
         self.signal = 0  # that this process got
         self.told: BaseException | None = None  # the last error that all know of
         self.over = False  # a process has left: there is nobody to talk to

@@ -57,7 +57,7 @@ def iterates(
 def theory(bits: int, lr: float, noise: float, cycle: int, n: np.ndarray) -> tuple[float, np.ndarray]:
     """Return the expected squared distance of SGD-LP, rounded stochastically, and of the mean of n of its weights."""
     _, steep, _ = bowl()
-    gap, S, rho, k, n = 2.0 ** (1 - bits), 0.0, 1 - lr * steep, np.arange(1, 400), n[:, None]
+    gap, S, rho, k, n = 2.0 ** (1 - bits), np.zeros(2), 1 - lr * steep, np.arange(1, 400), n[:, None]
     for _ in range(9):  # the spread S adds to the steps' deviation s, and that to what rounding adds
         s = np.sqrt(noise**2 + (steep**2 * S).mean())
         G = 1 / 6 - (np.exp(-2 * (np.pi * k * lr * s / gap) ** 2) / (np.pi * k) ** 2).sum()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...functions import activation, arithmetic, norm, pool, reduction, shape
+from ...functions import activation, arithmetic, norm, pool, reduction, selection, shape
 from ...functions._einsum import Einsum
 from ...functions._linear import Linear, MatMul
 from ...functions.conv import Conv2d, ConvTranspose2d
@@ -42,8 +42,8 @@ SAME = {  # one operator of the same inputs, without attributes
     arithmetic.Cos: "Cos",
     arithmetic.Sqrt: "Sqrt",
     arithmetic.Abs: "Abs",
-    arithmetic.Maximum: "Max",
-    arithmetic.Minimum: "Min",
+    selection.Maximum: "Max",
+    selection.Minimum: "Min",
     reduction.Deviation: "Sqrt",
     activation.ReLU: "Relu",
     activation.Sigmoid: "Sigmoid",

@@ -71,8 +71,8 @@ def batch_norm_backward(
     if not needs_x:
         return None, gweight, gbias
     # gx = weight / std (g - mean(g) - xhat mean(g xhat)); with a given mean and variance only the first term
-    gx, scale, sums = empty(x.shape, gy.dtype), weight * inverse, np.stack([gbias, gweight])
-    (g, gxhat), count = (sums, 1) if constant else total(sums, len(x) * values)
+    gx, scale, own = empty(x.shape, gy.dtype), weight * inverse, np.stack([gbias, gweight])
+    (g, gxhat), count = (own, 1) if constant else total(own, len(x) * values)
     slope = -scale * gxhat * inverse / count
     scales, slopes = scale.repeat(values), slope.repeat(values)
     shifts = (-scale * g / count - slope * mean).repeat(values)

@@ -9,7 +9,7 @@ from nicegui import ui
 from .. import ball
 from ..ball import Frame
 from .charts import GREEN, GREY, INK, SGD, SWALP, axis, chart, dots, legend, line
-from .controls import Program, fill, table
+from .controls import Program, Table, fill
 from .play import Player
 
 REACH = 0.5  # of the picture around the best weights
@@ -35,7 +35,7 @@ class BallPanel(Player):
                     self.plane = chart(_plane(), words).classes("square")
                     words = "squared distance to the best weights against steps of averaging: SGD-LP, SWALP, theory"
                     self.curves = chart(_curves(), words, 440)
-                self.facts = table("Squared distance to the best weights, mean of the copies")
+                self.facts = Table("Squared distance to the best weights, mean of the copies")
                 self.print = ui.label().classes("caption fingerprint")
                 self.program = Program("The same in Python")
 
@@ -86,8 +86,8 @@ def _floor10(x: float) -> int:
 
 def _plane() -> dict[str, Any]:
     best = ball.bowl()[0]
-    ends = [{"min": x - REACH, "max": x + REACH} for x in best.tolist()]
-    hidden = {"axisLabel": {"show": False}, "axisTick": {"show": False}, "axisLine": {"show": False}}
+    ends: list[dict[str, Any]] = [{"min": x - REACH, "max": x + REACH} for x in best.tolist()]
+    hidden: dict[str, Any] = {"axisLabel": {"show": False}, "axisTick": {"show": False}, "axisLine": {"show": False}}
     return {
         "grid": {"left": 5, "right": 5, "top": 5, "bottom": 5},
         "xAxis": axis(**ends[0], **hidden),

@@ -139,14 +139,16 @@ def format_list() -> None:
     ui.html("".join(f'<option value="{name}"></option>' for name in names), tag="datalist").props(f"id={FORMATS}")
 
 
-def table(caption: str = "") -> ui.html:
-    """Put an empty table here; `fill` gives it rows."""
-    element = ui.html().classes("table")
-    element.caption = caption
-    return element
+class Table(ui.html):
+    """A table that is empty until `fill` gives it rows."""
+
+    def __init__(self, caption: str = "") -> None:
+        super().__init__()
+        self.caption = caption
+        self.classes("table")
 
 
-def fill(element: ui.html, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def fill(element: Table, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Show rows in a table."""
     element.set_content(tables.html(head, rows, element.caption))
 

@@ -54,7 +54,8 @@ class Home:
     def _build(self) -> ui.element:
         with ui.header().classes("head"):
             ui.label("lpnet lab").classes("brand").props("role=heading aria-level=1")
-            with ui.tabs(value=self.open, on_change=lambda event: self.turn(event.value)) as tabs:
+            # its values are the names of tabs, too
+            with ui.tabs(value=self.open, on_change=lambda event: self.turn(event.value)) as tabs:  # type: ignore[arg-type]
                 tabs.props("no-caps dense")
                 for panel in self.panels.values():
                     ui.tab(panel.name, panel.title)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from nicegui import ui
 from .. import number
 from ..number import Shown, code
 from .charts import GREEN, INK, SGD, axis, chart, dots
-from .controls import Panel, Program, fill, table
+from .controls import Panel, Program, Table, fill
 
 STEPS = 200  # of the slider on each side of zero
 BITS = 64  # that are shown as buttons
@@ -53,10 +54,10 @@ class NumberPanel(Panel):
         self.line = chart(_line_options(), "number line", 130)
         with ui.element("div").classes("pair"):
             with ui.element("div"):
-                self.odds = table("Neighbours, and the odds of each")
+                self.odds = Table("Neighbours, and the odds of each")
                 ui.label("In words: lp.explain").classes("subtitle")
                 self.words = ui.label().classes("code").props('role=region aria-label="lp.explain" tabindex=0')
-            self.modes = table("What each rounding makes of it")
+            self.modes = Table("What each rounding makes of it")
         self.program = Program("The same in Python")
         self._signature: Any = None
         self._buttons: list[ui.button] = []
@@ -86,7 +87,7 @@ class NumberPanel(Panel):
         if len(self._row) != len(seen.row):
             self.chosen.clear()
             with self.chosen:
-                self._row = [_choice(lambda i=i: self.choose(i)) for i in range(len(seen.row))]
+                self._row = [_choice(partial(self.choose, i)) for i in range(len(seen.row))]
         for i, (button, x) in enumerate(zip(self._row, seen.row, strict=True)):
             button.set_text(f"{x:.6g}")
             button.props["outline"] = i != seen.at

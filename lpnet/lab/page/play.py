@@ -17,7 +17,7 @@ POLL = 0.05  # seconds from one look at the worker to the next
 class Player(Panel):
     """A tab with a worker. A subclass gives `job` and `draw`, and builds its figures."""
 
-    job: ClassVar[Callable[[Worker, dict[str, Any]], None]]
+    job: Callable[..., None]  # a static method, of a Worker and the settings
     at_once: ClassVar[bool] = True  # whether it plays as soon as it is opened or a field is changed
 
     worker: Worker | None = None

@@ -9,7 +9,7 @@ from nicegui import ui
 from .. import rounding
 from ..rounding import Frame
 from .charts import GREY, INK, SGD, SWALP, axis, chart, legend, line
-from .controls import Program, fill, table
+from .controls import Program, Table, fill
 from .play import Player
 
 
@@ -31,7 +31,7 @@ class RoundingPanel(Player):
                     words = "weight against steps: exact, the mean of the copies, some copies"
                     self.paths = chart(_paths(), words, 340)
                     self.bars = chart(_bars(), "how many copies have which weight", 340)
-                self.facts = table("After these steps")
+                self.facts = Table("After these steps")
                 self.print = ui.label().classes("caption fingerprint")
                 self.program = Program("The same in Python")
 

@@ -12,7 +12,7 @@ from .. import observe, training
 from ..observe import Frame
 from ..samples import samples
 from .charts import GREY, INK, SGD, SWALP, axis, chart, legend, line
-from .controls import Program, fill, table
+from .controls import Program, Table, fill
 from .plane import Plane
 from .play import Player
 
@@ -44,9 +44,9 @@ class TrainingPanel(Player):
                 self.weights = ui.element("div").classes("tiles")
                 with ui.element("div").classes("pair"):
                     with ui.element("div"):
-                        self.updates = table("The updates of the last step that was watched (lp.watch)")
+                        self.updates = Table("The updates of the last step that was watched (lp.watch)")
                         self.notes = ui.label().classes("caption notes")
-                    self.rounded = table("What rounding did to its layers (lp.trace)")
+                    self.rounded = Table("What rounding did to its layers (lp.trace)")
                 self.print = ui.label().classes("caption fingerprint")
                 self.program = Program("The same in Python")
 
