@@ -35,9 +35,9 @@ lpnet/models:
 lpnet/reproduce:
 	ln -s ../examples/swalp $@
 
-# The wheel, installed in an environment of its own, imports whole.
+# The wheel, built from the source distribution and installed in an environment of its own, imports whole.
 wheel: .venv/test
-	rm -rf build dist .venv/wheel && $(RUN) -m build -q --wheel
+	rm -rf build dist .venv/wheel && $(RUN) -m build -q
 	$(PYTHON) -m venv .venv/wheel && .venv/wheel/bin/python -m pip install -q dist/*.whl
 	cd dist && ../.venv/wheel/bin/python ../tests/import_all.py
 

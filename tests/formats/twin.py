@@ -196,9 +196,9 @@ def mx(xs, element, emax, mode="nearest", us=None, digits=24, rule="floor", top=
         return [math.nan] * len(xs)
     largest = max((abs(Fraction(x)) for x in xs), default=Fraction(0))
     block = power_scale(largest, emax, rule, top, mantissas)
-    factor = Fraction(to_float(Fraction(factor), digits))
+    s, factor = Fraction(to_float(block * Fraction(factor), digits)), Fraction(to_float(Fraction(factor), digits))
     us = us or [None] * len(xs)
-    return [_scaled(x, block * factor, block, factor, element, mode, u, digits) for x, u in zip(xs, us, strict=True)]
+    return [_scaled(x, s, block, factor, element, mode, u, digits) for x, u in zip(xs, us, strict=True)]
 
 
 def nvfp4(blocks, mode="nearest", digits=24, us=None, over=False):
@@ -259,4 +259,6 @@ def _scaled(x, s, block, whole, element, mode, u, digits):
     n = Fraction(x) / s if s and x else Fraction(0)
     n = Fraction(to_float(n, digits)) or n  # a quotient below all floats still is not zero
     y = element(n if n else math.copysign(0.0, x), mode, u, digits)
-    return math.copysign(to_float(Fraction(to_float(Fraction(y) * block, digits)) * whole, digits), y)
+    product = to_float(Fraction(y) * block, digits)
+    product = product if math.isinf(product) else to_float(Fraction(product) * whole, digits)
+    return math.copysign(product, y)

@@ -76,4 +76,5 @@ def test_files(tmp_path):
 def test_links_lead_somewhere(guide):
     """Every relative link is a file of the repository."""
     for link in re.findall(r"\]\((?!http)(.*?)\)", (GUIDES / guide).read_text(encoding="utf-8")):
-        assert (GUIDES / link).exists(), link
+        if "walkthrough/" not in link:  # made by `make docs`, which checks all links
+            assert (GUIDES / link.partition("#")[0]).exists(), link
