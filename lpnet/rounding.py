@@ -84,6 +84,7 @@ class Stochastic:
         return xp.asarray(u.reshape(n.shape))
 
 
+STOCHASTIC = Stochastic()
 _MODES: dict[str, Mode] = {
     "nearest": nearest,
     "nearest_away": nearest_away,
@@ -91,7 +92,7 @@ _MODES: dict[str, Mode] = {
     "toward_zero": toward_zero,
     "floor": floor,
     "ceil": ceil,
-    "stochastic": Stochastic(),
+    "stochastic": STOCHASTIC,
 }
 MODES = Registry("rounding", _MODES)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..backend import Array, get_array_module
 from ..random import Stream
@@ -44,12 +45,12 @@ class BlockFloatingPoint(Blocked):
         elif self.axis == PRODUCT:
             raise ValueError("BlockFloatingPoint: axis 'product' needs a block of neighbours along it, got block=None")
 
-    @property
+    @cached_property
     def element(self) -> FixedPoint:
         """Numbers of magnitude below 2, to be multiplied by 2^E: the integers times 2^-(wl-2)."""
         return FixedPoint(self.wl, self.wl - 2, self.symmetric)
 
-    @property
+    @cached_property
     def scale(self) -> Exponent:
         """Powers of two, 2^E."""
         return Exponent(self.exp, has_nan=False)

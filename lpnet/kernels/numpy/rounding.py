@@ -20,7 +20,7 @@ from ...distributed import shards
 from ...formats import Blocked, BlockFloatingPoint, BlockScaled, FixedPoint, FloatingPoint, Format, Table
 from ...formats.base import pow2floor, quiet
 from ...random import Stream
-from ...rounding import Stochastic
+from ...rounding import STOCHASTIC, Stochastic
 from ..dispatch import by_class, plain
 from . import scaled, tables
 
@@ -220,7 +220,7 @@ def _round(n: Array, high: float, rounding: Rounding, stream: Stream) -> None:
     if rounding == "nearest":
         np.rint(n, out=n)
         return
-    stochastic = rounding if isinstance(rounding, Stochastic) else Stochastic()
+    stochastic = rounding if isinstance(rounding, Stochastic) else STOCHASTIC
     u = stochastic.uniform(n, stream)
     if high <= 2.0 ** (np.finfo(n.dtype).nmant - 16):
         # n goes up iff u < n - floor(n). Up to here n - u, and so its ceiling, is exact enough to tell.

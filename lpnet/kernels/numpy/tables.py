@@ -15,7 +15,7 @@ import numpy as np
 from ...formats import Table
 from ...formats.base import quiet
 from ...random import Stream
-from ...rounding import Stochastic
+from ...rounding import STOCHASTIC, Stochastic
 
 Array = np.ndarray
 Kernel = Callable[[Array, Array, Any, Stream], None]
@@ -85,7 +85,7 @@ class Lookup:
 
 def _uniform(x: Array, rounding: str | Stochastic, stream: Stream) -> Array:
     """Return the random numbers of x, in float64 as `Table.rule` compares them."""
-    rule = rounding if isinstance(rounding, Stochastic) else Stochastic()
+    rule = rounding if isinstance(rounding, Stochastic) else STOCHASTIC
     return rule.uniform(np.empty(x.shape), stream)
 
 
