@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -105,6 +105,7 @@ class Trace:
 
 
 HEAD = ["place", "role", "numbers", "exact", "SQNR", "saturated", "to zero"]
+Traced = TypeVar("Traced", bound=Trace)
 EMPTY = (
     "nothing was rounded: no layer is marked (lp.nn.lower), the optimizer has no precision, or nothing ran in the block"
 )
@@ -117,7 +118,13 @@ def trace(model: Module, optimizer: Optimizer | None = None) -> Iterator[Trace]:
     exact is the share of numbers that rounding did not move, SQNR the signal's energy over the error's; saturated
     counts numbers beyond the format's range, "to zero" those too small for it.
     """
-    result = Trace()
+    with tracing(Trace(), model, optimizer) as result:
+        yield result
+
+
+@contextlib.contextmanager
+def tracing(result: Traced, model: Module, optimizer: Optimizer | None = None) -> Iterator[Traced]:
+    """Do as `trace`, for a Trace that may record something else."""
     marked = [(name, m, m.precision) for name, m in model.named_modules() if m.precision is not None]
     if optimizer is not None:
         exact, overrides = optimizer.precision, optimizer.overrides

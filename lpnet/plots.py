@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import picture
 from .formats import Blocked, Format, format, show
 from .training import Row
+from .training.tracing import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -130,14 +131,31 @@ def weights(values: np.ndarray, label: str = "", axes: Axes | None = None) -> Ax
     return axes
 
 
-def rounding_map(history: Sequence[tuple[int, Mapping[tuple[str, str], Any]]], axes: Axes | None = None) -> Axes:
-    """Draw the SQNR in dB of every place and role (a row) at every step (a column) of a `Trace.history`."""
-    axes = _axes(axes, (8, 4))
+def rounding_map(history: History, axes: Axes | None = None) -> Axes:
+    """Draw the SQNR in dB of every place and role (a row) at every step (a column) of a `TraceRounding.history`.
+
+    Light is exact, dark is lost; white was not rounded in that step.
+    """
     places = list(dict.fromkeys(key for _, stats in history for key in stats))
-    rows = [[min(stats[key].sqnr, 60.0) if key in stats else np.nan for _, stats in history] for key in places]
-    image = axes.imshow(np.array(rows, float), aspect="auto", cmap="viridis")
+    axes = _axes(axes, _map_size(len(places)))
+    rows = [[min(stats[key].sqnr, EXACT_DB) if key in stats else np.nan for _, stats in history] for key in places]
+    image = axes.imshow(np.array(rows, float), aspect="auto", cmap="viridis", vmin=0)
     axes.set_yticks(range(len(places)), [f"{place or 'model'} {role}" for place, role in places])
-    axes.set_xticks(range(len(history)), [str(step) for step, _ in history])
-    axes.set_xlabel("step")
+    shown = range(0, len(history), -(-len(history) // 10))
+    axes.set_xticks(shown, [str(history[i][0]) for i in shown])
+    axes.set_xlabel("step", fontsize=12)
     axes.figure.colorbar(image, ax=axes, label="SQNR (dB)")
     return axes
+
+
+EXACT_DB = 60.0  # a signal a million times as strong as the error: as good as exact
+
+
+def _map_size(places: int) -> tuple[float, float]:
+    return 8, max(2.5, 1.2 + 0.22 * places)
+
+
+def save_rounding_map(history: History, path: Path) -> bool:
+    """Write the map as a picture, where matplotlib is installed; return whether there is one."""
+    size = _map_size(len({key for _, stats in history for key in stats}))
+    return picture.try_save(path, size, lambda figure: rounding_map(history, figure.subplots()))

@@ -69,9 +69,8 @@ class Tensor(Operators):
 
     def __repr__(self) -> str:
         name, data = type(self).__name__, self.numpy()
-        data = data.reshape(-1) if self.ndim > 2 and self.size > 64 else data  # (...) -> (N,): one line
-        data = np.array2string(data, prefix=f"{name}(", threshold=64)
-        return f"{name}({data}, {self._facts()})"
+        shown = data.reshape(-1) if self.ndim > 2 and self.size > 64 else data  # (...) -> (N,): one line
+        return f"{name}({np.array2string(shown, prefix=f'{name}(', threshold=64)}, {self._facts()})"
 
     def _facts(self) -> str:
         """Return shape, dtype and device, who made it, and the gradient, on one line."""

@@ -99,7 +99,7 @@ def test_beyond_a_format_with_infinities(x):
 @pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
 @pytest.mark.parametrize("fmt", FORMATS, ids=str)
 def test_a_row_and_a_block_say_what_each_number_does(fmt, rounding):
-    """A line a number, with what `quantize` makes of it, in at most 80 columns; a block has all that share its scale."""
+    """A line a number, with what `quantize` makes of it, in at most 80 columns."""
     x = np.random.default_rng(4).standard_normal((2, 34)).astype(np.float32) * 3
     told, alone = lp.explain(x, fmt, rounding), lp.explain(x, fmt, rounding, index=(1, 33))
     lines = str(told).splitlines()
