@@ -175,10 +175,8 @@ def _saturated(run: Run) -> str:
         if role == "error" and run.loss_scale > 1
         else "a format that reaches further (--precision)"
     )
-    return (
-        f"{shares[site]:.0%} of what is rounded as {role} at {place or 'the model'!r} is beyond the ends of {fmt}: try {remedy}; "
-        "lp.trace and 'lpnet step' show all places"
-    )
+    what = f"{shares[site]:.0%} of what is rounded as {role} at {place or 'the model'!r} is beyond the ends of {fmt}"
+    return f"{what}: try {remedy}; lp.trace and 'lpnet step' show all places"
 
 
 class _Ends(Trace):

@@ -81,7 +81,7 @@ def test_a_damaged_file_is_refused(tmp_path):
     """By its name."""
     for text in ("{", '{"step": 1}', '{"step": 1, "sites": [{"place": "a", "role": "b", "c": 1}]}'):
         (tmp_path / "x.jsonl").write_text(text)
-        with pytest.raises(ValueError, match="x.jsonl: damaged"):
+        with pytest.raises(ValueError, match=r"x\.jsonl: damaged"):
             training.read_history(tmp_path / "x.jsonl")
 
 
