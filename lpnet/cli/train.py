@@ -212,7 +212,7 @@ def _tell(name: str, model: nn.Module, sets: dict[str, data.Dataset]) -> None:
 
 
 def _finish(out: Path, config: dict[str, Any], parts: dict[str, Any], sets: dict[str, data.Dataset]) -> None:
-    """Draw the trace; where a validation set chose, write the best model and look at the test set for the first time."""
+    """Draw the trace; where a validation set chose, write the best model, and look at the test set at last."""
     tracing = next((callback for callback in parts["callbacks"] if isinstance(callback, training.TraceRounding)), None)
     if tracing is not None and tracing.history and distributed.first():
         plots.save_rounding_map(tracing.history, out / "rounding.png")
