@@ -91,10 +91,12 @@ def read_log(folder: Path) -> list[Row]:
         raise FileNotFoundError(f"{folder} holds no log.jsonl: it is no run of 'lpnet train', or has no epoch yet")
     try:
         rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        if not rows or not all(isinstance(row, dict) and isinstance(row.get("epoch"), int) for row in rows):
+        if not all(isinstance(row, dict) and isinstance(row.get("epoch"), int) for row in rows):
             raise ValueError("no rows of epochs")
     except ValueError as error:
         raise ValueError(f"{file}: damaged ({error})") from error
+    if not rows:
+        raise ValueError(f"{file} has no epoch yet")
     return rows
 
 

@@ -33,7 +33,7 @@ ABSURD = 1e3  # a mean loss of that many times the first step's, or 1, is a run 
 RISEN = 2.0  # a mean loss of that many times the first step's is worth a word
 SATURATED = 1 / 3  # a share of numbers beyond the ends of their format that is worth a word
 GUESSING = 0.01  # a loss that near to that of guessing, as a share of it, has learned nothing
-ADVICE = "try a lower learning rate, or a LossScaler where a format has a short range"
+ADVICE = "try a lower learning rate (--lr), or a loss scale (--loss-scale) where a format has a short range"
 
 
 def first_nonfinite(model: Module, x: Any = None, precision: Precision | None = None) -> str | None:

@@ -59,7 +59,7 @@ def rounded(role, fmt, **options):
 @pytest.mark.parametrize(
     ("role", "options", "remedy"),
     [
-        ("activation", {}, "a format that reaches further (--precision)"),
+        ("activation", {}, "such as fixed8.17 (--precision activation=...)"),
         ("error", {"scaler": optim.LossScaler(2.0**30)}, "a smaller loss scale (--loss-scale)"),
     ],
 )
