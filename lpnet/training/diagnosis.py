@@ -15,7 +15,7 @@ from .. import distributed
 from .. import functions as F
 from .._trace import Trace, tracing
 from ..backend import Array, device_of, get_array_module, to_device
-from ..formats import Blocked, Format
+from ..formats import Blocked, FixedPoint, Format
 from ..formats.base import bound
 from ..nn import Module, module
 from ..precision import Precision, use
@@ -170,11 +170,11 @@ def _saturated(run: Run) -> str:
     if site is None or shares[site] <= SATURATED:
         return ""
     (place, role), fmt = site, run.beyond[site][1]
-    remedy = (
-        "a smaller loss scale (--loss-scale)"
-        if role == "error" and run.loss_scale > 1
-        else "a format that reaches further (--precision)"
-    )
+    remedy = "a format that reaches further"
+    if isinstance(fmt, FixedPoint):
+        remedy = f"fewer bits behind the point, such as fixed{fmt.wl}.{fmt.fl - 2} (--precision {role}=...)"
+    if role == "error" and run.loss_scale > 1:
+        remedy = "a smaller loss scale (--loss-scale)"
     what = f"{shares[site]:.0%} of what is rounded as {role} at {place or 'the model'!r} is beyond the ends of {fmt}"
     return f"{what}: try {remedy}; lp.trace and 'lpnet step' show all places"
 
