@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -143,7 +144,7 @@ class Watch:
     def notes(self) -> list[str]:
         """Return a sentence for each word that says what is wrong."""
         words = dict.fromkeys(update.verdict for update in self.updates.values())
-        return [f"{word}: {WORDS[word]}" for word in words if word]
+        return [textwrap.fill(f"{word}: {WORDS[word]}", 80) for word in words if word]
 
     def _repr_html_(self) -> str:
         if not self.updates:

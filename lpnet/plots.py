@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,13 +36,26 @@ def number_lines(names: Sequence[str | Format], axes: Axes | None = None) -> Axe
     axes = _axes(axes, (9, 0.8 + 0.6 * len(formats)))
     for i, fmt in enumerate(formats):
         numbers = show.numbers(fmt)
+        numbers = numbers[abs(numbers) < 2.0**1000]  # beyond, matplotlib's own margins overflow
         axes.vlines(numbers, -i - 0.35, -i + 0.35, linewidth=0.8, color=COLORS[i % len(COLORS)])
-    labels = [f"{fmt}, in units of its scale" if isinstance(fmt, Blocked) else str(fmt) for fmt in formats]
+    labels = [f"{fmt}\ntimes its scale" if isinstance(fmt, Blocked) else str(fmt) for fmt in formats]
     axes.set_yticks([-i for i in range(len(formats))], labels, fontsize=12)
-    axes.set_xscale("symlog", base=2, linthresh=max(fmt.smallest for fmt in formats), linscale=0.5)
+    knee, end = max(fmt.smallest for fmt in formats), max(min(fmt.max, 2.0**1000) for fmt in formats)
+    axes.set_xscale("symlog", base=2, linthresh=knee, linscale=0.5)
+    axes.minorticks_off()
+    axes.set_xticks(*_powers(math.floor(math.log2(knee)), math.floor(math.log2(max(end, knee)))), fontsize=12)
     axes.tick_params(axis="y", length=0)
     axes.spines[["left", "right", "top"]].set_visible(False)
     return axes
+
+
+def _powers(low: int, high: int) -> tuple[list[float], list[str]]:
+    """Return zero and powers of two on both sides of it, four at most on each, and how they are written."""
+    exponents = range(high, low, -max(1, -(-(high - low) // 4)))
+    written = {k: f"{2**k}" if 0 <= k < 10 else f"2^{{{k}}}" for k in exponents}
+    ticks = [(sign * 2.0**k, f"${'-' * (sign < 0)}{written[k]}$") for k in exponents for sign in (-1, 1)]
+    places, texts = zip((0.0, "0"), *ticks, strict=True)
+    return list(places), list(texts)
 
 
 def save_formats(names: Sequence[str | Format], path: Path) -> None:

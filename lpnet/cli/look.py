@@ -115,10 +115,8 @@ def step(arguments: argparse.Namespace) -> None:
     x, y = next(batches)
     with watch(network, optimizer) as seen:
         loss = _step(network, optimizer, scaler, x, y)
-    print(
-        f"step {arguments.after + 1} of {arguments.model} in {arguments.precision}, {arguments.rounding}; "
-        f"loss {loss:.3f}, guessing {math.log(len(train.classes)):.3f}\n"
-    )
+    what = f"step {arguments.after + 1} of {arguments.model} in {arguments.precision}, {arguments.rounding}"
+    print(f"{what}\nloss {loss:.3f}, guessing {math.log(len(train.classes)):.3f}\n")
     print(seen)
     if name:
         print(f"\n{seen.story(name, index)}")
