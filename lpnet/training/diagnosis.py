@@ -158,8 +158,8 @@ def _rising(run: Run, row: Row) -> str:
     if not high[-1] or any(high[:-1]):
         return ""
     return (
-        f"the loss {row['train_loss']:.3g} is above the first step's, {first:.3g}: it diverges; try a lower learning "
-        "rate (--lr), --warmup or --clip; lp.watch and 'lpnet step' show what a step does"
+        f"the loss {row['train_loss']:.3g} is over twice the first step's, {first:.3g}: if it diverges, try a lower "
+        "learning rate (--lr), --warmup or --clip; lp.watch and 'lpnet step' show what a step does"
     )
 
 

@@ -45,7 +45,9 @@ def test_a_loss_that_rises_is_said_once(capsys):
     """At a rate at which a linear classifier overshoots, the loss of an epoch is over twice that of the first step."""
     train(X.argmax(axis=1) % 3, 200.0, 4)
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("fit: after epoch 1 the loss ") and "it diverges; try a lower learning rate (--lr)" in line
+    assert (
+        line.startswith("fit: after epoch 1 the loss ") and "if it diverges, try a lower learning rate (--lr)" in line
+    )
 
 
 def rounded(role, fmt, **options):
