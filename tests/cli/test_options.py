@@ -144,7 +144,7 @@ def test_a_confusion_is_a_matrix_where_it_fits_and_else_a_line_a_class():
     few = evaluate._confusion_table(np.array([[8, 1, 1], [0, 4, 0], [0, 0, 0]]), names).splitlines()
     assert few[0].split() == ["class", *names, "error"] and few[1].split() == ["circle", "8", "1", "1", "20.0", "%"]
     assert few[3].split()[-1] == "-"  # nothing was shown of this class
-    ten = evaluate._confusion_table(np.eye(10, dtype=int), tuple(f"class_number_{i}" for i in range(8)) + ("a", "b"))
+    ten = evaluate._confusion_table(np.eye(10, dtype=int), (*(f"class_number_{i}" for i in range(8)), "a", "b"))
     assert max(map(len, ten.splitlines())) <= 80 and len(ten.splitlines()) == 11
     matrix = np.eye(100, dtype=int)
     matrix[3, 7] = 3
