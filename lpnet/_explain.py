@@ -6,7 +6,7 @@ import contextlib
 import math
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
@@ -31,7 +31,7 @@ Line = tuple[str, str]  # what is told, and it
 Place = tuple[int, ...]  # of a number in an array
 
 
-@dataclass
+@dataclass(repr=False)
 class Explanation:
     """What rounding does to one number; `str()` of it says so in lines of at most 80 columns."""
 
@@ -41,10 +41,10 @@ class Explanation:
     result: float | None  # None if chance decides
     fraction: float  # where x lies between its neighbours, from 0 to 1
     probability: float  # that stochastic rounding goes up
-    lines: list[Line] = field(repr=False)
+    lines: list[Line]
     element: Format  # of a single number: the format itself, but for formats in blocks
     scale: float  # of the block, 1 where there are none
-    block: Explanations = field(repr=False)  # of all numbers that share the scale
+    block: Explanations  # of all numbers that share the scale
 
     def code(self, y: float) -> str:
         """Return the code of y, a number of the format, in bits, a space between fields; nothing where it has none."""
@@ -52,6 +52,9 @@ class Explanation:
 
     def __str__(self) -> str:
         return _text(self.lines)
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def _repr_html_(self) -> str:
         return tables.preformatted(str(self))
@@ -75,6 +78,9 @@ class Explanations:
     def __str__(self) -> str:
         parts = ["\n".join([_text(lines), _table(rows)]).strip() for lines, rows in self._blocks()]
         return "\n\n".join([_text([self._ways.title]), *parts, *self._rest()])
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def _repr_html_(self) -> str:
         parts = [tables.html(HEAD, rows, _text(lines)) for lines, rows in self._blocks()]

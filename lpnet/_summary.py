@@ -50,7 +50,7 @@ class Row:
         ]
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class Summary:
     """The layers of a network; `print` it for a table."""
 
@@ -76,6 +76,9 @@ class Summary:
         if max(map(len, whole.splitlines())) > 80:
             whole = tables.text(HEAD, [row.cells(kind=False) for row in self.rows])
         return f"{whole}\n{textwrap.fill(self._total(), 80)}"
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def _repr_html_(self) -> str:
         return tables.html(HEAD, [row.cells() for row in self.rows], self._total())

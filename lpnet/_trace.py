@@ -100,6 +100,9 @@ class Trace:
     def __str__(self) -> str:
         return tables.text(HEAD, self.rows()) if self.stats else EMPTY
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _repr_html_(self) -> str:
         return tables.html(HEAD, self.rows()) if self.stats else tables.preformatted(EMPTY)
 

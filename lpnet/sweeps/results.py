@@ -43,7 +43,7 @@ class Run:
         return ", ".join(f"{name}={_text(value)}" for name, value in self.call.items())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sweep:
     """What a sweep found; it prints as a table of means and standard deviations over the seeds."""
 
@@ -70,6 +70,9 @@ class Sweep:
         shared, left, head, rows = self._table()
         table = tables.markdown(head, rows, left)
         return "\n".join([*([f"{shared}\n"] if shared else []), table, *self._errors()])
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def _repr_html_(self) -> str:
         shared, _, head, rows = self._table()
