@@ -10,7 +10,7 @@ SHAPES = [(1, 8, 8), (3, 6, 6)]
 
 
 def saved(path, shape, precision="fp32", /, **changes):
-    """Save an untrained network with what a file has to say of it, some of that changed; return data set and network."""
+    """Save an untrained network with what a file has to say of it, but for `changes`; return data set and network."""
     rng = np.random.default_rng(0)
     dataset = lp.data.arrays(rng.integers(0, 256, (40, *shape), np.uint8), np.arange(40) % 3, ("ant", "bee", "cat"))
     lp.manual_seed(3)
