@@ -110,7 +110,8 @@ class Trace:
 HEAD = ["place", "role", "numbers", "exact", "SQNR", "saturated", "to zero"]
 Traced = TypeVar("Traced", bound=Trace)
 EMPTY = (
-    "nothing was rounded: no layer is marked (lp.nn.lower), the optimizer has no precision, or nothing ran in the block"
+    "nothing was rounded: no layer is marked (lp.nn.lower), the optimizer has no\n"
+    "precision, or nothing ran in the block"
 )
 
 
