@@ -1,14 +1,17 @@
-"""Why a number was rounded as it was, in words: `print(lp.explain(0.3, "e4m3"))`."""
+"""Why numbers were rounded as they were, in words: `print(lp.explain(0.3, "e4m3"))`."""
 
 from __future__ import annotations
 
+import contextlib
 import math
-from dataclasses import dataclass, field
-from typing import Any
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, overload
 
 import numpy as np
 
-from . import formats
+from . import formats, tables
 from .backend import to_device
 from .formats.base import Format, float_array, quiet
 from .rounding import Stochastic, mode
@@ -24,7 +27,11 @@ RULES = {
 }
 
 
-@dataclass
+Line = tuple[str, str]  # what is told, and it
+Place = tuple[int, ...]  # of a number in an array
+
+
+@dataclass(repr=False)
 class Explanation:
     """What rounding does to one number; `str()` of it says so in lines of at most 80 columns."""
 
@@ -34,63 +41,186 @@ class Explanation:
     result: float | None  # None if chance decides
     fraction: float  # where x lies between its neighbours, from 0 to 1
     probability: float  # that stochastic rounding goes up
-    lines: list[tuple[str, str]] = field(repr=False)
+    lines: list[Line]
     element: Format  # of a single number: the format itself, but for formats in blocks
     scale: float  # of the block, 1 where there are none
+    block: Explanations  # of all numbers that share the scale
 
     def code(self, y: float) -> str:
         """Return the code of y, a number of the format, in bits, a space between fields; nothing where it has none."""
         return _code(self.element, y, self.scale)
 
     def __str__(self) -> str:
-        return "\n".join(f"{name:<11} {text}"[:80].rstrip() for name, text in self.lines)
+        return _text(self.lines)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return tables.preformatted(str(self))
 
 
-def explain(
-    x: Any, fmt: Format | str, rounding: str | Stochastic = "nearest", index: int | tuple[int, ...] | None = None
-) -> Explanation:
-    """Return how one number is rounded: its code bit by bit, its neighbours, the tie rule, the odds.
+class Explanations:
+    """What rounding does to several numbers of an array: `print` it for a table of each block.
 
-    Parameters: x, a float or an array; index, which element of the array (the others matter for formats in blocks).
-    Raises ValueError if x has several elements and no index says which, IndexError if there is no such element.
+    `told[1, 2]` is the `Explanation` of the number there.
     """
-    fmt, rule = formats.format(fmt), mode(rounding)
-    x = to_device(float_array(x, "explain"), "cpu")
-    if index is None and x.size != 1:
-        raise ValueError(f"explain: x has shape {x.shape}; index must say which element")
-    at = (0,) * x.ndim if index is None else tuple(np.atleast_1d(index).tolist())
-    if len(at) != x.ndim or not all(-n <= i < n for i, n in zip(at, x.shape, strict=True)):
-        raise IndexError(f"explain: index {index} is no element of an array of shape {x.shape}")
-    at = tuple(i % n for i, n in zip(at, x.shape, strict=True))
 
-    random = isinstance(rule, Stochastic)
-    below, above = (float(fmt.quantize(x, m)[at]) for m in ("floor", "ceil"))
-    value, result = float(x[at]), None if random and below != above else float(fmt.quantize(x, rounding)[at])
+    def __init__(self, ways: _Ways, places: np.ndarray) -> None:
+        self._ways, self._places = ways, places  # (N, axes of the array)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int | Place) -> Explanation:
+        return _explanation(self._ways, _place(self._ways.x.shape, index))
+
+    def __str__(self) -> str:
+        parts = ["\n".join([_text(lines), _table(rows)]).strip() for lines, rows in self._blocks()]
+        return "\n\n".join([_text([self._ways.title]), *parts, *self._rest()])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        parts = [tables.html(HEAD, rows, _text(lines)) for lines, rows in self._blocks()]
+        return "".join([tables.preformatted(_text([self._ways.title])), *parts, *self._rest()])
+
+    def _blocks(self) -> Iterator[tuple[list[Line], list[list[str]]]]:
+        """Yield what is to be said of each block, and the rows of its numbers."""
+        blocks: dict[int, list[Place]] = {}
+        for at in map(tuple, self._places[:MOST].tolist()):
+            blocks.setdefault(int(self._ways.owner[at]), []).append(at)
+        for places in blocks.values():
+            yield _block_lines(self._ways, places[0]), [_row(self[at], at) for at in places]
+
+    def _rest(self) -> list[str]:
+        more = len(self) - MOST
+        return [f"and {more:,} more numbers; with index=... one of them is explained"] if more > 0 else []
+
+
+HEAD = ["number", "x", "below", "above", "up", "becomes", "code"]
+MOST = 128  # rows that are shown: four blocks of 32
+
+
+def _row(told: Explanation, at: Place) -> list[str]:
+    name, between = f"[{', '.join(map(str, at))}]", told.below < told.above
+    up = f"{told.probability:.1%}" if between and math.isfinite(told.above - told.below) else "-"
+    fate = ["by chance", ""] if told.result is None else [f"{told.result:.6g}", told.code(told.result)]
+    return [name, f"{told.x:.6g}", f"{told.below:.6g}", f"{told.above:.6g}", up, *fate]
+
+
+def _table(rows: list[list[str]]) -> str:
+    """Return the rows, without their codes where these would make them wider than 80 columns."""
+    whole = tables.text(HEAD, rows)
+    narrow = len(whole.splitlines()[0]) <= 80
+    return whole if narrow else tables.text(HEAD[:-1], [row[:-1] for row in rows])
+
+
+def _text(lines: list[Line]) -> str:
+    """Return lines of at most 80 columns, what is told to the left; long ones go on below themselves."""
+    told = []
+    for name, text in lines:
+        first, *more = textwrap.wrap(text, 68, break_on_hyphens=False) or [""]
+        told += [f"{name:<11} {first}".rstrip(), *(f"{'':11} {line}".rstrip() for line in more)]
+    return "\n".join(told)
+
+
+@overload
+def explain(x: Any, fmt: Format | str, rounding: str | Stochastic = ..., index: None = None) -> Any: ...
+@overload
+def explain(x: Any, fmt: Format | str, rounding: str | Stochastic = ..., *, index: int | Place) -> Explanation: ...
+@overload
+def explain(x: Any, fmt: Format | str, rounding: str | Stochastic, index: int | Place) -> Explanation: ...
+def explain(
+    x: Any, fmt: Format | str, rounding: str | Stochastic = "nearest", index: int | Place | None = None
+) -> Explanation | Explanations:
+    """Return how a number, or every number of an array, is rounded: its code, its neighbours, the tie rule, the odds.
+
+    Parameters: x, a float or an array; index, the one element to explain (the others matter for formats in blocks;
+    what comes back has those of its block as `block`). Raises ValueError for an array without numbers, IndexError if
+    there is no such element.
+    """
+    x = to_device(float_array(x, "explain"), "cpu")
+    if not x.size:
+        raise ValueError(f"explain: x has shape {x.shape}, there is no number in it")
+    ways = _Ways(x, formats.format(fmt), rounding)
+    if index is None and x.size > 1:
+        return Explanations(ways, np.argwhere(np.ones(x.shape, bool)))
+    return _explanation(ways, (0,) * x.ndim if index is None else _place(x.shape, index))
+
+
+def _place(shape: tuple[int, ...], index: int | Place) -> Place:
+    """Return the index of an element with an entry for each axis, counted from the front."""
+    at = tuple(np.atleast_1d(index).tolist())
+    if len(at) != len(shape) or not all(-n <= i < n for i, n in zip(at, shape, strict=True)):
+        raise IndexError(f"explain: index {index} is no element of an array of shape {shape}")
+    return tuple(i % n for i, n in zip(at, shape, strict=True))
+
+
+class _Ways:
+    """An array, what rounding can make of it, and the blocks it is cut into."""
+
+    def __init__(self, x: np.ndarray, fmt: Format, rounding: str | Stochastic) -> None:
+        rule = mode(rounding)
+        self.x, self.fmt, self.random = x, fmt, isinstance(rule, Stochastic)
+        self.bits = rule.bits if isinstance(rule, Stochastic) else 16
+        self.rounding = "stochastic" if self.random else str(rounding)
+        self.below, self.above = (fmt.quantize(x, side) for side in ("floor", "ceil"))
+        self.result = None if self.random else fmt.quantize(x, rounding)
+        self.scales, self.owner = _cut(x, fmt)
+
+    @property
+    def title(self) -> Line:
+        return "", f"{self.fmt}, {f'stochastic, {self.bits} bits' if self.random else self.rounding}"
+
+    @property
+    def blocked(self) -> bool:
+        return self.scales.size > 0
+
+    def places(self, at: Place) -> np.ndarray:
+        """Return the places of the numbers that share the scale of the one at `at`."""
+        return np.argwhere(self.owner == self.owner[at]) if self.blocked else np.array([at], int).reshape(1, -1)
+
+
+def _cut(x: np.ndarray, fmt: Format) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scale of each block, none where there are no blocks, and the number of each element's block."""
+    if isinstance(fmt, formats.Blocked):
+        with quiet(), contextlib.suppress(NotImplementedError):  # a user's, which rounds by a `quantize` of its own
+            scales = fmt.scales(x)
+            numbers = np.arange(scales.size).reshape(scales.shape)
+            return scales.reshape(-1), np.broadcast_to(fmt.expand(numbers, x.shape), x.shape)
+    return np.empty(0), np.zeros(x.shape, int)
+
+
+def _explanation(ways: _Ways, at: Place) -> Explanation:
+    """Return what is to be said of one number."""
+    value, below, above = (float(a[at]) for a in (ways.x, ways.below, ways.above))
+    result = float(ways.result[at]) if ways.result is not None else below if below == above else None
     with quiet():
         fraction = float(np.float64(value - below) / (above - below)) if below < value < above else 0.0
-    bits = rule.bits if isinstance(rule, Stochastic) else 16
-    ups = min(max(math.ceil(fraction * 2**bits - 0.5), 0), 2**bits) if math.isfinite(fraction) else 0
-
-    element, scale, lines = _block(x, fmt, at)
+    n = 2**ways.bits
+    ups = min(max(math.ceil(fraction * n - 0.5), 0), n) if math.isfinite(fraction) else 0
+    element = ways.fmt.element if isinstance(ways.fmt, formats.Blocked) and ways.blocked else ways.fmt
+    scale = float(ways.scales[ways.owner[at]]) if ways.blocked else 1.0
 
     def show(y: float) -> str:
         return f"{y:<24.17g} {_code(element, y, scale)}"
 
-    name = f"stochastic, {bits} bits" if random else rounding
-    head = [("", f"{fmt}, {name}"), ("x", f"{value:.17g} in {x.dtype}"), *lines]
+    lines = [ways.title, ("x", f"{value:.17g} in {ways.x.dtype}"), *_block_lines(ways, at)]
     if result is not None:
-        head.append(("becomes", show(result)))
-    head.append(("bits", "  ".join(f"{part} {width}" for part, width in fmt.fields() if width)))
-    body = _between(value, below, above, fraction, show)
+        lines.append(("becomes", show(result)))
+    lines.append(("bits", "  ".join(f"{part} {width}" for part, width in ways.fmt.fields() if width)))
+    lines += _between(value, below, above, fraction, show)
     if below < value < above:
-        body.append(("rule", RULES["stochastic" if random else str(rounding)]))
+        lines.append(("rule", RULES[ways.rounding]))
     if below < value < above and math.isfinite(above - below):
-        odds = f"{2**bits - ups} : {ups} of {2**bits}, or {1 - ups / 2**bits:.4%} down, {ups / 2**bits:.4%} up"
-        body.append(("stochastic", odds))
-    return Explanation(value, below, above, result, fraction, ups / 2**bits, head + body, element, scale)
+        lines.append(("stochastic", f"{n - ups} : {ups} of {n}, or {1 - ups / n:.4%} down, {ups / n:.4%} up"))
+    block = Explanations(ways, ways.places(at))
+    return Explanation(value, below, above, result, fraction, ups / n, lines, element, scale, block)
 
 
-def _between(value: float, below: float, above: float, fraction: float, show: Any) -> list[tuple[str, str]]:
+def _between(value: float, below: float, above: float, fraction: float, show: Any) -> list[Line]:
     """Return the lines on the neighbours and the way between them."""
     if not below < value < above:
         beyond = "NaN has no neighbours" if math.isnan(value) else "x is beyond the ends of the format"
@@ -104,25 +234,15 @@ def _between(value: float, below: float, above: float, fraction: float, show: An
     return [*sides, ("gap", f"{above - below:.17g}"), ("", f"{picture} {where}")]
 
 
-def _block(x: np.ndarray, fmt: Format, at: tuple[int, ...]) -> tuple[Format, float, list[tuple[str, str]]]:
-    """Return the format of the element at `at`, the scale of its block, and the lines that tell of the block."""
-    if not isinstance(fmt, formats.Blocked):
-        return fmt, 1.0, []
-    try:
-        with quiet():
-            scales = fmt.scales(x)
-    except NotImplementedError:  # a user's, which rounds by a `quantize` of its own
-        return fmt, 1.0, []
-    numbers = np.arange(scales.size).reshape(scales.shape)  # of the blocks
-    owner = np.broadcast_to(fmt.expand(numbers, x.shape), x.shape)
-    mine = owner == owner[at]
-    scale = float(scales.reshape(-1)[owner[at]])
-    magnitude = np.where(mine, np.where(np.isfinite(x), abs(x), np.inf), -1)
-    first = np.unravel_index(np.argmax(magnitude), x.shape)
+def _block_lines(ways: _Ways, at: Place) -> list[Line]:
+    """Return the line that tells of the block of a number: how large it is, its scale, and which number set it."""
+    if not ways.blocked:
+        return []
+    x, mine, scale = ways.x, ways.owner == ways.owner[at], float(ways.scales[ways.owner[at]])
+    first = np.unravel_index(np.argmax(np.where(mine, np.where(np.isfinite(x), abs(x), np.inf), -1)), x.shape)
     setter = f"x[{', '.join(str(int(i)) for i in first)}] = {float(x[first]):.9g}" if x.ndim else f"x = {float(x):.9g}"
     exponent = f" = 2^{math.frexp(scale)[1] - 1}" if scale > 0 and math.frexp(scale)[0] == 0.5 else ""
-    text = f"of {int(mine.sum())}, scale {scale:.9g}{exponent}, set by {setter}"
-    return fmt.element, scale, [("block", text)]
+    return [("block", f"of {int(mine.sum())}, scale {scale:.9g}{exponent}, set by {setter}")]
 
 
 def _code(element: Format, y: float, scale: float) -> str:

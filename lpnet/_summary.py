@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from .optim import Optimizer
 from .tensor import Parameter, Tensor, no_grad
 from .validate import integer
 
-HEAD = ["layer", "output", "parameters", "weights", "output in", "bytes", "multiplies"]
+HEAD = ["layer", "output", "parameters", "weights", "output in", "bytes", "products"]
 
 
 @dataclasses.dataclass
@@ -35,11 +36,11 @@ class Row:
     nbytes: int  # of its parameters as they would be stored
     multiplications: int
 
-    def cells(self) -> list[str]:
-        """Return the row of the table."""
+    def cells(self, kind: bool = True) -> list[str]:
+        """Return the row of the table, the layer's kind behind its name or not."""
         count = f"{self.parameters:,}" if self.parameters else "-"
         return [
-            f"{self.name} {self.kind}".strip(),
+            f"{self.name} {self.kind}".strip() if kind or not self.name else self.name,
             "x".join(map(str, self.shape)) or "1",
             count,
             self.weights if self.parameters else "-",
@@ -49,7 +50,7 @@ class Row:
         ]
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class Summary:
     """The layers of a network; `print` it for a table."""
 
@@ -71,13 +72,20 @@ class Summary:
         return sum(row.multiplications for row in self.rows)
 
     def __str__(self) -> str:
-        return f"{tables.text(HEAD, [row.cells() for row in self.rows])}\n{self._total()}"
+        whole = tables.text(HEAD, [row.cells() for row in self.rows], 1000)
+        if max(map(len, whole.splitlines())) > 80:
+            whole = tables.text(HEAD, [row.cells(kind=False) for row in self.rows])
+        return f"{whole}\n{textwrap.fill(self._total(), 80)}"
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def _repr_html_(self) -> str:
         return tables.html(HEAD, [row.cells() for row in self.rows], self._total())
 
     def _total(self) -> str:
-        stored = f"{self.nbytes:,} bytes ({4 * self.parameters:,} in float)"
+        stored, exact = f"{self.nbytes:,} bytes", f"{4 * self.parameters:,} in float"
+        stored = stored if self.nbytes == 4 * self.parameters else f"{stored} ({exact})"
         return f"{self.parameters:,} parameters, {stored}, {_short(self.multiplications)} products an input"
 
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -100,13 +100,18 @@ class Trace:
     def __str__(self) -> str:
         return tables.text(HEAD, self.rows()) if self.stats else EMPTY
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _repr_html_(self) -> str:
         return tables.html(HEAD, self.rows()) if self.stats else tables.preformatted(EMPTY)
 
 
 HEAD = ["place", "role", "numbers", "exact", "SQNR", "saturated", "to zero"]
+Traced = TypeVar("Traced", bound=Trace)
 EMPTY = (
-    "nothing was rounded: no layer is marked (lp.nn.lower), the optimizer has no precision, or nothing ran in the block"
+    "nothing was rounded: no layer is marked (lp.nn.lower), the optimizer has no\n"
+    "precision, or nothing ran in the block"
 )
 
 
@@ -117,7 +122,13 @@ def trace(model: Module, optimizer: Optimizer | None = None) -> Iterator[Trace]:
     exact is the share of numbers that rounding did not move, SQNR the signal's energy over the error's; saturated
     counts numbers beyond the format's range, "to zero" those too small for it.
     """
-    result = Trace()
+    with tracing(Trace(), model, optimizer) as result:
+        yield result
+
+
+@contextlib.contextmanager
+def tracing(result: Traced, model: Module, optimizer: Optimizer | None = None) -> Iterator[Traced]:
+    """Do as `trace`, for a Trace that may record something else."""
     marked = [(name, m, m.precision) for name, m in model.named_modules() if m.precision is not None]
     if optimizer is not None:
         exact, overrides = optimizer.precision, optimizer.overrides

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -143,13 +144,17 @@ class Watch:
     def notes(self) -> list[str]:
         """Return a sentence for each word that says what is wrong."""
         words = dict.fromkeys(update.verdict for update in self.updates.values())
-        return [f"{word}: {WORDS[word]}" for word in words if word]
+        return [textwrap.fill(f"{word}: {WORDS[word]}", 80) for word in words if word]
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def _repr_html_(self) -> str:
         if not self.updates:
             return tables.preformatted(str(self))
         rows = [update.row() for update in self.updates.values()]
-        return tables.html(HEAD, rows, "parameters") + self.trace._repr_html_()
+        notes = tables.preformatted("\n".join(self.notes())) if self.notes() else ""
+        return tables.html(HEAD, rows, "parameters") + notes + self.trace._repr_html_()
 
     def update(self, name: str) -> Update:
         """Return the update of a parameter; raises KeyError with the names there are."""

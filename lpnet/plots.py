@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import picture
 from .formats import Blocked, Format, format, show
 from .training import Row
+from .training.tracing import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,13 +36,26 @@ def number_lines(names: Sequence[str | Format], axes: Axes | None = None) -> Axe
     axes = _axes(axes, (9, 0.8 + 0.6 * len(formats)))
     for i, fmt in enumerate(formats):
         numbers = show.numbers(fmt)
+        numbers = numbers[abs(numbers) < 2.0**1000]  # beyond, matplotlib's own margins overflow
         axes.vlines(numbers, -i - 0.35, -i + 0.35, linewidth=0.8, color=COLORS[i % len(COLORS)])
-    labels = [f"{fmt}, in units of its scale" if isinstance(fmt, Blocked) else str(fmt) for fmt in formats]
+    labels = [f"{fmt}\ntimes its scale" if isinstance(fmt, Blocked) else str(fmt) for fmt in formats]
     axes.set_yticks([-i for i in range(len(formats))], labels, fontsize=12)
-    axes.set_xscale("symlog", base=2, linthresh=max(fmt.smallest for fmt in formats), linscale=0.5)
+    knee, end = max(fmt.smallest for fmt in formats), max(min(fmt.max, 2.0**1000) for fmt in formats)
+    axes.set_xscale("symlog", base=2, linthresh=knee, linscale=0.5)
+    axes.minorticks_off()
+    axes.set_xticks(*_powers(math.floor(math.log2(knee)), math.floor(math.log2(max(end, knee)))), fontsize=12)
     axes.tick_params(axis="y", length=0)
     axes.spines[["left", "right", "top"]].set_visible(False)
     return axes
+
+
+def _powers(low: int, high: int) -> tuple[list[float], list[str]]:
+    """Return zero and powers of two on both sides of it, four at most on each, and how they are written."""
+    exponents = range(high, low, -max(1, -(-(high - low) // 4)))
+    written = {k: f"{2**k}" if 0 <= k < 10 else f"2^{{{k}}}" for k in exponents}
+    ticks = [(sign * 2.0**k, f"${'-' * (sign < 0)}{written[k]}$") for k in exponents for sign in (-1, 1)]
+    places, texts = zip((0.0, "0"), *ticks, strict=True)
+    return list(places), list(texts)
 
 
 def save_formats(names: Sequence[str | Format], path: Path) -> None:
@@ -90,10 +105,12 @@ def read_log(folder: Path) -> list[Row]:
         raise FileNotFoundError(f"{folder} holds no log.jsonl: it is no run of 'lpnet train', or has no epoch yet")
     try:
         rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        if not rows or not all(isinstance(row, dict) and isinstance(row.get("epoch"), int) for row in rows):
+        if not all(isinstance(row, dict) and isinstance(row.get("epoch"), int) for row in rows):
             raise ValueError("no rows of epochs")
     except ValueError as error:
         raise ValueError(f"{file}: damaged ({error})") from error
+    if not rows:
+        raise ValueError(f"{file} has no epoch yet")
     return rows
 
 
@@ -130,14 +147,31 @@ def weights(values: np.ndarray, label: str = "", axes: Axes | None = None) -> Ax
     return axes
 
 
-def rounding_map(history: Sequence[tuple[int, Mapping[tuple[str, str], Any]]], axes: Axes | None = None) -> Axes:
-    """Draw the SQNR in dB of every place and role (a row) at every step (a column) of a `Trace.history`."""
-    axes = _axes(axes, (8, 4))
+def rounding_map(history: History, axes: Axes | None = None) -> Axes:
+    """Draw the SQNR in dB of every place and role (a row) at every step (a column) of a `TraceRounding.history`.
+
+    Light is exact, dark is lost; white was not rounded in that step.
+    """
     places = list(dict.fromkeys(key for _, stats in history for key in stats))
-    rows = [[min(stats[key].sqnr, 60.0) if key in stats else np.nan for _, stats in history] for key in places]
-    image = axes.imshow(np.array(rows, float), aspect="auto", cmap="viridis")
+    axes = _axes(axes, _map_size(len(places)))
+    rows = [[min(stats[key].sqnr, EXACT_DB) if key in stats else np.nan for _, stats in history] for key in places]
+    image = axes.imshow(np.array(rows, float), aspect="auto", cmap="viridis", vmin=0)
     axes.set_yticks(range(len(places)), [f"{place or 'model'} {role}" for place, role in places])
-    axes.set_xticks(range(len(history)), [str(step) for step, _ in history])
-    axes.set_xlabel("step")
+    shown = range(0, len(history), -(-len(history) // 10))
+    axes.set_xticks(shown, [str(history[i][0]) for i in shown])
+    axes.set_xlabel("step", fontsize=12)
     axes.figure.colorbar(image, ax=axes, label="SQNR (dB)")
     return axes
+
+
+EXACT_DB = 60.0  # a signal a million times as strong as the error: as good as exact
+
+
+def _map_size(places: int) -> tuple[float, float]:
+    return 8, max(2.5, 1.2 + 0.22 * places)
+
+
+def save_rounding_map(history: History, path: Path) -> bool:
+    """Write the map as a picture, where matplotlib is installed; return whether there is one."""
+    size = _map_size(len({key for _, stats in history for key in stats}))
+    return picture.try_save(path, size, lambda figure: rounding_map(history, figure.subplots()))

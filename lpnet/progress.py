@@ -9,8 +9,10 @@ from typing import Any
 
 
 def say(line: str) -> None:
-    """Print a line to stderr, if there is one."""
-    if sys.stderr is not None:
+    """Print a line to stderr, if there is one; above the bar that is shown."""
+    if _shown:
+        _shown[-1].say(line)
+    elif sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
             print(line, file=sys.stderr)
 
@@ -41,10 +43,13 @@ class Bar:
         return self._tqdm is not None
 
     def __enter__(self) -> Bar:
+        if self._tqdm is not None:
+            _shown.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._tqdm is not None:
+            _shown.remove(self)
             self._tqdm.close()
 
     def advance(self, steps: int = 1, title: str | None = None) -> None:
@@ -67,6 +72,9 @@ class Bar:
             self._tqdm.write(line, file=sys.stderr)
         else:
             say(line)
+
+
+_shown: list[Bar] = []  # the bars that are open
 
 
 def _in_notebook() -> bool:

@@ -12,7 +12,7 @@ BARS = " ▁▂▃▄▅▆▇█"
 def text(head: Sequence[str], rows: Iterable[Sequence[str]], width: int = 80) -> str:
     """Return a table as wide as its cells, the first column to the left, the others to the right.
 
-    Where it would be wider than `width`, names in the first column lose their beginning.
+    Where it would be wider than `width`, long names in the first column have a line of their own.
     """
     cells = [list(map(str, row)) for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -21,9 +21,8 @@ def text(head: Sequence[str], rows: Iterable[Sequence[str]], width: int = 80) ->
 
 
 def _line(row: list[str], widths: list[int]) -> str:
-    first = row[0] if len(row[0]) <= widths[0] else "…" + row[0][1 - widths[0] :]
-    cells = [first.ljust(widths[0]), *(cell.rjust(n) for cell, n in zip(row[1:], widths[1:], strict=True))]
-    return "  ".join(cells).rstrip()
+    name = row[0].ljust(widths[0]) if len(row[0]) <= widths[0] else f"{row[0]}\n{'':{widths[0]}}"
+    return "  ".join([name, *(cell.rjust(n) for cell, n in zip(row[1:], widths[1:], strict=True))]).rstrip()
 
 
 def html(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:

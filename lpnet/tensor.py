@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 
 from . import precision as _precision
-from .backend import Array, check_one_device, elementwise, get_array_module
+from . import tables
+from .backend import Array, check_one_device, elementwise, get_array_module, to_device
 from .operators import Operators
 
 
@@ -67,8 +68,35 @@ class Tensor(Operators):
         _sweep(self, seed, _leave)
 
     def __repr__(self) -> str:
-        by = f", creator={type(self.creator).__name__}" if self.creator else ""
-        return f"{type(self).__name__}({self.data}{by})"
+        name, data = type(self).__name__, self.numpy()
+        shown = data.reshape(-1) if self.ndim > 2 and self.size > 64 else data  # (...) -> (N,): one line
+        return f"{name}({np.array2string(shown, prefix=f'{name}(', threshold=64)}, {self._facts()})"
+
+    def _facts(self) -> str:
+        """Return shape, dtype and device, who made it, and the gradient, on one line."""
+        facts = [f"shape={self.shape}", f"dtype={self.dtype}"]
+        facts += [f"device={self.device}"] if self.device != "cpu" else []
+        facts += [f"creator={type(self.creator).__name__}"] if self.creator else []
+        if self.grad is not None:
+            grad = to_device(self.grad, "cpu").reshape(-1)  # (...) -> (N,)
+            facts.append(f"grad={np.array2string(grad, threshold=8, edgeitems=2)}")
+        elif self.requires_grad and self.creator is None:
+            facts.append("grad=None")
+        return ", ".join(facts)
+
+    def _repr_html_(self) -> str:
+        held = {"data": self.data, "grad": self.grad}
+        rows = [[name, *_spread(to_device(a, "cpu"))] for name, a in held.items() if a is not None and a.size]
+        return tables.preformatted(repr(self)) + (tables.html(SPREAD, rows) if rows else "")
+
+
+SPREAD = ["", "least", "mean", "largest", "zeros"]
+
+
+def _spread(array: np.ndarray) -> list[str]:
+    """Return the least number of an array, the mean, the largest, and the share of zeros, as text."""
+    figures = (f"{float(figure):.4g}" for figure in (array.min(), array.mean(dtype=np.float64), array.max()))
+    return [*figures, tables.percent(int((array == 0).sum()), array.size)]
 
 
 class Parameter(Tensor):

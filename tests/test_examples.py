@@ -48,6 +48,14 @@ CLAIMS = {  # in words there, as other processors round otherwise and a training
     "08_batchnorm_after_averaging.py": lambda r: (
         r["average, statistics anew"][0] < 0.75 * r["average, statistics of training"][0]
     ),
+    "09_which_updates_are_swallowed.py": lambda r: (
+        all(r[fmt][1] > 0.9 * r[fmt][2] for fmt in ("bfp3", "bfp5", "bfp8"))
+        and r["bfp8"][0] > 5 * r["bfp3"][0]
+        and r["bfp8"][1] < r["bfp5"][1]
+    ),
+    "solutions/09_which_updates_are_swallowed.py": lambda r: (
+        r["no accumulator"][0] > 40 and r["an accumulator"][0] < 2 and r["the new rate"][0] > 40 > r["the old rate"][0]
+    ),
     "solutions/06_train_a_cnn_in_few_bits.py": lambda r: (
         r["an accumulator"][0] < r["nearest"][0] / 2
         and r["nearest at rate 0.1"][0] < r["stochastic at rate 0.1"][0] + 1
@@ -121,11 +129,11 @@ def test_a_solution_shows_what_it_says(path, tmp_path):
 
 
 def test_notebooks_run(tmp_path):
-    """The notebooks hold each chapter's cells; three of them run, and end with a picture."""
+    """The notebooks hold each chapter's cells; four of them run, and end with a picture."""
     subprocess.run([sys.executable, FOLDER / "make_notebooks.py", tmp_path], check=True)
     notebooks = sorted(tmp_path.iterdir())
     assert [p.stem for p in notebooks] == [p.stem for p in CHAPTERS]
-    some = [str(notebooks[i]) for i in (0, 2, 4)]
+    some = [str(notebooks[i]) for i in (0, 2, 4, 8)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-m", "jupyter", "execute", "--inplace", *some], check=True, env=environment)
     for path in some:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from lpnet.progress import Bar
+from lpnet.progress import Bar, say
 
 
 class Terminal(io.StringIO):
@@ -52,3 +52,17 @@ def test_a_bar_that_cannot_be_made_is_a_line(monkeypatch):
 
     monkeypatch.setattr(tqdm, "tqdm", fail)
     assert shown(monkeypatch, Terminal()) == "lpnet: no progress bar: no such option\n"
+
+
+def test_a_line_from_anywhere_stands_above_the_bar(monkeypatch):
+    """It begins a line of its own while the bar is shown, and is a plain line before and after."""
+    pytest.importorskip("tqdm")
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    say("before")
+    with Bar(3, title="work"):
+        say("within")
+    say("after")
+    text = stream.getvalue()
+    assert text.startswith("before\n") and text.endswith("after\n")
+    assert text[text.index("within") - 1] == "\r" and "within\n" in text

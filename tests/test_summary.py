@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import lpnet as lp
+from lpnet import tables
 from lpnet._summary import summary
 
 SHAPES = {"linear": (7,)}
@@ -52,3 +53,23 @@ def test_a_shape_that_does_not_fit_is_refused(shape):
     with pytest.raises((ValueError, TypeError), match=r"\w+: "):
         summary(model, shape)
     assert model.training
+
+
+@pytest.mark.parametrize("name", ["preresnet20", "resnet18"])
+def test_deep_names_are_whole_on_80_columns(name):
+    """Every layer of a deep network can be told from the others, as can every parameter of a step."""
+    model = lp.models.build(name, (3, 32, 32), 10)
+    text = str(summary(model, (3, 32, 32)))
+    assert max(map(len, text.splitlines())) <= 80
+    layers = [n for n, m in model.named_modules() if n and not [*m.modules()][1:]]
+    assert len(layers) > 20 and {text.split().count(name) for name in layers} == {1}
+
+
+def test_a_name_that_is_too_long_has_a_line_of_its_own():
+    """Nothing of it is cut."""
+    assert tables.text(["name", "n"], [["a" * 30, "1"], ["b", "22"]], 20).splitlines() == [
+        f"{'name':16}   n",
+        "a" * 30,
+        f"{'':16}   1",
+        f"{'b':16}  22",
+    ]

@@ -4,6 +4,7 @@ import functools
 import json
 import math
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -324,6 +325,8 @@ def test_the_table_has_means_and_deviations_by_point():
     assert cells == ["0.5", "3", f"{statistics.mean(values):g} ± {statistics.stdev(values):g}", "1.5 ± 0.71"]
     assert len({len(line) for line in lines[2:]}) == 1
     assert found.rows[1] == {"lr": 0.5, "fmt": "bfp4", "seed": 1, "error": 1.5, "note": "text", "odd": 1}
+    shown = re.findall(r"<(?:td|caption)[^>]*>(.*?)</", found._repr_html_())
+    assert shown[:5] == ["fmt=bfp4", *cells]
 
 
 def root(x, seed):

@@ -100,10 +100,21 @@ def test_length_and_iteration_are_the_arrays():
 
 
 def test_repr_says_who_made_it():
-    """A leaf shows its data, a result also its operation."""
+    """A leaf shows its data, shape, dtype and gradient, a result also its operation."""
     x = leaf(1)
-    assert repr(x) == "Tensor([1.])" and repr(x + x) == "Tensor([2.], creator=Add)"
-    assert repr(lp.Parameter([1.0])) == "Parameter([1.])"
+    assert repr(x) == f"Tensor([1.], shape=(1,), dtype={x.dtype}, grad=None)"
+    assert repr(x + x) == f"Tensor([2.], shape=(1,), dtype={x.dtype}, creator=Add)"
+    p = lp.Parameter([[1.0, -2.0]])
+    (3 * p).sum().backward()
+    assert repr(p) == "Parameter([[ 1. -2.]], shape=(1, 2), dtype=float32, grad=[3. 3.])"
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (1000,), (40, 50), (16, 8, 3, 3)])
+def test_a_tensor_of_any_size_is_shown_in_a_few_lines(shape):
+    """However many numbers there are, with its shape at the end; a notebook has a table beside it."""
+    x = lp.Tensor(np.ones(shape, np.float32))
+    assert f"shape={shape}, dtype=float32)" in repr(x) and len(repr(x).splitlines()) <= 20
+    assert ("<table>" in x._repr_html_()) == bool(x.size)
 
 
 def test_numpy_and_detach_share_the_data():

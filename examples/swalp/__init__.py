@@ -15,7 +15,6 @@ from typing import Any
 
 from .. import picture
 from ..backend import processors
-from ..data import load
 from ..files import atomic_write
 from ..registry import Registry
 from ..sweeps import sweep
@@ -23,6 +22,7 @@ from .averaging import Averaging
 from .classification import PAPER, Classification
 from .experiment import Context, Experiment, Result, Results, Task
 from .formats import Formats
+from .images import read
 from .linear_regression import LinearRegression
 from .logistic_regression import LogisticRegression
 from .report import Report
@@ -64,7 +64,7 @@ def run(
     name : one of EXPERIMENTS.
     quick : a minute's version.
     paper : the data set of the paper's own recipe, for classification only.
-    data_dir : the folder with MNIST and the like.
+    data_dir : the folder with MNIST and the like, or ImageNet's with train/ and val/.
     jobs : how many processes compute; None: one a processor, or one in all on a GPU.
     device : where networks are trained, "cpu" or "cuda".
 
@@ -74,7 +74,7 @@ def run(
     experiment, out, started = choose(name, quick, paper), Path(out), time.monotonic()
     data_dir = None if data_dir is None else Path(data_dir)
     for data in sorted(experiment.data_sets()):
-        load(data, data_dir)  # before anything is written; and no two processes download it
+        read(data, data_dir)  # before anything is written; and no two processes download it
     _check_own(out, name)
     jobs = jobs or (processors() if device == "cpu" else 1)
     results = compute(experiment, Context(out / "runs", data_dir, device), jobs, out / f"{name}.jsonl", progress)

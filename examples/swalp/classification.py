@@ -4,7 +4,8 @@ By default a reduction that two processors finish in about an hour: small networ
 images of MNIST and 1,000 of Fashion-MNIST at half their width and height, for about 100 epochs. `paper("cifar10")` or
 "cifar100" is the paper's own recipe at its full size, by its public code, of which four slips are not repeated: SGD-LP
 is measured at the full budget of epochs, not where averaging starts; weights are rounded once a step; a resumed run
-keeps its average; and the averaging phase has its own learning rate from its first step on.
+keeps its average; and the averaging phase has its own learning rate from its first step on. `paper("imagenet")` is
+ResNet-18 on a folder of pictures.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ..precision import Precision
 from ..recipes import swalp
 from .drawing import legend, percent_ticks, points
 from .experiment import Context, Result, Results, Task
-from .images import Training, by_seed, train
+from .images import IMAGENET, Training, by_seed, train
 from .report import BySeed, Report, Table, Verdict, difference, spread, within
 
 FORMATS: dict[str, Precision] = {  # Algorithm 2 rounds all numbers, Algorithm 1 the weights
@@ -39,7 +40,7 @@ ROUNDING = (
     "momentum (Algorithm 2), or of these only the weights (Algorithm 1), only the activations, or only the "
     'last three, "backward".'
 )
-PAPER = ("cifar10", "cifar100")  # data sets of the paper's own recipe
+PAPER = ("cifar10", "cifar100", IMAGENET)  # data sets of the paper's own recipe
 PUBLISHED = {  # comparisons of Table 1: what has the lower error there, and what the higher; (format, method)
     "float: SWA below SGD": (("float", "swa"), ("float", "sgd")),
     "8 bits: SWALP below SGD-LP": (("8 bits", "swa"), ("8 bits", "sgd")),
@@ -101,7 +102,9 @@ class Classification:
 
     @classmethod
     def paper(cls, data: str) -> Classification:
-        """Return the paper's own recipe at its full size, on "cifar10" or "cifar100"."""
+        """Return the paper's own recipe at its full size, on "cifar10", "cifar100" or "imagenet"."""
+        if data == IMAGENET:
+            return cls._imagenet()
         vgg = Training(
             data,
             "vgg16",
@@ -117,6 +120,29 @@ class Classification:
         preresnet = replace(vgg, network="preresnet164", epochs=225, start=150, lr=0.1, weight_decay=3e-4)
         formats = ("float", "8 bits", "8 bits, big block", "8 bits, public code")
         return cls((vgg, preresnet), formats, seeds=3, clear_as_trained=("8 bits",), clear_in_float=())
+
+    @classmethod
+    def _imagenet(cls) -> Classification:
+        """Return ResNet-18's: 90 epochs by He et al., "Deep residual learning", CVPR 2016, then 30 of averaging.
+
+        Batches are of 256, the weight decay is 1e-4 and the rate falls to a tenth every 30 epochs. The public code has
+        no ImageNet: that averaging goes on at the last rate, for a third as long, is chosen here.
+        """
+        resnet = Training(
+            IMAGENET,
+            "resnet18",
+            epochs=120,
+            start=90,
+            lr=0.1,
+            swa_lr=0.001,
+            weight_decay=1e-4,
+            batch=256,
+            size=224,
+            flip=True,
+            steps=True,
+            checkpoints=True,
+        )
+        return cls((resnet,), ("float", "8 bits"), seeds=3, clear_as_trained=("8 bits",), clear_in_float=())
 
     def data_sets(self) -> set[str]:
         """Return the images of all networks."""

@@ -16,15 +16,17 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from ..data import DataLoader, Dataset, load, random_crop, random_flip, statistics
+from ..data import DataLoader, Dataset, load, parts, random_crop, random_flip, random_resized_crop, statistics
 from ..nn import BatchNorm2d, Module, lower
 from ..optim import SGD, SWALP, LossScaler, constant_schedule, swalp_schedule, update_bn
+from ..optim.schedules import Schedule, step_schedule
 from ..precision import EXACT, Precision, Quantizer
 from ..training import evaluate, fit
 from .experiment import Context, Result, Results
 from .networks import network
 from .report import BySeed
 
+IMAGENET = "imagenet"
 Errors = dict[str, float]  # in per cent: "float", with exact activations, and "as trained"
 
 
@@ -52,9 +54,11 @@ class Training:
     batch: int = 128
     momentum: float = 0.9
     crop: int = 1  # pixels by which images are padded and moved
+    size: int | None = None  # of windows of random place, area and shape, in place of `crop`; tests see the middle
     flip: bool = False
     images: int | None = None  # the first so many; None: all
     pool: int = 1  # by which width and height of the images are divided
+    steps: bool = False  # SGD's rate falls to a tenth after each third; else as in the paper's code
     precision: Precision = EXACT
     loss_scale: float = 1.0
     averages: tuple[Average, ...] = (Average("epoch"),)
@@ -70,7 +74,12 @@ class Training:
     def augmentation(self) -> tuple[Any, ...] | None:
         """Return the crops and flips."""
         crops = (random_crop(self.crop),) if self.crop else ()
+        crops = (random_resized_crop(self.size),) if self.size else crops
         return (*crops, *((random_flip(),) if self.flip else ())) or None
+
+    def schedule(self) -> Schedule:
+        """Return SGD's learning rate before averaging starts."""
+        return step_schedule(self.lr, self.start / 3) if self.steps else swalp_schedule(self.lr, self.start)
 
     def sgd(self) -> Training:
         """Return the same with all epochs for SGD."""
@@ -93,7 +102,8 @@ class Trainer:
         self.s, self.seed, self.context = s, seed, context
         train, test = images(s, context.data_dir)
         self.loader = DataLoader(train, s.batch, shuffle=True, seed=seed, transform=s.augmentation())
-        self.plain, self.test = DataLoader(train, s.batch), DataLoader(test, 500)
+        train, test = (middle(d, s.size) if s.size else d for d in (train, test))
+        self.plain, self.test = DataLoader(train, s.batch), DataLoader(test, 64 if s.size else 500)
         self.model = network(s.network, train.images.shape[1:], len(train.classes)).to(context.device)
         lower(self.model, s.precision)
         self.optimizer = SGD(self.model.parameters(), s.lr, s.momentum, s.weight_decay, precision=s.precision)
@@ -102,7 +112,7 @@ class Trainer:
     def run(self) -> Result:
         """Return the test errors after each phase."""
         s = self.s
-        self._fit("first", s.start, schedule=swalp_schedule(s.lr, s.start))
+        self._fit("first", s.start, schedule=s.schedule())
         result: Result = {"first": self.errors(self.model)}
         if s.epochs > s.start:
             swalp = SWALP(self.model, self.optimizer, 0, lr=s.swa_lr, averages=self._averages())
@@ -164,13 +174,36 @@ def by_seed(results: Results, name: str, seeds: int, *path: str) -> BySeed:
 
 def images(s: Training, data_dir: Path | None) -> tuple[Dataset, Dataset]:
     """Return training images, as many as there shall be, and all test images, made as small as they shall be."""
-    train, test = load(s.data, data_dir)
+    train, test = read(s.data, data_dir, s.size)
     train = train if s.images is None else train[: s.images]
     if s.pool == 1:
         return train, test
     train, test = (replace(d, images=pooled(d.images, s.pool)) for d in (train, test))
     mean, std = statistics(train.images, train.scale)
     return replace(train, mean=mean, std=std), replace(test, mean=mean, std=std)
+
+
+def read(name: str, data_dir: Path | None, size: int | None = None) -> tuple[Dataset, Dataset]:
+    """Return training and test images: of a public data set, or "imagenet", a folder with its train/ and val/.
+
+    A folder's pictures have their shorter side scaled to 8/7 of `size`, 256 for 224, and are all held in memory: 0.2 MB
+    each at that size. Raises FileNotFoundError where there are none.
+    """
+    if name != IMAGENET:
+        return load(name, data_dir)
+    wanted = "a folder with train/ and val/, and in each a folder of pictures for each class: name it with --data-dir"
+    if data_dir is None:
+        raise FileNotFoundError(f"{name} is {wanted}")
+    found = parts(data_dir, round((size or 224) * 8 / 7))
+    if "val" not in found:
+        raise FileNotFoundError(f"{data_dir} has no train/ and val/; {name} is {wanted}")
+    return found["train"], found["val"]
+
+
+def middle(dataset: Dataset, size: int) -> Dataset:
+    """Return the images' middle, (size, size)."""
+    top, left = ((n - size) // 2 for n in dataset.images.shape[2:])
+    return replace(dataset, images=dataset.images[:, :, top : top + size, left : left + size])
 
 
 def pooled(x: np.ndarray, pool: int) -> np.ndarray:

@@ -60,9 +60,15 @@ def datasets(config: dict[str, Any], data_dir: Path | None = None) -> dict[str, 
 
 
 def _seen(folder: Path) -> str:
-    """Return what of the data sets is in a folder, for a message."""
+    """Return what is in a folder, for a message."""
+    if not folder.is_dir():
+        return ", which is no folder"
     held = [name for name in data.names() if name != "digits" and _holds(name, folder)]
-    return f"; it holds {', '.join(held)}: choose with --data" if held else ""
+    if held:
+        return f"; it holds {', '.join(held)}: choose with --data {held[0]}"
+    if classes := data.own.picture_classes(folder):
+        return f"; it holds pictures in {', '.join(classes[:3])}: choose them with --data {folder}"
+    return "; it holds none of the data sets that lpnet knows, nor a folder of pictures for each class"
 
 
 def _holds(name: str, folder: Path) -> bool:

@@ -100,24 +100,25 @@ def _confusion(folder: Path, network: nn.Module, loader: DataLoader) -> None:
     matrix = np.zeros((len(classes), len(classes)), np.int64)
     for chosen, labels in predictions(network, loader):
         np.add.at(matrix, (labels, chosen), 1)
-    print(f"\nrows: what is shown; columns: what it is taken for\n{_confusion_table(matrix, classes)}")
+    print(f"\nwhat is shown, a row each, and what it is taken for\n{_confusion_table(matrix, classes)}")
     file = folder / "confusion.png"
     if picture.try_save(file, (6, 5), lambda figure: plots.confusion(matrix, classes, figure.subplots())):
         print(f"picture: {file}")
 
 
 def _confusion_table(matrix: np.ndarray, classes: tuple[str, ...], width: int = 80) -> str:
-    """Return the matrix with the error of each class; of many classes the pairs that are confused most."""
-    wrong = matrix.sum(axis=1) - np.diag(matrix)
-    errors = [tables.percent(w, n) for w, n in zip(wrong, matrix.sum(axis=1), strict=True)]
-    short = [name[:6] for name in classes]
+    """Return the matrix with the error of each class; where it is too wide, what each class is taken for most often."""
+    shown = matrix.sum(axis=1)
+    errors = [tables.percent(n - right, n) for n, right in zip(shown, np.diag(matrix), strict=True)]
     rows = [[name, *map(str, row), error] for name, row, error in zip(classes, matrix, errors, strict=True)]
-    whole = tables.text(["class", *short, "error"], rows, width)
-    if max(map(len, whole.splitlines())) <= width:
-        return whole
-    pairs = sorted(((n, i, j) for (i, j), n in np.ndenumerate(matrix) if i != j and n), reverse=True)[:20]
-    listed = [[classes[i], classes[j], str(n), errors[i]] for n, i, j in pairs]
-    return tables.text(["class", "taken for", "times", "error of the class"], listed, width)
+    for letters in (width, 6):
+        whole = tables.text(["class", *(name[:letters] for name in classes), "error"], rows, width)
+        if max(map(len, whole.splitlines())) <= width:
+            return whole
+    wrong = np.where(np.eye(len(classes), dtype=bool), 0, matrix)
+    most = [f"{classes[row.argmax()]}, {row.max()} times" if row.any() else "-" for row in wrong]
+    listed = zip(classes, map(str, shown), errors, most, strict=True)
+    return tables.text(["class", "shown", "error", "most often taken for"], listed, width)
 
 
 def predict(arguments: argparse.Namespace) -> None:

@@ -58,7 +58,8 @@ def _fill_reproduce(p: argparse.ArgumentParser) -> None:
         metavar="DATA",
         choices=reproduce.PAPER,
         help="classification with the paper's own "
-        f"networks, data and epochs: {' or '.join(reproduce.PAPER)}; takes weeks",
+        f"networks, data and epochs: {' or '.join(reproduce.PAPER)}; takes weeks. imagenet: ResNet-18 on the folder "
+        "of --data-dir, which has train/ and val/ with a folder of pictures for each class",
     )
     p.add_argument("--data-dir", type=path, help="folder with the data files")
     p.add_argument("--out", type=path, help="folder for the results; none: runs/NAME, with what was chosen added")

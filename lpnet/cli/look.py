@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def formats(arguments: argparse.Namespace) -> None:
     elif len(names) == 1:
         print(show.describe(names[0]))
     else:
-        print(show.number_lines(names))
+        print(show.number_lines(names, max(40, min(shutil.get_terminal_size((80, 24)).columns, 120))))
     if arguments.plot is not None:
         if not names:
             raise ValueError("--plot needs the name of a format to draw")
@@ -114,10 +115,8 @@ def step(arguments: argparse.Namespace) -> None:
     x, y = next(batches)
     with watch(network, optimizer) as seen:
         loss = _step(network, optimizer, scaler, x, y)
-    print(
-        f"step {arguments.after + 1} of {arguments.model} in {arguments.precision}, {arguments.rounding}; "
-        f"loss {loss:.3f}, guessing {math.log(len(train.classes)):.3f}\n"
-    )
+    what = f"step {arguments.after + 1} of {arguments.model} in {arguments.precision}, {arguments.rounding}"
+    print(f"{what}\nloss {loss:.3f}, guessing {math.log(len(train.classes)):.3f}\n")
     print(seen)
     if name:
         print(f"\n{seen.story(name, index)}")

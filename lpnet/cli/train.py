@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .. import data, distributed, models, nn, training
+from .. import data, distributed, models, nn, plots, training
 from ..backend import choose_device, set_num_threads
 from ..checkpoint import save
 from ..classifier import about
@@ -143,6 +143,13 @@ def _add_running(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--checkpoint-every", type=number(float, 0), default=30.0, metavar="SECONDS", help="time between checkpoints"
     )
+    p.add_argument(
+        "--trace",
+        type=number(int, 1),
+        metavar="STEPS",
+        help="trace what rounding does at every so many steps, into rounding.jsonl and rounding.png, a map of "
+        "place by step; none: never",
+    )
     p.add_argument("--no-bar", action="store_true", help="a line an epoch, but no progress bar")
     p.add_argument("--quiet", action="store_true", help="neither a bar nor a line an epoch")
     p.add_argument(
@@ -175,6 +182,8 @@ def _train(arguments: argparse.Namespace) -> None:
         set_num_threads(arguments.threads)
     sets = configured.datasets(config, arguments.data_dir)
     parts = configured.parts(config, sets, choose_device(arguments.device))
+    if arguments.trace is not None:
+        parts["callbacks"].append(training.TraceRounding(arguments.trace, out / "rounding.jsonl"))
     config["about"] = about(config["model"], sets["train"], config["precision"], config["rounding"])
     _tell(config["model"], parts["model"], sets)
     progress = False if arguments.quiet else "lines" if arguments.no_bar else True
@@ -203,7 +212,10 @@ def _tell(name: str, model: nn.Module, sets: dict[str, data.Dataset]) -> None:
 
 
 def _finish(out: Path, config: dict[str, Any], parts: dict[str, Any], sets: dict[str, data.Dataset]) -> None:
-    """Write the best model, and look at the test set for the first time, where a validation set chose."""
+    """Draw the trace; where a validation set chose, write the best model, and look at the test set at last."""
+    tracing = next((callback for callback in parts["callbacks"] if isinstance(callback, training.TraceRounding)), None)
+    if tracing is not None and tracing.history and distributed.first():
+        plots.save_rounding_map(tracing.history, out / "rounding.png")
     best = next((callback for callback in parts["callbacks"] if isinstance(callback, training.Best)), None)
     if best is None:
         return

@@ -110,6 +110,12 @@ def _folders(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
+def picture_classes(root: Path) -> list[str]:
+    """Return the folders of `root`, or of its train/, that hold pictures."""
+    inside = root / "train" if (root / "train").is_dir() else root
+    return [f.name for f in _folders(inside) if any(path.suffix.lower() in PICTURES for path in f.iterdir())]
+
+
 def _pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder, which another part of the data has as a class")

@@ -118,6 +118,11 @@ class Format:
         told = (f"{name}={value!r}" for name, value in vars(self).items() if not name.startswith("_"))
         return f"{type(self).__name__}({', '.join(told)})"
 
+    def _repr_html_(self) -> str:
+        from .show import as_html  # which asks for formats by name, and so for all files that come after this one
+
+        return as_html(self)
+
 
 def accelerate(function: Callable[..., Array]) -> Callable[..., Array]:
     """Have `Format.quantize` done by a function of (fmt, x, rounding, stream); the kernels come after the formats."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import picture
+from .. import picture, tables
 from ._names import format, names
 from .base import Format
 from .floating import FloatingPoint
@@ -60,6 +60,11 @@ def describe(name: str | Format) -> str:
     return "\n".join(lines)
 
 
+def as_html(fmt: Format) -> str:
+    """Return what a notebook shows of a format: its description, and its numbers on a line."""
+    return tables.preformatted(f"{describe(fmt)}\n\n{number_lines([fmt])}")
+
+
 def plot(name: str | Format, path: str | os.PathLike[str]) -> None:
     """Write a picture of the format's numbers on the number line, linear and logarithmic, to `path` (.png, .svg, .pdf).
 
@@ -93,11 +98,12 @@ def number_lines(formats: Sequence[Format], width: int = 80) -> str:
     room = max(map(len, names)) + 2
     columns = max(20, width - room)
     values = [numbers(fmt)[numbers(fmt) >= 0] for fmt in formats]
-    knee, end = max(fmt.smallest for fmt in formats), max(float(v[-1]) for v in values)
-    octaves = math.log2(end / knee) + 1  # and one for what is below the knee
+    knee = max(fmt.smallest for fmt in formats)
+    end = max(knee, *(float(v[-1]) for v in values))
+    octaves = math.log2(end) - math.log2(knee) + 1  # and one for what is below the knee
 
     def place(x: float) -> int:
-        return int((x / knee if x < knee else math.log2(x / knee) + 1) / octaves * (columns - 1))
+        return int((x / knee if x < knee else math.log2(x) - math.log2(knee) + 1) / octaves * (columns - 1))
 
     lines = []
     for name, value in zip(names, values, strict=True):
@@ -135,8 +141,10 @@ def numbers(fmt: Format) -> np.ndarray:
     """
     element = _element(fmt)
     try:
-        codes = np.unique(np.linspace(0, 2**element.bits - 1, 2 * _MOST if not _all_shown(fmt) else 2**element.bits))
-        values = element.from_codes(codes.astype(np.uint64), np.dtype(np.float64))
+        last = 2**element.bits - 1
+        steps = min(2 * _MOST - 1, last)
+        codes = np.array([i * last // steps for i in range(steps + 1)], np.uint64)
+        values = element.from_codes(codes, np.dtype(np.float64))
     except (NotImplementedError, TypeError):  # no codes, no bits
         values = _rounded(element)
     return np.unique(values[np.isfinite(values)])

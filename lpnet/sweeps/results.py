@@ -7,7 +7,7 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
-from ..tables import markdown
+from .. import tables
 from .grid import Call, key
 
 
@@ -43,7 +43,7 @@ class Run:
         return ", ".join(f"{name}={_text(value)}" for name, value in self.call.items())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sweep:
     """What a sweep found; it prints as a table of means and standard deviations over the seeds."""
 
@@ -67,15 +67,29 @@ class Sweep:
 
     def __str__(self) -> str:
         """Return what all points share, a row for each point, and the errors."""
+        shared, left, head, rows = self._table()
+        table = tables.markdown(head, rows, left)
+        return "\n".join([*([f"{shared}\n"] if shared else []), table, *self._errors()])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        shared, _, head, rows = self._table()
+        return tables.html(head, rows, shared) + (tables.preformatted("\n".join(self._errors())) if self.failed else "")
+
+    def _table(self) -> tuple[str, int, list[str], list[list[str]]]:
+        """Return what all points share, how many columns tell a point apart, the head, and a row for each point."""
         points: dict[str, list[Run]] = {}
         for run in self.runs:
             points.setdefault(key(run.point), []).append(run)
         shared, varied = _axes([runs[0].point for runs in points.values()])
         figures = list(dict.fromkeys(n for run in self.runs for n, x in run.figures.items() if _is_number(x)))
-        table = markdown(
-            [*varied, "runs", *figures], [_row(runs, varied, figures) for runs in points.values()], left=len(varied)
-        )
-        return "\n".join([*([f"{shared}\n"] if shared else []), table, *(f"{r}: {r.error}" for r in self.failed)])
+        rows = [_row(runs, varied, figures) for runs in points.values()]
+        return shared, len(varied), [*varied, "runs", *figures], rows
+
+    def _errors(self) -> list[str]:
+        return [f"{run}: {run.error}" for run in self.failed]
 
 
 def _axes(points: list[dict[str, Any]]) -> tuple[str, list[str]]:

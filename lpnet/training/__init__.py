@@ -1,7 +1,7 @@
 """Training and evaluation: `fit`, what is called as it goes on, and what is left of a run.
 
 In the order in which they are read: run (everything of one training), step and loop (what happens to it), evaluation,
-log, callbacks, diagnosis (what goes wrong); then what makes a run resume exactly: state, settings, quantizers,
+log, callbacks, tracing, diagnosis (what goes wrong); then what makes a run resume exactly: state, settings, quantizers,
 attributes, positioned, snapshot, folder.
 """
 
@@ -12,6 +12,7 @@ from .folder import read_config
 from .log import Row, format_row, plot_curves
 from .loop import fit
 from .run import Run
+from .tracing import TraceRounding, read_history
 
 __all__ = [
     "EMA",
@@ -21,6 +22,7 @@ __all__ = [
     "EarlyStopping",
     "Row",
     "Run",
+    "TraceRounding",
     "evaluate",
     "first_nonfinite",
     "fit",
@@ -28,4 +30,5 @@ __all__ = [
     "plot_curves",
     "predictions",
     "read_config",
+    "read_history",
 ]

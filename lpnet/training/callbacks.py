@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 import sys
@@ -30,6 +31,10 @@ class Callback:
     of these, or streams; of one with a `state_dict` and a `load_state_dict`, what these say. A step that is stopped in
     its midst is as if it had not been begun, for callbacks, too.
     """
+
+    def around_step(self, run: Run) -> contextlib.AbstractContextManager[Any]:
+        """Return a block for the step to happen in, from before the forward pass until the weights are updated."""
+        return contextlib.nullcontext()
 
     def on_backward(self, run: Run) -> None:
         """Act when the gradients are there, `run.loss_scale` times too large, and before the optimizer steps."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import zlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import distributed
 from .. import functions as F
+from .._trace import Trace, tracing
 from ..backend import Array, device_of, get_array_module, to_device
+from ..formats import Blocked, FixedPoint, Format
+from ..formats.base import bound
 from ..nn import Module, module
 from ..precision import Precision, use
 from ..progress import say
@@ -25,8 +30,10 @@ if TYPE_CHECKING:
 
 INTERVAL = 50  # steps from one look at what a GPU has computed to the next
 ABSURD = 1e3  # a mean loss of that many times the first step's, or 1, is a run that diverges
+RISEN = 2.0  # a mean loss of that many times the first step's is worth a word
+SATURATED = 1 / 3  # a share of numbers beyond the ends of their format that is worth a word
 GUESSING = 0.01  # a loss that near to that of guessing, as a share of it, has learned nothing
-ADVICE = "try a lower learning rate, or a LossScaler where a format has a short range"
+ADVICE = "try a lower learning rate (--lr), or a loss scale (--loss-scale) where a format has a short range"
 
 
 def first_nonfinite(model: Module, x: Any = None, precision: Precision | None = None) -> str | None:
@@ -122,16 +129,84 @@ def check_row(row: Row) -> None:
         row[key] = value if isinstance(value, int) else plain
 
 
-def warn_of_guessing(run: Run, row: Row) -> None:
-    """Say so, once early and once at the end, where the loss is that of equal probabilities for all classes."""
-    classes = run.tally.classes
+def warn(run: Run, row: Row) -> None:
+    """Say what goes wrong without an error, a line each, and what to try."""
+    notes = [_guessing(run, row), _rising(run, row), _saturated(run)]
+    run.beyond = {}
+    for note in notes if distributed.first() else ():
+        if note:
+            say(f"fit: after epoch {run.epoch} {note}")
+
+
+def _guessing(run: Run, row: Row) -> str:
+    """Tell, once early and once at the end, of a loss that is that of equal probabilities for all classes."""
+    classes, loss = run.tally.classes, row["train_loss"]
     if run.epoch not in (2, run.epochs) or run.loss is not F.cross_entropy or classes < 2:
+        return ""
+    if abs(loss - math.log(classes)) >= GUESSING * math.log(classes):
+        return ""
+    return (
+        f"the loss {loss:.3f} is that of guessing, ln({classes}): try another learning rate (--lr), a loss scale "
+        "(--loss-scale) or wider formats; lp.trace and 'lpnet step' show what is rounded to zero"
+    )
+
+
+def _rising(run: Run, row: Row) -> str:
+    """Tell of the first epoch whose loss is well above that of the first step."""
+    first = run.first_loss or 0.0
+    high = [r["train_loss"] > RISEN * first > 0 for r in (*run.log, row)]
+    if not high[-1] or any(high[:-1]):
+        return ""
+    return (
+        f"the loss {row['train_loss']:.3g} is over twice the first step's, {first:.3g}: if it diverges, try a lower "
+        "learning rate (--lr), --warmup or --clip; lp.watch and 'lpnet step' show what a step does"
+    )
+
+
+def _saturated(run: Run) -> str:
+    """Tell of the place where most numbers are beyond the ends of their format, if these are over a third."""
+    shares = {site: float(share) for site, (share, _) in run.beyond.items()}
+    site = max(shares, key=shares.__getitem__, default=None)
+    if site is None or shares[site] <= SATURATED:
+        return ""
+    (place, role), fmt = site, run.beyond[site][1]
+    remedy = "a format that reaches further"
+    if isinstance(fmt, FixedPoint):
+        remedy = f"fewer bits behind the point, such as fixed{fmt.wl}.{fmt.fl - 2} (--precision {role}=...)"
+    if role == "error" and run.loss_scale > 1:
+        remedy = "a smaller loss scale (--loss-scale)"
+    what = f"{shares[site]:.0%} of what is rounded as {role} at {place or 'the model'!r} is beyond the ends of {fmt}"
+    return f"{what}: try {remedy}; lp.trace and 'lpnet step' show all places"
+
+
+class _Ends(Trace):
+    """What share of the numbers was beyond the ends of their format, and the format; a GPU is not waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.beyond: dict[tuple[str, str], tuple[Any, Format]] = {}
+
+    def _recorder(self, place: str, role: str, quantizer: Any) -> Any:
+        fmt = getattr(quantizer, "format", None)
+        if not isinstance(fmt, Format) or isinstance(fmt, Blocked):  # blocks reach as far as their numbers
+            return quantizer
+
+        def record(x: Any) -> Any:
+            self.beyond[place, role] = ((x > bound(fmt.max, x.dtype)) | (x < bound(fmt.min, x.dtype))).mean(), fmt
+            return quantizer(x)
+
+        return record
+
+
+@contextlib.contextmanager
+def look_at_ends(run: Run) -> Iterator[None]:
+    """Count, in the first step of the first epoch and of the last, what is beyond the ends of formats."""
+    if run.tally.seen or run.epoch not in (0, run.epochs - 1):
+        yield
         return
-    if abs(row["train_loss"] - math.log(classes)) < GUESSING * math.log(classes):
-        say(
-            f"fit: after epoch {run.epoch} the loss {row['train_loss']:.3f} is that of guessing, ln({classes}): try "
-            "another learning rate, or wider formats; lp.trace shows what is rounded to zero"
-        )
+    with tracing(_Ends(), run.model, run.optimizer) as seen:
+        yield
+    run.beyond = seen.beyond
 
 
 def where(run: Run, problem: str, x: Any, step: int | None = None) -> str:

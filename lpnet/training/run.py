@@ -51,6 +51,7 @@ class Run:
     first_loss: float | None = field(default=None, init=False)  # of the first step: a loss that diverges is held to it
     last_loss: float = field(default=math.nan, init=False)  # the last one that was read
     unread: tuple[Any, Any] | None = field(default=None, init=False)  # on a GPU: the last step's loss and inputs
+    beyond: dict[tuple[str, str], Any] = field(default_factory=dict, init=False)  # the ends of formats: see `diagnosis`
     snapshot: Snapshot = field(init=False)  # of the moment after the last whole step
 
     def __post_init__(self) -> None:

@@ -48,10 +48,11 @@ def _step(run: Run, x: Any, y: Any) -> None:
     if run.schedule is not None and getattr(run.schedule, "each_step", False) and not _averaging(run):
         run.optimizer.lr = run.schedule(run.step / len(run.train))
     drawn = [(stream, stream.site) for stream in streams(run)]
-    tally, loss = (_by_shards if distributed.on() else _at_once)(run, x, y, drawn)
-    for callback in run.callbacks:
-        callback.on_backward(run)
-    _update(run)
+    with _blocks(run):
+        tally, loss = (_by_shards if distributed.on() else _at_once)(run, x, y, drawn)
+        for callback in run.callbacks:
+            callback.on_backward(run)
+        _update(run)
     on_host = device_of(loss) == "cpu"
     if on_host:
         diagnosis.check_weights(run)
@@ -64,6 +65,15 @@ def _step(run: Run, x: Any, y: Any) -> None:
     if run.step % diagnosis.INTERVAL == 0:
         diagnosis.check_unread(run)
     run.keep()
+
+
+@contextlib.contextmanager
+def _blocks(run: Run) -> Iterator[None]:
+    """Be in the blocks that callbacks want around the step, and look at the ends of formats where it is time."""
+    with diagnosis.look_at_ends(run), contextlib.ExitStack() as blocks:
+        for callback in run.callbacks:
+            blocks.enter_context(callback.around_step(run))
+        yield
 
 
 Drawn = list[tuple[Stream, int]]  # the streams of a run, and their sites before the step
@@ -151,7 +161,7 @@ def end_epoch(run: Run) -> None:
     for callback in run.callbacks:
         callback.on_epoch(run, row)
     diagnosis.check_row(row)
-    diagnosis.warn_of_guessing(run, row)
+    diagnosis.warn(run, row)
     run.tally = Tally()
     run.log.append(row)
     run.keep()

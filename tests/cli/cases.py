@@ -54,6 +54,7 @@ CASES = {
         Case("--checkpoint-every", "9", "fit.checkpoint_every", 9),
         Case("--quiet", "", "fit.progress", False),
         Case("--shards", "4", "init.shards", 4),
+        Case("--trace", "5", "fit.callbacks.0.every", 5),
         Case("--no-bar", "", "fit.progress", "lines"),
         Case("--size", "9", "parts.size", 9, "--data pictures"),
         Case("--val", "0.25", "fit.test_name", "val"),

@@ -136,3 +136,18 @@ def test_an_option_does_what_its_case_says(calls, capsys, command, case):
         calls.clear()
         assert cli.main([command, *case.also.split(), *typed, *case.after.split()]) == 0, capsys.readouterr().err
         assert (found(calls, case.seen) == case.value) is there
+
+
+def test_a_confusion_is_a_matrix_where_it_fits_and_else_a_line_a_class():
+    """Whole names where there is room, six letters where that helps; the error of every class in any case."""
+    names = ("circle", "square", "triangle")
+    few = evaluate._confusion_table(np.array([[8, 1, 1], [0, 4, 0], [0, 0, 0]]), names).splitlines()
+    assert few[0].split() == ["class", *names, "error"] and few[1].split() == ["circle", "8", "1", "1", "20.0", "%"]
+    assert few[3].split()[-1] == "-"  # nothing was shown of this class
+    ten = evaluate._confusion_table(np.eye(10, dtype=int), (*(f"class_number_{i}" for i in range(8)), "a", "b"))
+    assert max(map(len, ten.splitlines())) <= 80 and len(ten.splitlines()) == 11
+    matrix = np.eye(100, dtype=int)
+    matrix[3, 7] = 3
+    many = evaluate._confusion_table(matrix, tuple(f"c{i}" for i in range(100))).splitlines()
+    assert len(many) == 101 and many[4].split() == ["c3", "4", "75.0", "%", "c7,", "3", "times"]
+    assert many[5].split() == ["c4", "1", "0.0", "%", "-"]

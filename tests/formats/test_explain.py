@@ -81,9 +81,9 @@ def test_numbers_without_two_neighbours(x, text):
 
 
 def test_bad_input():
-    """An index is needed for an array, and must be in it."""
-    with pytest.raises(ValueError, match="index must say which element"):
-        lp.explain(np.zeros(3), "e4m3")
+    """An index must be in the array, and the array must hold a number."""
+    with pytest.raises(ValueError, match=r"x has shape \(0, 3\), there is no number in it"):
+        lp.explain(np.zeros((0, 3)), "e4m3")
     with pytest.raises(IndexError, match="index 3 is no element of an array of shape"):
         lp.explain(np.zeros(3), "e4m3", index=3)
     with pytest.raises(TypeError, match="explain: x must be float32 or float64, got int64"):
@@ -94,3 +94,40 @@ def test_bad_input():
 def test_beyond_a_format_with_infinities(x):
     """The neighbours of what overflows are the largest number and an infinity: no share of that gap is a number."""
     assert "fp16" in str(lp.explain(x, "fp16"))
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
+@pytest.mark.parametrize("fmt", FORMATS, ids=str)
+def test_a_row_and_a_block_say_what_each_number_does(fmt, rounding):
+    """A line a number, with what `quantize` makes of it, in at most 80 columns."""
+    x = np.random.default_rng(4).standard_normal((2, 34)).astype(np.float32) * 3
+    told, alone = lp.explain(x, fmt, rounding), lp.explain(x, fmt, rounding, index=(1, 33))
+    lines = str(told).splitlines()
+    assert max(map(len, lines)) <= 80 and len(told) == x.size
+    rows = {line[: line.index("]") + 1]: line[line.index("]") + 1 :].split() for line in lines if line[0:1] == "["}
+    assert len(rows) == x.size
+    assert float(rows["[1, 33]"][1]) == pytest.approx(alone.below, rel=1e-5)
+    if rounding == "nearest":
+        y = lp.quantize(x, fmt)
+        assert all(float(rows[f"[{i}, {j}]"][4]) == pytest.approx(y[i, j], rel=1e-5) for i, j in np.ndindex(*x.shape))
+    assert told[1, 33].lines == alone.lines
+    assert "[1, 33]" in str(alone.block) and "<table" in alone.block._repr_html_()
+
+
+def test_the_block_of_a_number_is_the_sixteen_with_its_scale():
+    """Beside it in the row, and no others; where the whole array has one scale, all."""
+    assert len(lp.explain(np.ones((2, 48), np.float32), "bfp8:tensor", index=(1, 40)).block) == 96
+    block = lp.explain(np.ones((2, 48), np.float32), "mxfp4_e2m1", index=(1, 40)).block
+    assert [line.split("]")[0] for line in str(block).splitlines() if line[:1] == "["] == [
+        f"[1, {j}" for j in range(32, 48)
+    ]
+
+
+def test_no_word_is_cut_and_what_is_many_is_counted():
+    """A long name goes on below itself; of a thousand numbers 128 are shown."""
+    fmt = lp.Table(tuple(np.linspace(-2, 2, 63).tolist()), "long")
+    text = str(lp.explain(0.3, fmt))
+    assert "".join(repr(fmt).split()) in "".join(text.split()) and max(map(len, text.splitlines())) <= 80
+    assert str(lp.explain(np.ones(1000), "e4m3")).endswith(
+        "and 872 more numbers; with index=... one of them is explained"
+    )

@@ -10,6 +10,8 @@ from lpnet import formats
 from lpnet import rounding as rounding_
 from lpnet.formats import show
 
+from .cases import FORMATS
+
 
 def test_the_table_has_all_presets():
     """One line a preset, none over 80 columns."""
@@ -60,6 +62,13 @@ def test_a_folder_that_is_not_there(tmp_path):
     pytest.importorskip("matplotlib")
     with pytest.raises(OSError):
         show.plot("e2m1", tmp_path / "missing" / "line.png")
+
+
+@pytest.mark.parametrize("fmt", FORMATS, ids=str)
+def test_a_notebook_shows_a_format(fmt):
+    """Its description and its line of numbers, whatever the format is, none wider than a screen but long names."""
+    text = fmt._repr_html_()
+    assert text.startswith("<pre>") and "largest" in text and "| one number, H up to four" in text
 
 
 class Halves(formats.Format):

@@ -109,6 +109,54 @@ def test_a_run_with_checkpoints_goes_on_to_the_same_errors(tmp_path, monkeypatch
         train(s, 1, Context(tmp_path / "killed"))
 
 
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of ImageNet's layout: three classes, each of one colour with some noise, 2 to train on and 1 to test."""
+    image, rng = pytest.importorskip("PIL.Image"), np.random.default_rng(0)
+    for part, n in (("train", 2), ("val", 1)):
+        for i, name in enumerate(("n01440764", "n01443537", "n01484850")):
+            folder = tmp_path / "pictures" / part / name
+            folder.mkdir(parents=True)
+            for j in range(n):
+                colours = 60 * np.eye(3)[i] + rng.integers(60, 120, (40, 50, 3))  # wider than high
+                image.fromarray(colours.astype(np.uint8)).save(folder / f"{j}.jpeg")
+    return tmp_path / "pictures"
+
+
+def test_imagenets_recipe_runs_on_a_small_folder_of_its_layout(pictures, tmp_path):
+    """ResNet-18, cropped and resized to windows of 28, in both formats, SGD and SWA, to a report."""
+    paper = Classification.paper("imagenet")
+    (network,) = paper.networks
+    assert vars(network).items() >= {"network": "resnet18", "size": 224, "epochs": 120, "batch": 256}.items()
+    assert [network.schedule()(epoch) for epoch in (0, 30, 60)] == pytest.approx([0.1, 0.01, 0.001])
+    small = replace(network, size=28, epochs=2, start=1, batch=6, checkpoints=False)
+    experiment = replace(paper, networks=(small,), seeds=1)
+    results = reproduce.compute(experiment, Context(tmp_path / "runs", pictures))
+    assert len(results) == 4 and not any("diverged" in result for result in results.values())
+    assert "resnet18" in str(experiment.report(results))
+
+
+def test_imagenet_sees_windows_in_training_and_the_middle_elsewhere(pictures):
+    """Of pictures whose shorter side has 8/7 of the size."""
+    train, test = images.read("imagenet", pictures, 28)
+    assert train.images.shape == (6, 3, 32, 32) and test.images.shape == (3, 3, 32, 32)
+    run = images.Trainer(
+        replace(Classification.paper("imagenet").networks[0], size=28, batch=6), 0, Context(None, pictures)
+    )
+    shapes = {next(iter(loader))[0].shape[1:] for loader in (run.loader, run.plain, run.test)}
+    assert shapes == {(3, 28, 28)}
+    assert np.array_equal(images.middle(test, 28).images, test.images[:, :, 2:30, 2:30])
+
+
+@pytest.mark.parametrize("folder", [None, "missing", "."])
+def test_imagenet_without_its_folder_says_what_it_needs(folder, tmp_path):
+    """And nothing is written."""
+    data_dir = None if folder is None else tmp_path / folder
+    with pytest.raises((FileNotFoundError, ValueError), match=r"train/|no such|a folder for each class"):
+        reproduce.run("classification", tmp_path / "out", paper="imagenet", data_dir=data_dir)
+    assert not (tmp_path / "out").exists()
+
+
 def test_measuring_changes_nothing(tmp_path):
     """Errors are measured on the model as it is: weights, running statistics and marks stay."""
     run = images.Trainer(DIGITS, 0, Context(tmp_path))

@@ -39,3 +39,41 @@ def test_a_loss_that_falls_or_is_none_of_classes_is_not(capsys):
     train(X.argmax(axis=1) % 3, 1.0)
     train(np.arange(96) % 3, 0.0, loss=lambda logits, labels: lp.functions.cross_entropy(logits, labels))
     assert capsys.readouterr().err == ""
+
+
+def test_a_loss_that_rises_is_said_once(capsys):
+    """At a rate at which a linear classifier overshoots, the loss of an epoch is over twice that of the first step."""
+    train(X.argmax(axis=1) % 3, 200.0, 4)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert (
+        line.startswith("fit: after epoch 1 the loss ") and "if it diverges, try a lower learning rate (--lr)" in line
+    )
+
+
+def rounded(role, fmt, **options):
+    """Train one epoch with one role of the model, or of the optimizer, in a format; return what is said."""
+    model, precision = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), lp.Precision(**{role: fmt})
+    nn.lower(model, precision)
+    optimizer = optim.SGD(model.parameters(), 0.01, precision=precision)
+    lp.fit(model, DataLoader((X, np.arange(96) % 3), 32), epochs=1, optimizer=optimizer, progress=False, **options)
+
+
+@pytest.mark.parametrize(
+    ("role", "options", "remedy"),
+    [
+        ("activation", {}, "such as fixed8.17 (--precision activation=...)"),
+        ("error", {"scaler": optim.LossScaler(2.0**30)}, "a smaller loss scale (--loss-scale)"),
+    ],
+)
+def test_saturation_above_a_third_is_said_with_its_place(capsys, role, options, remedy):
+    """A format from -2^-12 to 2^-12 has no room for activations, nor for errors that are scaled up."""
+    rounded(role, lp.FixedPoint(8, 19), **options)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "beyond the ends of" in line]
+    assert len(lines) == 1 and f"rounded as {role} at" in lines[0] and remedy in lines[0]
+
+
+def test_what_is_within_its_format_is_not_said(capsys):
+    """Blocks reach as far as their numbers, a wide format further, and a function has no ends."""
+    for fmt in ("bfp8", "fixed16.8", lambda x: 0 * x):
+        rounded("activation", fmt)
+    assert "beyond" not in capsys.readouterr().err
