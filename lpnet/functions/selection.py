@@ -1,12 +1,16 @@
-"""Operations that choose between values. None rounds."""
+"""Operations that choose between values. None rounds but gradients that are sums."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array, check_one_device, get_array_module
+import numpy as np
+
+from ..backend import Array, check_one_device, get_array_module, on_host, to_device_of
 from ..kernels import keeps_digits
 from ..tensor import Function, Tensor
+from ..validate import integer
+from .shape import GetItem
 
 
 class Where(Function):
@@ -60,6 +64,44 @@ class Minimum(Maximum):
 def minimum(a: Any, b: Any) -> Tensor:
     """Return the smaller of a and b, element by element; where they are equal the gradient goes to `a`."""
     return Minimum()(a, b)
+
+
+class Embedding(GetItem):
+    # y[..., :] = W[index[...]], a row for each index
+    def __init__(self, index: Array, padding_idx: int | None) -> None:
+        super().__init__(index)
+        self.padding_idx = padding_idx
+
+    @keeps_digits
+    def forward(self, W: Array) -> Array:
+        if W.ndim != 2:
+            raise ValueError(f"embedding: expected a weight (rows, D), got {W.shape}")
+        if on_host(self.key) and self.key.size and not 0 <= self.key.min() <= self.key.max() < len(W):
+            given = f"{self.key.min()}..{self.key.max()}"
+            raise ValueError(f"embedding: indices must be in 0..{len(W) - 1}, got {given}")
+        self.key = to_device_of(self.key, W)
+        return super().forward(W)
+
+    def backward(self, gy: Array) -> Array:
+        gW = super().backward(gy)
+        if self.padding_idx is not None:
+            gW[self.padding_idx] = 0
+        return gW
+
+
+def embedding(index: Any, W: Any, padding_idx: int | None = None) -> Tensor:
+    """Return the rows of W (rows, D) that an array of integers names, (..., D) for indices (...).
+
+    The row padding_idx gets no gradient. Raises TypeError for indices that are not integers, ValueError for those that
+    W does not have; indices on the GPU are not waited for.
+    """
+    index = index if hasattr(index, "dtype") else np.asarray(index)
+    if index.dtype.kind not in "iu":
+        raise TypeError(f"embedding: indices must be integers, an array and no Tensor, got dtype {index.dtype}")
+    rows = np.shape(W)[0]
+    if padding_idx is not None:
+        padding_idx = integer("embedding", "padding_idx", padding_idx, -rows, rows - 1)
+    return Embedding(index, padding_idx)(W)
 
 
 def _mask(condition: Any) -> Array:
