@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ..backend import Array
-from ..tensor import Function
+from ..tensor import Function, as_array
 
 
 class OfOne(Function):
@@ -28,4 +26,4 @@ class OfOne(Function):
 
 def of_batches(operation: Function, x: Any, ndim: int) -> Function:
     """Return what does `operation` on x: on a batch, of `ndim` axes, or on one sample, of one axis less."""
-    return OfOne(operation) if np.ndim(x) == ndim - 1 else operation
+    return OfOne(operation) if as_array(x).ndim == ndim - 1 else operation

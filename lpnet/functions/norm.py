@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from ..backend import Array, check_one_device, get_array_module
 from ..distributed import shards
 from ..kernels import kernel
@@ -58,7 +56,7 @@ class BatchNorm(Function):
 
     def affine(self, x: Any, weight: Any, bias: Any) -> Tensor:
         """Return the result for a weight and a bias, either of which may be None."""
-        return self(x, *_affine(x, weight, bias, np.shape(x)[1:2]))
+        return self(x, *_affine(x, weight, bias, as_array(x).shape[1:2]))
 
     def forward(self, x: Array, weight: Array, bias: Array) -> Array:
         self._check(x, weight, bias)
@@ -183,4 +181,4 @@ def group_norm(x: Any, groups: int, weight: Any = None, bias: Any = None, eps: f
 
     Raises ValueError for shapes that do not fit. Source: Wu and He, "Group normalization", ECCV 2018.
     """
-    return GroupNorm(groups, eps)(x, *_affine(x, weight, bias, np.shape(x)[1:2]))
+    return GroupNorm(groups, eps)(x, *_affine(x, weight, bias, as_array(x).shape[1:2]))

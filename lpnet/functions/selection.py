@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backend import Array, check_one_device, get_array_module, on_host, to_device_of
 from ..kernels import keeps_digits
-from ..tensor import Function, Tensor
+from ..tensor import Function, Tensor, as_array
 from ..validate import integer
 from .shape import GetItem
 
@@ -90,15 +90,16 @@ class Embedding(GetItem):
 
 
 def embedding(index: Any, W: Any, padding_idx: int | None = None) -> Tensor:
-    """Return the rows of W (rows, D) that an array of integers names, (..., D) for indices (...).
+    """Return the rows of W (rows, D) that whole numbers name, an array or Tensor: (..., D) for indices (...).
 
-    The row padding_idx gets no gradient. Raises TypeError for indices that are not integers, ValueError for those that
-    W does not have; indices on the GPU are not waited for.
+    The row padding_idx gets no gradient. Raises TypeError for indices that are not whole, ValueError for those that W
+    does not have; indices on the GPU are not waited for.
     """
-    index = index if hasattr(index, "dtype") else np.asarray(index)
-    if index.dtype.kind not in "iu":
-        raise TypeError(f"embedding: indices must be integers, an array and no Tensor, got dtype {index.dtype}")
-    rows = np.shape(W)[0]
+    given = index.data if isinstance(index, Tensor) else index if hasattr(index, "dtype") else np.asarray(index)
+    index = given.astype(np.int64)  # a Tensor has floats
+    if given.dtype.kind not in "iuf" or (on_host(given) and (index != given).any()):
+        raise TypeError(f"embedding: indices must be whole numbers, got {given.dtype} such as {given.ravel()[:3]}")
+    rows = len(as_array(W))
     if padding_idx is not None:
         padding_idx = integer("embedding", "padding_idx", padding_idx, -rows, rows - 1)
     return Embedding(index, padding_idx)(W)

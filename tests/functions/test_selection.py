@@ -101,7 +101,7 @@ def test_the_padding_row_of_an_embedding_learns_nothing():
     [
         ([0, 3], ValueError, r"indices must be in 0..2, got 0..3"),
         ([-1], ValueError, r"indices must be in 0..2"),
-        ([0.0], TypeError, "indices must be integers"),
+        ([0.5], TypeError, "indices must be whole"),
     ],
 )
 def test_indices_that_name_no_row_are_refused(index, error, words):
