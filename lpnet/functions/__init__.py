@@ -25,12 +25,12 @@ from .arithmetic import (
     sqrt,
     sub,
 )
-from .conv import conv2d, conv_transpose2d
+from .conv import conv1d, conv2d, conv_transpose2d
 from .loss import cross_entropy, l1_loss, mse_loss
-from .norm import batch_norm, layer_norm
-from .pool import avg_pool2d, max_pool2d
+from .norm import batch_norm, group_norm, layer_norm
+from .pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from .reduction import argmax, cumsum, logsumexp, max, mean, min, prod, std, sum, var
-from .selection import maximum, minimum, where
+from .selection import embedding, maximum, minimum, where
 from .shape import (
     broadcast_to,
     concatenate,
@@ -47,12 +47,14 @@ from .shape import (
 
 __all__ = [
     "absolute",
+    "adaptive_avg_pool2d",
     "add",
     "argmax",
     "avg_pool2d",
     "batch_norm",
     "broadcast_to",
     "concatenate",
+    "conv1d",
     "conv2d",
     "conv_transpose2d",
     "cos",
@@ -62,12 +64,14 @@ __all__ = [
     "dropout",
     "einsum",
     "elu",
+    "embedding",
     "exp",
     "expand_dims",
     "expm1",
     "floor_divide",
     "gelu",
     "getitem",
+    "group_norm",
     "identity",
     "l1_loss",
     "layer_norm",

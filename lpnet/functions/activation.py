@@ -162,18 +162,22 @@ def silu(x: Any) -> Tensor:
 
 
 class Softplus(Function):
-    # y = ln(1 + e^x),  dy/dx = sigmoid(x)
+    # y = ln(1 + e^(beta x)) / beta,  dy/dx = sigmoid(beta x)
+    def __init__(self, beta: float) -> None:
+        self.beta = beta
+
     def forward(self, x: Array) -> Array:
-        self.x, xp = x, get_array_module(x)
-        return xp.maximum(x, 0) + xp.log1p(xp.exp(-abs(x)))  # never overflows
+        self.x = x = self.beta * x
+        xp = get_array_module(x)
+        return (xp.maximum(x, 0) + xp.log1p(xp.exp(-abs(x)))) / self.beta  # never overflows
 
     def backward(self, gy: Array) -> Array:
         return gy * _sigmoid(self.x)
 
 
-def softplus(x: Any) -> Tensor:
-    """Return ln(1 + exp(x)), a smooth relu."""
-    return Softplus()(x)
+def softplus(x: Any, beta: float = 1.0) -> Tensor:
+    """Return ln(1 + exp(beta x)) / beta, a smooth relu. It needs no threshold: nothing overflows."""
+    return Softplus(number("softplus", "beta", beta, ends="(]"))(x)
 
 
 class Softmax(Function):

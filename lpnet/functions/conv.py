@@ -1,44 +1,102 @@
-"""Two-dimensional convolution, and its mirror. The arithmetic is in kernels/; kernels/twin.py says what it does."""
+"""Convolution over one and two axes, and its mirror. The arithmetic is in kernels/, said plainly in kernels/twin.py."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from ..backend import Array, get_array_module
 from ..kernels import kernel
 from ..kernels.geometry import ConvGeometry
 from ..tensor import Function, Tensor
-from ..validate import Pair, integer, pair
+from ..validate import Pair, choice, integer, pair
+from ._batch import of_batches
+
+Padding = Pair | Literal["same", "valid"]
 
 
 class Conv2d(Function):
     # y[n, o] = sum over c, i, j of W[o, c, i, j] * x[n, c, window place (i, j)] + b[o]
-    def __init__(self, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> None:
-        self.options = _options("conv2d", stride, padding, dilation, groups)
+    name = "conv2d"
+
+    def __init__(self, stride: Pair, padding: Any, dilation: Pair, groups: int) -> None:
+        self.same = isinstance(padding, str) and choice(self.name, "padding", padding, ("same", "valid")) == "same"
+        self.options = _options(self.name, stride, 0 if isinstance(padding, str) else padding, dilation, groups)
+        if self.same and self.options["stride"] != (1, 1):
+            raise ValueError(f'{self.name}: padding="same" needs a stride of 1, got {stride}')
 
     def forward(self, x: Array, W: Array, *b: Array) -> Array:
-        channels, filters = _check("conv2d", x, W, self.options["groups"], 0, *b)
+        channels, filters = _check(self.name, x, W, self.options["groups"], 0, *b)
+        self.size = x.shape[2:]
+        x = self._padded(x, W.shape[2:])
         self.geometry = ConvGeometry(x.shape[2:], W.shape[2:], channels=channels, filters=filters, **self.options)
-        self.geometry.check("conv2d")
+        self.geometry.check(self.name)
         self.x, self.W = x, W
         return kernel("conv2d", get_array_module(x))(self.geometry, x, W, *b)
+
+    def _padded(self, x: Array, window: tuple[int, int]) -> Array:
+        """Find the padding that is the same; return x, with the odd zeros, which it has behind it."""
+        if not self.same:
+            return x
+        zeros = [d * (k - 1) for d, k in zip(self.options["dilation"], window, strict=True)]
+        self.options["padding"] = tuple(n // 2 for n in zeros)
+        return get_array_module(x).pad(x, [(0, 0), (0, 0), *((0, n % 2) for n in zeros)]) if any(zeros) else x
 
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
         needs_x, needs_W, *needs_b = self.needs
         x, W = self.x if needs_W else None, self.W if needs_x else None
-        gradients = kernel("conv2d_backward", get_array_module(gy))(self.geometry, gy, x, W, any(needs_b))
-        return gradients[: len(self.needs)]
+        gx, *rest = kernel("conv2d_backward", get_array_module(gy))(self.geometry, gy, x, W, any(needs_b))
+        if gx is not None and self.size != self.geometry.size:
+            gx = gx[..., : self.size[0], : self.size[1]]
+        return (gx, *rest)[: len(self.needs)]
 
 
 def conv2d(
-    x: Any, W: Any, b: Any = None, stride: Pair = 1, padding: Pair = 0, dilation: Pair = 1, groups: int = 1
+    x: Any, W: Any, b: Any = None, stride: Pair = 1, padding: Padding = 0, dilation: Pair = 1, groups: int = 1
 ) -> Tensor:
     """Return the cross-correlation of x (N, C, H, W) with W (O, C/groups, K, K), plus b (O,): (N, O, H', W').
 
-    stride, padding (of zeros) and dilation are in elements, one number or (vertical, horizontal). Raises ValueError
-    for shapes that do not fit.
+    stride, padding (of zeros) and dilation are in elements, one number or (vertical, horizontal). padding="same" gives
+    images of x's size, the odd zero behind it, at a stride of 1; "valid" is 0. x may be one sample, (C, H, W). Raises
+    ValueError for shapes that do not fit.
     """
-    f = Conv2d(stride, padding, dilation, groups)
+    f = of_batches(Conv2d(stride, padding, dilation, groups), x, 4)
+    return f(x, W) if b is None else f(x, W, b)
+
+
+class Conv1d(Conv2d):
+    # y is what conv2d makes of images of one row
+    name = "conv1d"
+
+    def __init__(self, stride: int, padding: int | str, dilation: int, groups: int) -> None:
+        sides = padding if isinstance(padding, str) else (0, padding)
+        super().__init__((1, stride), sides, (1, dilation), groups)
+
+    def forward(self, x: Array, W: Array, *b: Array) -> Array:
+        if x.ndim != 3 or W.ndim != 3:
+            shapes = f"{x.shape}, {W.shape}"
+            raise ValueError(f"conv1d: expected input (N, C, L) or (C, L) and weight (O, C, K), got {shapes}")
+        return super().forward(x[:, :, None], W[:, :, None], *b)[:, :, 0]  # (N, C, L) -> (N, C, 1, L) -> (N, O, L')
+
+    def backward(self, gy: Array) -> tuple[Array | None, ...]:
+        gx, gW, *gb = (*super().backward(gy[:, :, None]), None)[:3]
+        rows = tuple(None if g is None else g[:, :, 0] for g in (gx, gW))
+        return (*rows, *gb)[: len(self.needs)]
+
+
+def conv1d(
+    x: Any,
+    W: Any,
+    b: Any = None,
+    stride: int = 1,
+    padding: int | Literal["same", "valid"] = 0,
+    dilation: int = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Return the cross-correlation of x (N, C, L) or (C, L) with W (O, C/groups, K), plus b (O,): (N, O, L').
+
+    The rest is as for `conv2d`, one number each.
+    """
+    f = of_batches(Conv1d(stride, padding, dilation, groups), x, 3)
     return f(x, W) if b is None else f(x, W, b)
 
 
@@ -75,11 +133,12 @@ def conv_transpose2d(
 ) -> Tensor:
     """Return what `conv2d` gives back for errors x (N, C, H, W) and W (C, O/groups, K, K), plus b (O,): (N, O, H', W').
 
-    H' = (H - 1) stride - 2 padding + dilation (K - 1) + 1 + output_padding, which must be less than the stride. All are
-    in elements, one number or (vertical, horizontal), in PyTorch's order. Raises ValueError for shapes that do not fit.
+    x may be one sample, (C, H, W). H' = (H - 1) stride - 2 padding + dilation (K - 1) + 1 + output_padding, which must
+    be less than the stride. All are in elements, one number or (vertical, horizontal), in PyTorch's order. Raises
+    ValueError for shapes that do not fit.
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", section 4.
     """
-    f = ConvTranspose2d(stride, padding, output_padding, dilation, groups)
+    f = of_batches(ConvTranspose2d(stride, padding, output_padding, dilation, groups), x, 4)
     return f(x, W) if b is None else f(x, W, b)
 
 
@@ -98,8 +157,8 @@ def _check(name: str, x: Array, W: Array, groups: int, out: int, *b: Array) -> t
     Raises ValueError if the shapes do not fit.
     """
     if x.ndim != 4 or W.ndim != 4:
-        weight = ("(O, C, K, K)", "(C, O, K, K)")[out]
-        raise ValueError(f"{name}: expected input (N, C, H, W) and weight {weight}, got {x.shape}, {W.shape}")
+        wanted = f"input (N, C, H, W) or (C, H, W) and weight {('(O, C, K, K)', '(C, O, K, K)')[out]}"
+        raise ValueError(f"{name}: expected {wanted}, got {x.shape}, {W.shape}")
     if x.shape[1] % groups or len(W) % groups:
         raise ValueError(f"{name}: groups={groups} must divide {x.shape[1]} channels into {W.shape[out]}")
     channels = len(W), W.shape[1] * groups

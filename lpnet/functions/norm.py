@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..backend import Array, check_one_device, get_array_module
 from ..distributed import shards
 from ..kernels import kernel
-from ..tensor import Function, Tensor
+from ..tensor import Function, Tensor, as_array
+from ..validate import integer
 
 
 def _normalize(x: Array, mean: Array, inverse: Array) -> Array:
@@ -15,6 +17,18 @@ def _normalize(x: Array, mean: Array, inverse: Array) -> Array:
     xhat = x - mean
     xhat *= inverse
     return xhat
+
+
+def _affine(x: Any, weight: Any, bias: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """Return weight and bias, ones and zeros of `shape` for those that are None."""
+    if weight is not None and bias is not None:
+        return weight, bias
+    array = as_array(x)
+    xp = get_array_module(array)
+    return (
+        xp.ones(shape, array.dtype) if weight is None else weight,
+        xp.zeros(shape, array.dtype) if bias is None else bias,
+    )
 
 
 def _gradient(g: Array, xhat: Array, inverse: Array, over: tuple[int, ...]) -> Array:
@@ -39,6 +53,10 @@ class BatchNorm(Function):
             raise ValueError("batch_norm: give both mean and var, or neither")
         self.eps = float(eps)
         self.given: tuple[Array, ...] = () if mean is None else (mean, var)
+
+    def affine(self, x: Any, weight: Any, bias: Any) -> Tensor:
+        """Return the result for a weight and a bias, either of which may be None."""
+        return self(x, *_affine(x, weight, bias, as_array(x).shape[1:2]))
 
     def forward(self, x: Array, weight: Array, bias: Array) -> Array:
         self._check(x, weight, bias)
@@ -79,14 +97,19 @@ class BatchNorm(Function):
 
 
 def batch_norm(
-    x: Any, weight: Any, bias: Any, mean: Array | None = None, var: Array | None = None, eps: float = 1e-5
+    x: Any,
+    weight: Any = None,
+    bias: Any = None,
+    mean: Array | None = None,
+    var: Array | None = None,
+    eps: float = 1e-5,
 ) -> Tensor:
-    """Return x (N, C, ...) normalized channel by channel over the batch, times weight (C,) plus bias (C,).
+    """Return x (N, C, ...) normalized channel by channel over the batch, times weight (C,) plus bias (C,), if given.
 
     With `mean` and `var` (arrays (C,)) those are used instead of the batch's. Raises ValueError for shapes that do
     not fit or one value a channel. Source: Ioffe and Szegedy, ICML 2015.
     """
-    return BatchNorm(eps, mean, var)(x, weight, bias)
+    return BatchNorm(eps, mean, var).affine(x, weight, bias)
 
 
 class LayerNorm(Function):
@@ -118,3 +141,44 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
     Raises ValueError for shapes that do not fit. Source: Ba, Kiros and Hinton, 2016.
     """
     return LayerNorm(eps)(x, weight, bias)
+
+
+class GroupNorm(Function):
+    """Normalizes each sample over groups of channels."""
+
+    # y = weight xhat + bias
+    def __init__(self, groups: int, eps: float) -> None:
+        self.groups, self.eps = integer("group_norm", "groups", groups, 1), float(eps)
+
+    def forward(self, x: Array, weight: Array, bias: Array) -> Array:
+        if x.ndim < 2 or x.shape[1] % self.groups or not math.prod(x.shape[1:]):
+            raise ValueError(f"group_norm: an input {x.shape} (N, C, ...) has no {self.groups} groups of channels")
+        if weight.shape != x.shape[1:2] or bias.shape != x.shape[1:2]:
+            raise ValueError(f"group_norm: weight {weight.shape} and bias {bias.shape} do not fit an input {x.shape}")
+        xp, self.x, self.weight = get_array_module(x), x, weight
+        rows = self._rows(x)
+        self.mean = rows.mean(axis=2, keepdims=True)
+        self.inverse = 1 / xp.sqrt(xp.square(rows - self.mean).mean(axis=2, keepdims=True) + self.eps)
+        xhat = _normalize(rows, self.mean, self.inverse).reshape(x.shape)  # (N, G, C/G ...) -> (N, C, ...)
+        return xhat * self._wide(weight) + self._wide(bias)
+
+    def backward(self, gy: Array) -> tuple[Array | None, Array, Array]:
+        rows, over = _normalize(self._rows(self.x), self.mean, self.inverse), (0, *range(2, gy.ndim))
+        gx = None
+        if self.needs[0]:
+            gx = _gradient(self._rows(gy * self._wide(self.weight)), rows, self.inverse, (2,)).reshape(gy.shape)
+        return gx, (gy * rows.reshape(gy.shape)).sum(axis=over), gy.sum(axis=over)
+
+    def _rows(self, x: Array) -> Array:
+        return x.reshape(len(x), self.groups, math.prod(x.shape[1:]) // self.groups)  # (N, C, ...) -> (N, G, C/G ...)
+
+    def _wide(self, v: Array) -> Array:
+        return v.reshape(-1, *[1] * (self.x.ndim - 2))  # (C,) -> (C, 1, ...)
+
+
+def group_norm(x: Any, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
+    """Return x (N, C, ...), each sample normalized over each of `groups` of channels, times weight (C,) plus bias (C,).
+
+    Raises ValueError for shapes that do not fit. Source: Wu and He, "Group normalization", ECCV 2018.
+    """
+    return GroupNorm(groups, eps)(x, *_affine(x, weight, bias, as_array(x).shape[1:2]))

@@ -17,12 +17,29 @@ def largest(geometry: WindowGeometry, x: Array, y: Array) -> None:
         get_array_module(x).maximum(y, other, out=y)
 
 
-def means(geometry: WindowGeometry, x: Array, y: Array) -> None:
-    """Write the mean of each window of x, its border of zeros counted in, into y."""
-    x, total = _padded(geometry, x), 0
+def means(geometry: WindowGeometry, x: Array, y: Array, count: int | Array) -> None:
+    """Write the sum of each window of x, its border of zeros counted in, divided by `count`, into y."""
+    y[...] = _sums(geometry, _padded(geometry, x)) / count
+
+
+def places(geometry: WindowGeometry, padding_too: bool, like: Array) -> int | Array:
+    """Return how many places of each window count: those in the image, or in its padding too; one number if all alike.
+
+    A border that is there only because a window reaches beyond the padding never counts.
+    """
+    if geometry.bordered == geometry.size or (padding_too and geometry.extra == (0, 0)):
+        return math.prod(geometry.window)
+    ones = get_array_module(like).zeros(geometry.bordered, like.dtype)
+    within = tuple(slice(n - e) for n, e in zip(geometry.bordered, geometry.extra, strict=True))
+    ones[within if padding_too else geometry.inside] = 1
+    return _sums(geometry, ones)
+
+
+def _sums(geometry: WindowGeometry, padded: Array) -> Array:
+    total: Array = 0
     for index in geometry.taps:
-        total = total + x[index]
-    y[...] = total / math.prod(geometry.window)
+        total = total + padded[index]
+    return total
 
 
 def spread(geometry: WindowGeometry, shares: Iterable[Array], gx: Array) -> None:
@@ -47,7 +64,7 @@ def shares_of_largest(geometry: WindowGeometry, gy: Array, x: Array, y: Array, h
         here = (seen == y) & free
         if has_nan:  # the largest of a window that sees one
             here |= (seen != seen) & free
-        if geometry.padding != (0, 0):
+        if geometry.bordered != geometry.size:
             here &= inside[index]
         free = free & ~here
         yield select(here, gy)
@@ -61,7 +78,7 @@ def _seen(geometry: WindowGeometry, x: Array) -> list[Array]:
 
 def _padded(geometry: WindowGeometry, x: Array, value: float = 0.0) -> Array:
     """Return x (..., H, W) with a border of `value`; x itself if there is none."""
-    if geometry.padding == (0, 0):
+    if geometry.bordered == geometry.size:
         return x
     y = get_array_module(x).full((*x.shape[:-2], *geometry.bordered), value, dtype=x.dtype)
     y[geometry.inside] = x

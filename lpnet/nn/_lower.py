@@ -8,10 +8,12 @@ from typing import Any
 
 from ..precision import PrecisionLike, as_precision, most_specific
 from ..registry import unknown
-from .layers import Activation, Conv2d, Sequential
+from .activations import Activation
+from .containers import Sequential
+from .layers import Convolution
 from .module import Module
 
-PAPER = (Conv2d, Activation)  # what the SWALP paper's networks round; not the classifier
+PAPER = (Convolution, Activation)  # what the SWALP paper's networks round; not the classifier
 
 
 def lower(

@@ -16,7 +16,7 @@ from .. import distributed
 from ..backend import Array, copy_like, to_device, to_device_of
 from ..formats import Format
 from ..nn import Dropout, Module, lower
-from ..nn.layers import _BatchNorm
+from ..nn.norms import _BatchNorm
 from ..precision import Precision, use
 from ..random import fork_rng
 from ..tensor import Tensor, no_grad
@@ -250,7 +250,7 @@ def update_bn(model: Module, loader: Iterable[Any]) -> None:
     marked the model, and the modes of all layers are left as they were; if interrupted, the statistics too. Raises
     ValueError if `loader` is empty, TypeError for a batch that is a dictionary.
     """
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not norms:
         return
     moments = [_Moments() for _ in norms]

@@ -108,6 +108,7 @@ def _elementwise() -> list[Case]:
     options = [
         Case("leaky_relu", lambda x: F.leaky_relu(x, 0.3), (away(2, 3),)),
         Case("elu", lambda x: F.elu(x, 0.5), (away(2, 3),)),
+        Case("softplus", lambda x: F.softplus(x, 3), (normal(2, 3),)),
     ]
     between = [
         (np.array([2.3, 4.1, -3.2]), np.array([1.5, -1.7, 2.1])),
@@ -180,6 +181,10 @@ def _moving() -> list[Case]:
         Case("split", lambda x, n=n, a=a: F.split(x, n, a)[1], (normal(3, 4),))
         for n, a in ((2, 0), ([1, 3], 1), ([2, 0, 2], -1))
     ]
+    cases += [
+        Case("embedding", lambda W, p=p: F.embedding(np.array([[2, 1], [1, 1]]), W, p), (normal(3, 2),), sums=True)
+        for p in (None, 0)
+    ]
     cases += [Case("reshape", lambda x, s=s: F.reshape(x, s), (normal(2, 6),)) for s in ((3, 4), -1, (2, -1, 1, 2), 12)]
     orders = (None, (2, 0, 1), (-1, 0, 1))
     cases += [Case("transpose", lambda x, a=a: F.transpose(x, a), (normal(2, 3, 4),)) for a in orders]
@@ -244,6 +249,8 @@ def _windows() -> list[Case]:
         ((2, 3, 4, 4), (3, 1, 3, 3), {"stride": 2, "padding": (1, 2), "groups": 3}),
         ((1, 1, 6, 5), (2, 1, 2, 2), {"stride": (2, 1), "dilation": (3, 2)}),
         ((2, 3, 1, 1), (2, 3, 1, 1), {}),
+        ((1, 2, 4, 5), (2, 2, 2, 3), {"dilation": (1, 2), "padding": "same"}),
+        ((2, 4, 5), (2, 2, 3, 2), {}),
     ]
     cases = [
         Case("conv2d", lambda x, W, b, k=k: F.conv2d(x, W, b, **k), (normal(*x), normal(*w, seed=2), normal(w[0])))
@@ -255,6 +262,7 @@ def _windows() -> list[Case]:
         ((1, 4, 3, 3), (4, 1, 2, 3), {"padding": 1, "groups": 2}),
         ((2, 3, 2, 3), (3, 2, 3, 3), {"stride": (2, 3), "padding": (1, 2), "output_padding": 1, "groups": 3}),
         ((1, 1, 3, 3), (1, 2, 2, 2), {"dilation": (3, 2)}),
+        ((1, 3, 3), (1, 2, 2, 2), {}),
     ]
     cases += [
         Case(
@@ -271,11 +279,34 @@ def _windows() -> list[Case]:
         ((1, 1, 3, 3), 3, 1, 1),
         ((2, 1, 1, 1), 1, 1, 0),
     ]
+    cases += _rows()
+    cases += [
+        Case("max_pool2d", lambda x: F.max_pool2d(x, 2, 1, 1, 2), (distinct(1, 2, 4, 5),), sums=True),
+        Case("max_pool2d", lambda x: F.max_pool2d(x, 2, ceil_mode=True), (distinct(2, 5, 3),)),
+        Case("avg_pool2d", lambda x: F.avg_pool2d(x, 3, 2, 1, True, False), (normal(1, 2, 4, 5),)),
+        Case("avg_pool2d", lambda x: F.avg_pool2d(x, (3, 2), ceil_mode=True), (normal(2, 4, 5),)),
+        Case("adaptive_avg_pool2d", lambda x: F.adaptive_avg_pool2d(x, (2, 3)), (normal(2, 2, 5, 4),)),
+        Case("adaptive_avg_pool2d", lambda x: F.adaptive_avg_pool2d(x, 1), (normal(2, 3, 4),)),
+    ]
     for f, draw in ((F.max_pool2d, distinct), (F.avg_pool2d, normal)):
         cases += [
             Case(f.__name__, lambda x, f=f, g=g: f(x, *g), (draw(*shape),), sums=i in (1, 2))
             for i, (shape, *g) in enumerate(pools)
         ]
+    return cases
+
+
+def _rows() -> list[Case]:
+    geometries: list[tuple[Shape, Shape, dict[str, Any]]] = [
+        ((2, 2, 5), (3, 2, 2), {"stride": 2, "padding": 1}),
+        ((1, 4, 6), (4, 2, 3), {"dilation": 2, "groups": 2, "padding": "same"}),
+        ((2, 4), (1, 2, 2), {"padding": "valid"}),
+    ]
+    cases = [
+        Case("conv1d", lambda x, W, b, k=k: F.conv1d(x, W, b, **k), (normal(*x), normal(*w, seed=2), normal(w[0])))
+        for x, w, k in geometries
+    ]
+    cases.append(Case("conv1d", lambda x, W: F.conv1d(x, W, padding="same"), (normal(1, 2, 4), normal(2, 2, 2))))
     return cases
 
 
@@ -290,8 +321,15 @@ def _norms() -> list[Case]:
         )
         for s in ((2, 3, 2, 1), (1, 3))
     ]
+    cases.append(Case("batch_norm", F.batch_norm, (normal(4, 3),)))
+    cases.append(Case("batch_norm", F.batch_norm, (normal(4, 3), away(3))))
+    cases += [Case("group_norm", lambda x, *p, g=g: F.group_norm(x, g, *p), (normal(*s), *p)) for s, g, p in _grouped()]
     layer = [((4, 3), (3,)), ((2, 3, 4), (3, 4)), ((5,), (5,)), ((2, 2, 2, 3), (3,))]
     return cases + [Case("layer_norm", F.layer_norm, (normal(*s), away(*w), normal(*w))) for s, w in layer]
+
+
+def _grouped() -> list[tuple[Shape, int, tuple[np.ndarray, ...]]]:
+    return [((2, 4, 3), 2, (away(4), normal(4))), ((2, 3, 2, 2), 1, (away(3), normal(3))), ((1, 6), 3, ())]
 
 
 def _softmaxes() -> list[Case]:

@@ -88,7 +88,9 @@ def test_an_empty_batch_gives_an_empty_result():
     ("x", "W", "b", "geometry", "words"),
     [
         ((1, 3, 4, 4), (2, 16, 3, 3), 2, {}, "conv2d: input has 3 channels, the weight expects 16"),
-        ((3, 4, 4), (2, 3, 3, 3), 2, {}, r"conv2d: expected input \(N, C, H, W\)"),
+        ((4, 4), (2, 3, 3, 3), 2, {}, r"conv2d: expected input \(N, C, H, W\) or \(C, H, W\)"),
+        ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"padding": "full"}, "padding must be one of same, valid"),
+        ((1, 3, 4, 4), (2, 3, 3, 3), 2, {"padding": "same", "stride": 2}, "needs a stride of 1"),
         ((1, 3, 4, 4), (2, 3, 3), 2, {}, r"got \(1, 3, 4, 4\), \(2, 3, 3\)"),
         ((1, 3, 2, 2), (2, 3, 3, 3), 2, {}, r"window of \(3, 3\) does not fit into an input of \(2, 2\)"),
         ((1, 3, 4, 4), (2, 3, 3, 3), 3, {}, r"bias of shape \(3,\)"),
@@ -148,7 +150,7 @@ def test_gradients_of_the_mirror(drawn):
     ("x", "W", "geometry", "words"),
     [
         ((1, 3, 4, 4), (4, 2, 3, 3), {}, "conv_transpose2d: input has 3 channels, the weight expects 4"),
-        ((1, 3, 4, 4), (3, 1, 3), {}, r"input \(N, C, H, W\) and weight \(C, O, K, K\)"),
+        ((1, 3, 4, 4), (3, 1, 3), {}, r"\(C, H, W\) and weight \(C, O, K, K\)"),
         ((1, 3, 4, 4), (3, 1, 3, 3), {"groups": 2}, "groups=2 must divide 3 channels"),
         ((1, 3, 4, 4), (3, 2, 3, 3), {}, r"bias of shape \(1,\) does not fit"),
         ((1, 3, 4, 4), (3, 1, 3, 3), {"output_padding": 1}, r"output_padding \(1, 1\) must be less than the stride"),
@@ -159,3 +161,31 @@ def test_shapes_that_do_not_fit_the_mirror_are_refused(x, W, geometry, words):
     """The error names the argument, what came and what would do."""
     with pytest.raises(ValueError, match=words):
         F.conv_transpose2d(*(lp.Tensor(normal(*s)) for s in (x, W, (1,))), **geometry)
+
+
+@given(kernel=windows.pairs(1, 4), dilation=windows.pairs(1, 2), size=st.tuples(st.integers(1, 5), st.integers(1, 5)))
+def test_same_padding_gives_images_of_the_inputs_size(kernel, dilation, size):
+    """padding="same" is a border of zeros, half on each side, the odd one behind."""
+    x, W = normal(1, 2, *size), normal(3, 2, *windows.both(kernel), seed=1)
+    zeros = [d * (k - 1) for d, k in zip(windows.both(dilation), W.shape[2:], strict=True)]
+    wide = np.pad(x, [(0, 0), (0, 0), *((n // 2, n - n // 2) for n in zeros)])
+    witness = windows.conv2d(wide, W, np.zeros(3), dilation=dilation)
+    y = F.conv2d(lp.Tensor(x), W, padding="same", dilation=dilation).data
+    assert y.shape[2:] == size
+    np.testing.assert_allclose(y, witness, rtol=1e-11, atol=1e-12)
+
+
+@given(st.integers(1, 3), st.integers(1, 2), st.integers(0, 2), st.integers(1, 2), st.integers(5, 8))
+def test_one_axis_is_an_image_of_one_row(kernel, stride, padding, dilation, n):
+    """conv1d of (N, C, L) is the definition on (N, C, 1, L)."""
+    x, W, b = normal(2, 4, n), normal(6, 2, kernel, seed=1), normal(6, seed=2)
+    y = F.conv1d(lp.Tensor(x), W, b, stride, padding, dilation, groups=2).data
+    witness = windows.conv2d(x[:, :, None], W[:, :, None], b, (1, stride), (0, padding), (1, dilation), 2)
+    np.testing.assert_allclose(y, witness[:, :, 0], rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("op", [F.conv2d, F.conv_transpose2d])
+def test_one_image_is_a_batch_of_one(op):
+    """(C, H, W) gives what (1, C, H, W) does, without the first axis."""
+    x, W = normal(2, 4, 4), normal(2, 2, 3, 3)
+    assert np.array_equal(op(lp.Tensor(x), W).data, op(lp.Tensor(x[None]), W).data[0])

@@ -13,6 +13,7 @@ from .cases import CASES, Case
 UNROUNDED = {
     "concatenate",
     "cross_entropy",
+    "embedding",
     "expand_dims",
     "getitem",
     "l1_loss",

@@ -17,25 +17,72 @@ OPS = [F.max_pool2d, F.avg_pool2d]
 
 
 @st.composite
-def poolings(draw):
-    """Draw an input and a geometry that fits: windows that overlap, touch or leave gaps, and padding."""
+def poolings(draw, dilations):
+    """Draw an input and a geometry that fits: windows that overlap, touch, leave gaps or have them, and padding."""
     size, stride = draw(windows.pairs(1, 3)), draw(st.none() | windows.pairs(1, 3))
     padding = tuple(draw(st.integers(0, k // 2)) for k in windows.both(size))
     x = distinct(draw(st.integers(1, 2)), draw(st.integers(1, 2)), draw(st.integers(1, 5)), draw(st.integers(1, 5)))
-    steps = windows.both(size if stride is None else stride)
-    assume(min(windows.out_shape(x.shape[2:], windows.both(size), steps, padding, (1, 1))) > 0)
-    return x, (size, stride, padding)
+    steps, dilation = windows.both(size if stride is None else stride), draw(dilations)
+    geometry = windows.both(size), steps, padding, windows.both(dilation)
+    assume(min(windows.out_shape(x.shape[2:], *geometry)) > 0)
+    # A window with gaps, all whose places are border, has no largest number.
+    assume(all(p < n or d == 1 for n, p, d in zip(x.shape[2:], padding, windows.both(dilation), strict=True)))
+    return x, {
+        "size": size,
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "ceil_mode": draw(st.booleans()),
+    }
 
 
-@pytest.mark.parametrize("op", OPS)
-@given(drawn=poolings())
-def test_pooling_is_the_definition(op, drawn):
-    """Each output is the largest value, or the mean with the border's zeros, of its window; gradients are exact."""
+@given(drawn=poolings(windows.pairs(1, 2)))
+def test_the_largest_is_that_of_the_definition(drawn):
+    """Each output is the largest value that its window sees; gradients are exact."""
     x, geometry = drawn
-    area = math.prod(windows.both(geometry[0]))
-    witness = windows.pool2d(x, max if op is F.max_pool2d else lambda values: sum(values) / area, *geometry)
-    np.testing.assert_allclose(op(lp.Tensor(x), *geometry).data, witness, rtol=1e-12, atol=1e-15, strict=True)
-    assert lp.gradcheck(lambda t: op(t, *geometry), [x])
+    witness = windows.pool2d(x, lambda values, places: max(values, default=-math.inf), **geometry)
+    np.testing.assert_array_equal(F.max_pool2d(lp.Tensor(x), **geometry).data, witness, strict=True)
+    if np.isfinite(witness).all():
+        assert lp.gradcheck(lambda t: F.max_pool2d(t, **geometry), [x])
+
+
+@given(drawn=poolings(st.just(1)), padding_too=st.booleans())
+def test_the_mean_is_that_of_the_definition(drawn, padding_too):
+    """Each output is the mean of what its window sees, the padding's zeros counted or not; gradients are exact."""
+    x, geometry = drawn
+    witness = windows.pool2d(
+        x, lambda values, places: sum(values) / (places if padding_too else len(values)), **geometry
+    )
+    del geometry["dilation"]
+
+    def pool(t):
+        return F.avg_pool2d(t, **geometry, count_include_pad=padding_too)
+
+    np.testing.assert_allclose(pool(lp.Tensor(x)).data, witness, rtol=1e-12, atol=1e-15, strict=True)
+    assert lp.gradcheck(pool, [x])
+
+
+@given(shape=st.tuples(*[st.integers(1, 5)] * 4), out=st.tuples(*[st.none() | st.integers(1, 4)] * 2))
+def test_adaptive_means_share_rows_and_columns(shape, out):
+    """Each output is the mean of the rows and columns that its share of the image touches."""
+    x = normal(*shape)
+    sides = [
+        [(n * i // m, math.ceil(n * (i + 1) / m)) for i in range(m)]
+        for n, m in zip(shape[2:], (m or n for m, n in zip(out, shape[2:], strict=True)), strict=True)
+    ]
+    witness = [[x[:, :, a:b, c:d].mean((2, 3)) for c, d in sides[1]] for a, b in sides[0]]
+    y = F.adaptive_avg_pool2d(lp.Tensor(x), out).data
+    np.testing.assert_allclose(y, np.moveaxis(witness, (0, 1), (2, 3)), rtol=1e-12, atol=1e-15, strict=True)
+
+
+@pytest.mark.parametrize("op", [F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d])
+def test_one_image_is_a_batch_of_one(op):
+    """(C, H, W) gives what (1, C, H, W) does, without the first axis, and its gradient."""
+    one, batch = lp.Tensor(normal(2, 5, 6), requires_grad=True), lp.Tensor(normal(2, 5, 6)[None], requires_grad=True)
+    y, expected = op(one, 3), op(batch, 3)
+    assert np.array_equal(y.data, expected.data[0])
+    y.sum().backward(), expected.sum().backward()
+    assert np.array_equal(one.grad, batch.grad[0])
 
 
 def test_the_border_never_wins_and_the_first_of_equals_does():
@@ -65,7 +112,7 @@ def test_windows_of_more_than_256_places():
 @pytest.mark.parametrize(
     ("shape", "geometry", "words"),
     [
-        ((1, 4, 4), (2,), r"expected input \(N, C, H, W\), got \(1, 4, 4\)"),
+        ((4, 4), (2,), r"expected input \(N, C, H, W\) or \(C, H, W\), got \(4, 4\)"),
         ((1, 1, 2, 2), (3,), r"a window of \(3, 3\) does not fit into an input of \(2, 2\)"),
         ((1, 1, 4, 4), (2, 0), "stride must be an integer of at least 1"),
         ((1, 1, 4, 4), (0,), "size must be an integer of at least 1"),

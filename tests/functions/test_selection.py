@@ -87,3 +87,24 @@ def test_nan_is_the_extreme(op, x, chosen):
     """The result is NaN where an input is, and the error goes to that input."""
     assert np.isnan(op(lp.Tensor(x)).data).any()
     np.testing.assert_array_equal(gradient(op, x, 1.0), chosen)
+
+
+def test_the_padding_row_of_an_embedding_learns_nothing():
+    """Its gradient is 0 however often it comes; every other row gets the sum of the errors of its places."""
+    W = lp.Tensor(np.ones((3, 2)), requires_grad=True)
+    F.embedding([[0, 2], [2, 1]], W, padding_idx=-1).sum().backward()
+    assert W.grad.tolist() == [[1, 1], [1, 1], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("index", "error", "words"),
+    [
+        ([0, 3], ValueError, r"indices must be in 0..2, got 0..3"),
+        ([-1], ValueError, r"indices must be in 0..2"),
+        ([0.5], TypeError, "indices must be whole"),
+    ],
+)
+def test_indices_that_name_no_row_are_refused(index, error, words):
+    """The error says which rows there are."""
+    with pytest.raises(error, match=f"embedding: {words}"):
+        F.embedding(index, lp.Tensor(np.ones((3, 2))))

@@ -60,14 +60,29 @@ def conv_transpose2d(x, W, b, stride=1, padding=0, output_padding=0, groups=1, d
     return y + b[:, None, None]
 
 
-def pool2d(x, reduce, size, stride=None, padding=0):
-    """Return `reduce` of the list of values that each window sees."""
-    size, padding = both(size), both(padding)
+def reaching_shape(size, kernel, stride, padding, dilation):
+    """Count the places of windows up to the first to reach the end of the padded image, if it begins in the image."""
+
+    def count(n, k, s, p, d):
+        wanted = 1  # each further window is there to see what those before it have not reached
+        while (wanted - 1) * s + d * (k - 1) + 1 < n + 2 * p and wanted * s < n + p:
+            wanted += 1
+        return wanted
+
+    return tuple(count(*g) for g in zip(size, kernel, stride, padding, dilation, strict=True))
+
+
+def pool2d(x, reduce, size, stride=None, padding=0, dilation=1, ceil_mode=False):
+    """Return `reduce` of the list of values that each window sees, and of how many places are in the padded image."""
+    size, padding, dilation = both(size), both(padding), both(dilation)
     stride = size if stride is None else both(stride)
-    y = np.empty((*x.shape[:2], *out_shape(x.shape[2:], size, stride, padding, (1, 1))))
+    geometry = (size, stride, padding, dilation)
+    y = np.empty((*x.shape[:2], *(reaching_shape if ceil_mode else out_shape)(x.shape[2:], *geometry)))
+    wide = np.pad(x, [(0, 0), (0, 0), *((p, p) for p in padding)])
     for n, c, *at in np.ndindex(y.shape):
-        seen = window(x[n], size, at, stride, padding, (1, 1))
-        y[(n, c, *at)] = reduce([v[c] for v in seen.values()])
+        seen = window(x[n], size, at, stride, padding, dilation)
+        places = len(window(wide[n], size, at, stride, (0, 0), dilation))
+        y[(n, c, *at)] = reduce([v[c] for v in seen.values()], places)
     return y
 
 

@@ -59,6 +59,25 @@ def test_sequential_runs_its_layers_in_turn():
         nn.Sequential(nn.ReLU(), np.tanh)
 
 
+def test_lists_and_dicts_of_modules_have_pytorchs_names_and_methods():
+    """What they hold is walked under its number or name, however it came in, and nothing but modules is held."""
+    layers = nn.ModuleList([nn.Linear(2, 3)]).append(nn.ReLU()).extend([nn.Linear(3, 1)])
+    layers.insert(1, nn.Tanh())
+    layers[2] = nn.Sigmoid()
+    del layers[1]
+    assert [type(layer) for layer in layers] == [nn.Linear, nn.Sigmoid, nn.Linear]
+    assert [*layers.state_dict()] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert len(layers[1:]) == len(layers) - 1 and layers[-1] is layers[2]
+    by_name = nn.ModuleDict({"training": nn.Linear(2, 1, bias=False)})  # also the name of an attribute
+    by_name.update({"act": nn.ReLU()})
+    assert [*by_name] == ["training", "act"] == [name for name, _ in by_name.items()] and "act" in by_name
+    assert [*by_name.state_dict()] == ["training.weight"] and len(by_name) == len(by_name.eval().values())
+    assert by_name["act"].training is False
+    for refused in (lambda: layers.append(np.tanh), lambda: by_name.update({"f": np.tanh})):
+        with pytest.raises(TypeError, match=r"item \w+ must be a Module"):
+            refused()
+
+
 def test_train_and_eval_reach_every_module():
     """However deep, both ways."""
     model = Shared()

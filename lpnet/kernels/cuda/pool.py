@@ -25,16 +25,15 @@ def max_pool2d_backward(geometry: WindowGeometry, gy: Array, x: Array, y: Array)
     return gx[geometry.inside]
 
 
-def avg_pool2d(geometry: WindowGeometry, x: Array) -> Array:
-    """Return the mean of each window of x (N, C, H, W): (N, C, H', W')."""
+def avg_pool2d(geometry: WindowGeometry, x: Array, count: int | Array) -> Array:
+    """Return the sum of each window of x (N, C, H, W) divided by `count`: (N, C, H', W')."""
     y = get_array_module(x).empty((*x.shape[:2], *geometry.out), x.dtype)
-    pool.means(geometry, x, y)
+    pool.means(geometry, x, y, count)
     return y
 
 
-def avg_pool2d_backward(geometry: WindowGeometry, gy: Array) -> Array:
+def avg_pool2d_backward(geometry: WindowGeometry, gy: Array, count: int | Array) -> Array:
     """Return the gradient of x: each place in a window gets an equal share."""
     gx = get_array_module(gy).empty((*gy.shape[:2], *geometry.bordered), gy.dtype)
-    places = math.prod(geometry.window)
-    pool.spread(geometry, itertools.repeat(gy / places, places), gx)
+    pool.spread(geometry, itertools.repeat(gy / count, math.prod(geometry.window)), gx)
     return gx[geometry.inside]

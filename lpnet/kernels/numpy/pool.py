@@ -30,19 +30,19 @@ def max_pool2d_backward(geometry: WindowGeometry, gy: Array, x: Array, y: Array)
     return gx[geometry.inside]
 
 
-def avg_pool2d(geometry: WindowGeometry, x: Array) -> Array:
-    """Return the mean of each window of x (N, C, H, W): (N, C, H', W')."""
+def avg_pool2d(geometry: WindowGeometry, x: Array, count: int | Array) -> Array:
+    """Return the sum of each window of x (N, C, H, W) divided by `count`: (N, C, H', W')."""
     y = empty((*x.shape[:2], *geometry.out), x.dtype)
-    parallel(lambda part: pool.means(geometry, x[part], y[part]), _slices(x))
+    parallel(lambda part: pool.means(geometry, x[part], y[part], count), _slices(x))
     return y
 
 
-def avg_pool2d_backward(geometry: WindowGeometry, gy: Array) -> Array:
+def avg_pool2d_backward(geometry: WindowGeometry, gy: Array, count: int | Array) -> Array:
     """Return the gradient of x: each place in a window gets an equal share."""
     gx, places = empty((*gy.shape[:2], *geometry.bordered), gy.dtype), math.prod(geometry.window)
 
     def spread(part: slice) -> None:
-        pool.spread(geometry, itertools.repeat(gy[part] / places, places), gx[part])
+        pool.spread(geometry, itertools.repeat(gy[part] / count, places), gx[part])
 
     parallel(spread, slices(len(gy), gy.shape[1] * math.prod(geometry.size)))
     return gx[geometry.inside]
