@@ -91,7 +91,7 @@ def test_an_error_of_one_process_ends_all_with_its_sentence(alone, tmp_path, ran
         (
             "leaving",
             [1],
-            "the processes do not do the same: process 0 at the end of this work, process 1 at the end of its ",
+            "the same: process 0 at the end of this work, process 1 at the end of its program",
         ),
         ("unlike", [], "RuntimeError: fit: process 1 has other weights than process 0: seed all alike before "),
         ("parts", [3], "ValueError: init: shards must be a multiple of the number of processes, 2, got 3"),
