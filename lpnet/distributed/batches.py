@@ -45,14 +45,12 @@ def init(shards: int = 8, sync_batch_norm: bool = True) -> None:
     Raises ValueError if the processes do not divide the shards, ImportError under mpiexec without mpi4py.
     """
     global _plan
-    shards, sync_batch_norm = integer("init", "shards", shards, 1), flag("init", "sync_batch_norm", sync_batch_norm)
     world = _plan.world if _plan is not None else processes.world()
-    if _plan is None:
-        world.settle()
-    _plan = Plan(world, shards, sync_batch_norm)
-    with together():
+    with world.together():
+        shards, sync_batch_norm = integer("init", "shards", shards, 1), flag("init", "sync_batch_norm", sync_batch_norm)
         if shards % world.size:
             raise ValueError(f"init: shards must be a multiple of the number of processes, {world.size}, got {shards}")
+    _plan = Plan(world, shards, sync_batch_norm)
 
 
 def on() -> bool:

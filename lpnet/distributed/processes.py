@@ -13,6 +13,7 @@ import pickle
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -72,7 +73,7 @@ class World:
         try:
             with self._signals_wait():
                 yield
-                self.share("the end")
+                self.share("the end of this work")
         except BaseException as error:
             self._tell(error)
             raise
@@ -125,6 +126,7 @@ class World:
             sys.stderr = errors
             hook(kind, error, traceback)
             if not self._known(error):
+                time.sleep(1)  # mpiexec drops what it has not passed on by then
                 self.comm.Abort(1)  # the others may wait for this one
 
         sys.excepthook = ended
@@ -136,7 +138,7 @@ class World:
             self._all(Message(LEFT))
 
 
-LEFT = "its end"
+LEFT = "the end of its program"
 
 
 def _problem(messages: list[Message]) -> BaseException | None:
@@ -161,11 +163,16 @@ def _portable(error: BaseException) -> BaseException:
 
 
 def world() -> World:
-    """Return the processes that mpiexec started together, or this one alone; raises ImportError without mpi4py."""
+    """Return the processes that mpiexec started together, settled, or this one alone.
+
+    Raises ImportError under mpiexec without mpi4py.
+    """
     try:
         from mpi4py import MPI
     except ImportError as error:
         if any(name in os.environ for name in LAUNCHERS):
             raise ImportError("distributed.init: mpiexec needs mpi4py here: pip install 'lpnet[mpi]'") from error
         return World(None)
-    return World(MPI)
+    found = World(MPI)
+    found.settle()
+    return found

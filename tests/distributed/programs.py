@@ -1,0 +1,162 @@
+"""What the tests have several processes do: python -m tests.distributed.programs NAME ARGUMENTS, under mpiexec or not.
+
+`start` starts one. The trainings have batches that eight shards do not share evenly, and a last one of four samples.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import lpnet as lp
+from lpnet import nn, optim
+from lpnet.data import DataLoader, random_crop
+from lpnet.training import Callback
+
+MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+ROOT = Path(__file__).parents[2]
+KINDS = ("float", "bfp8", "nvfp4", "local")
+FORMATS = {"float": None, "bfp8": "bfp8", "nvfp4": "nvfp4", "local": None}
+COMPARED = ("model.npz", "averaged.npz", "checkpoint.npz", "log.jsonl", "config.json")
+STEPS = 15  # of a training
+
+
+def start(processes: int, *arguments: object, **options: object) -> subprocess.Popen[str]:
+    """Start a program in several processes, or in one without mpiexec."""
+    launcher = [] if processes == 1 else [MPIEXEC, "-n", processes]
+    command = [*launcher, sys.executable, "-m", "tests.distributed.programs", *arguments]
+    changed = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [str(part) for part in command],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **changed},
+        **options,
+    )
+
+
+class Slowly(Callback):
+    """Gives a test the time to end a training; after five steps one process fails if it is told to."""
+
+    seconds, fails = 0.0, -1  # of the class: they are no part of the checkpoint
+
+    def on_step(self, run) -> None:
+        time.sleep(self.seconds)
+        if run.step == 5 and self.fails == RANK:
+            raise ValueError(f"a mistake of process {RANK}")
+
+
+RANK = int(os.environ.get("PMI_RANK", "0"))
+
+
+def network() -> nn.Module:
+    """Return a small network of every kind of layer that a batch is one thing to."""
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Dropout(0.2),
+        nn.Flatten(),
+        nn.Linear(64, 3),
+    )
+
+
+def train(folder: Path, kind: str, resume: bool = False) -> None:
+    """Train `network` for three epochs of four steps and a short one, with an average, in eight shards."""
+    lp.distributed.init(8, sync_batch_norm=kind != "local")
+    lp.manual_seed(3)
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((84, 1, 8, 8), np.float32), rng.integers(0, 3, 84)
+    model = network()
+    if FORMATS[kind] is not None:
+        nn.lower(model, FORMATS[kind])
+    precision = lp.Precision(weight=FORMATS[kind] and "bfp8", gradient=FORMATS[kind], momentum=FORMATS[kind])
+    optimizer = optim.SGD(model.parameters(), 0.05, momentum=0.9, precision=precision)
+    lp.fit(
+        model,
+        DataLoader((x, y), 20, shuffle=True, seed=4, transform=random_crop(1)),
+        DataLoader((x[:50], y[:50]), 20),
+        epochs=3,
+        optimizer=optimizer,
+        swalp=optim.SWALP(model, optimizer, 5, 2, 0.01),
+        scaler=optim.LossScaler(2.0**8, growth_interval=4),
+        out=folder / kind,
+        resume=resume,
+        checkpoint_every=0,
+        progress=False,
+        callbacks=[Slowly()],
+    )
+
+
+def trainings(folder: str) -> None:
+    """Train in all kinds."""
+    for kind in KINDS:
+        train(Path(folder), kind)
+    print("trained")
+
+
+def slowly(folder: str, kind: str, seconds: str, *resume: str) -> None:
+    """Train, or go on with it, with a pause after each step."""
+    lp.distributed.init(8)
+    print("begun")
+    Slowly.seconds = float(seconds)
+    train(Path(folder), kind, bool(resume))
+
+
+def failing(folder: str, rank: str) -> None:
+    """Train until one process fails."""
+    Slowly.fails = int(rank)
+    train(Path(folder), "bfp8")
+
+
+def failing_outside(folder: str, rank: str) -> None:
+    """Fail in one process where the others want to talk to it."""
+    lp.distributed.init(8)
+    if int(rank) == RANK:
+        raise ValueError(f"a mistake of process {rank}")
+    train(Path(folder), "float")
+
+
+def leaving(folder: str, rank: str) -> None:
+    """End one process without a word."""
+    lp.distributed.init(8)
+    if int(rank) == RANK:
+        sys.exit()
+    train(Path(folder), "float")
+
+
+def killed(folder: str, rank: str) -> None:
+    """Have the system end one process."""
+    lp.distributed.init(8)
+    if int(rank) == RANK:
+        os.kill(os.getpid(), signal.SIGKILL)
+    train(Path(folder), "float")
+
+
+def unlike(folder: str) -> None:
+    """Begin with other weights in each process."""
+    lp.distributed.init(8)
+    lp.manual_seed(RANK)
+    model = network()
+    loader = DataLoader((np.zeros((8, 1, 8, 8), np.float32), np.zeros(8, int)), 8)
+    lp.fit(model, loader, epochs=1, optimizer=optim.SGD(model.parameters(), 0.1), out=folder, progress=False)
+
+
+def parts(_: str, shards: str) -> None:
+    """Cut batches into so many shards."""
+    lp.distributed.init(int(shards))
+
+
+if __name__ == "__main__":
+    sys.modules["matplotlib"] = None  # drawing curves takes longer than all the rest
+    globals()[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,186 @@
+"""A batch that is cut into shards, in one process: what they exchange, draw and add up is that of the whole batch."""
+
+import contextvars
+
+import numpy as np
+import pytest
+
+import lpnet as lp
+from lpnet import functions as F
+from lpnet import nn, optim
+from lpnet.distributed import batches, gradients, lockstep, processes, shards
+from lpnet.tensor import Tensor
+
+ALONE = processes.World(None)
+
+
+@pytest.fixture
+def init(monkeypatch):
+    """`init` for this process alone, forgotten when the test ends."""
+    monkeypatch.setattr(processes, "world", lambda: ALONE)
+    monkeypatch.setattr(batches, "_plan", None)
+    return lp.distributed.init
+
+
+def each(n, number, work, sync=True):
+    """Return what `work(shard)` returns for each shard of a batch of n."""
+
+    def one(i, samples, exchange):
+        shard = shards.Shard(i, samples, n, exchange, sync_batch_norm=sync)
+        shards.enter(shard)
+        return work(shard)
+
+    works = [lambda exchange, i=i, s=s: one(i, s, exchange) for i, s in enumerate(shards.cut(n, number))]
+    return lockstep.in_turn(works, lambda values: values)
+
+
+@pytest.mark.parametrize(("n", "number"), [(8, 8), (20, 8), (5, 2), (7, 1), (1, 1)])
+def test_every_sample_is_in_one_shard(n, number):
+    """Shards are neighbours, in order, and none has more than one sample more than another."""
+    cut = shards.cut(n, number)
+    assert [i for s in cut for i in range(s.start, s.stop)] == list(range(n))
+    sizes = [s.stop - s.start for s in cut]
+    assert len(cut) == number and max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("n", [16, 20, 9])
+def test_a_shard_draws_what_its_samples_would_draw_in_the_whole_batch(n):
+    """So does what follows at the next site, and a generator of its own has other numbers than the next shard's."""
+    stream = lp.random.Stream(5)
+    own = each(n, 8, lambda s: [lp.random.current(stream).draw(s.size * 6) for _ in range(2)])
+    stream = lp.random.Stream(5)
+    whole = [stream.draw(n * 6) for _ in range(2)]
+    assert all(np.array_equal(np.concatenate(parts), w) for parts, w in zip(zip(*own, strict=True), whole, strict=True))
+    seen = each(n, 8, lambda s: lp.random.current(stream).generator().integers(2**60))
+    assert len(set(seen)) == 8
+
+
+def test_rounding_a_shard_is_rounding_its_part_of_the_batch():
+    """Stochastic rounding gives the bits of the whole array: each sample's own scale, and one scale for all."""
+    x = np.random.default_rng(0).standard_normal((21, 40)).astype(np.float32)
+    for name in ("bfp8", "bfp8:tensor", "e4m3", "fixed8.6", "nvfp4", "mxfp4_e2m1"):
+        whole = lp.quantize(x, name, "stochastic", lp.random.Stream(2))
+        stream = lp.random.Stream(2)
+        parts = each(21, 8, lambda s, name=name, stream=stream: lp.quantize(x[s.samples], name, "stochastic", stream))
+        assert np.array_equal(np.concatenate(parts), whole), name
+
+
+def test_a_source_of_bits_that_depends_on_the_order_of_calls_is_refused():
+    """A stream of the user's own kind has no places."""
+
+    class Own(lp.random.Stream):
+        pass
+
+    with pytest.raises(TypeError, match="a batch cannot be cut into shards where random bits come from a Own"):
+        each(8, 2, lambda _: lp.random.current(Own(1)))
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_batch_norm_of_shards(sync):
+    """Synchronised it is that of the whole batch, forward and backward; else each shard's is that of it alone."""
+    rng = np.random.default_rng(1)
+    x, gy = rng.standard_normal((2, 20, 3, 4, 4))
+    w, b = rng.standard_normal((2, 3))
+
+    def work(part):
+        inputs = [Tensor(a, requires_grad=True) for a in (x[part], w, b)]
+        y = F.batch_norm(*inputs)
+        y.backward(gy[part])
+        return y.data, *(i.grad for i in inputs)
+
+    y, gx, gw, gb = zip(*each(20, 8, lambda s: work(s.samples), sync), strict=True)
+    expected = [work(slice(None))] if sync else [work(s) for s in shards.cut(20, 8)]
+    for found, want in zip((np.concatenate(y), np.concatenate(gx)), range(2), strict=True):
+        np.testing.assert_allclose(found, np.concatenate([e[want] for e in expected]), atol=1e-12)
+    np.testing.assert_allclose(sum(gw), sum(e[2] for e in expected), atol=1e-12)
+    np.testing.assert_allclose(sum(gb), sum(e[3] for e in expected), atol=1e-12)
+
+
+def test_running_statistics_are_those_of_the_whole_batch_and_move_once():
+    """Whether shards normalize together or each by itself."""
+    x = np.random.default_rng(1).standard_normal((20, 3))
+    for sync in (True, False):
+        norm = nn.BatchNorm1d(3)
+        enter_first = iter([True, *[False] * 7])
+
+        def work(s, norm=norm, first=enter_first):
+            s.leads = next(first)
+            return norm(Tensor(x[s.samples].astype(np.float32)))
+
+        each(20, 8, work, sync)
+        np.testing.assert_allclose(norm.running_mean.data, 0.1 * x.mean(0), rtol=1e-5)
+        np.testing.assert_allclose(norm.running_var.data, 0.9 + 0.1 * x.var(0, ddof=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 5, 8])
+def test_the_sum_of_shards_has_one_order(number):
+    """The tree over all is the tree over the trees of whole branches, and in float64 the plain sum."""
+    parts = list(np.random.default_rng(0).standard_normal((number, 50)).astype(np.float32))
+    total = shards.tree(parts)
+    np.testing.assert_allclose(total, np.sum(np.asarray(parts, np.float64), axis=0), rtol=1e-4, atol=1e-5)
+    if number == 8:
+        assert np.array_equal(total, shards.tree([shards.tree(parts[:4]), shards.tree(parts[4:])]))
+    found = gradients.Sum(ALONE, [[part] for part in parts]).exchange()
+    assert np.array_equal(found[0], total)
+
+
+def test_shards_that_do_not_compute_the_same_are_told_so():
+    """One that ends where others wait, and one that fails, end all; the first error is raised."""
+
+    def uneven(s):
+        return shards.everywhere(1) if s.number else None
+
+    def failing(s):
+        shards.everywhere(1)
+        raise KeyError(s.number)
+
+    with pytest.raises(RuntimeError, match="the shards of a batch do not compute the same"):
+        each(8, 4, uneven)
+    with pytest.raises(KeyError, match="0"):
+        each(8, 4, failing)
+
+
+def test_no_shard_remains_when_all_have_ended():
+    """What is computed after a step is whole again."""
+    assert contextvars.copy_context().run(lambda: each(8, 2, lambda s: shards.current() is s)) == [True, True]
+    assert shards.current() is None
+
+
+def trained(shape=(24, 5), dtype=np.float64):
+    """Return the weights after two epochs of a network with BatchNorm, by whole batches or as `init` said."""
+    lp.manual_seed(1)
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal(shape).astype(dtype), rng.integers(0, 3, shape[0])
+    model = nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7), nn.ReLU(), nn.Linear(7, 3)).astype(dtype)
+    batches_of = [(x[:20], y[:20]), (x[20:], y[20:])]
+    lp.fit(model, batches_of, epochs=2, optimizer=optim.SGD(model.parameters(), 0.1), progress=False)
+    return model.state_dict()
+
+
+def test_shards_are_gradient_accumulation(init):
+    """In float64 eight shards, some uneven, and a batch of four samples give the weights of whole batches."""
+    whole = trained()
+    init(8)
+    cut = trained()
+    for name, value in whole.items():
+        np.testing.assert_allclose(cut[name], value, rtol=1e-9, atol=1e-12)
+
+
+def test_what_init_takes_is_what_a_run_has_to_have_again(init, tmp_path):
+    """A run with eight shards is not one with four: their sums have other bits."""
+    init(8)
+    model = nn.Linear(2, 2)
+    options = {"epochs": 1, "optimizer": optim.SGD(model.parameters(), 0.1), "out": tmp_path, "progress": False}
+    data = [(np.ones((8, 2), np.float32), np.zeros(8, int))]
+    lp.fit(model, data, **options)
+    init(4)
+    with pytest.raises(ValueError, match="shards"):
+        lp.fit(model, data, resume=True, **options)
+
+
+@pytest.mark.parametrize(("options", "sentence"), [({"shards": 0}, "shards"), ({"sync_batch_norm": 2}, "sync_batch")])
+def test_what_init_refuses(init, options, sentence):
+    """In one sentence, and nothing is changed."""
+    with pytest.raises((ValueError, TypeError), match=f"init: {sentence}"):
+        init(**options)
+    assert not lp.distributed.on()
