@@ -17,6 +17,7 @@ from .formats import Format
 from .nn import Conv2d, Linear, Module
 from .nn.module import forward_hooks
 from .optim import Optimizer
+from .optim.optimizer import stored_bytes
 from .tensor import Parameter, Tensor, no_grad
 from .validate import integer
 
@@ -144,7 +145,7 @@ def _row(name: str, module: Module, shape: tuple[int, ...], own: list[tuple[Para
         sum(p.size for p, _ in own),
         "mixed" if len(used) > 1 else "".join(used),
         _format_name(rounded) if rounded else "",
-        sum(_nbytes(p, q) for p, q in own),
+        sum(stored_bytes(p.data, q) for p, q in own),
         products,
     )
 
@@ -153,14 +154,6 @@ def _format_name(quantizer: Any) -> str:
     if quantizer is None:
         return "float"
     return str(quantizer.format) if isinstance(getattr(quantizer, "format", None), Format) else "function"
-
-
-def _nbytes(p: Parameter, quantizer: Any) -> int:
-    """Return the bytes that a parameter takes in the codes of its format, else as it is."""
-    fmt = getattr(quantizer, "format", None)
-    if not isinstance(fmt, Format) or fmt.bits is None:
-        return p.data.nbytes
-    return sum(-(-bits // 8) for bits in fmt.code_bits(p.shape))
 
 
 @contextlib.contextmanager

@@ -37,6 +37,7 @@ class Update:
     wanted: np.ndarray  # the new weights before they were rounded
     after: np.ndarray
     quantizer: Any = None  # what rounded them; None: nothing did
+    compensated: bool = False  # whether what rounding took is added to the next update
 
     @property
     def format(self) -> Format | None:
@@ -82,7 +83,7 @@ class Update:
             return "no grad"
         if self.format is not None and not isinstance(self.format, Blocked) and self._clipped() > 0.01:
             return "clipped"
-        if wish and self.swallowed > 0.9 * wish and not _random(self.quantizer):
+        if wish and self.swallowed > 0.9 * wish and not (self.compensated or _random(self.quantizer)):
             return "stuck"
         return "noise" if len(ratios) and np.median(ratios) < 2.0**-6 else ""
 
@@ -114,7 +115,8 @@ class Update:
 
 HEAD = ["parameter", "numbers", "moved", "swallowed", "overshot", "upd/gap", "<2^-6..2", ""]
 WORDS = {
-    "stuck": "nearest rounding swallows an update below half a gap: round stochastically, or collect in an accumulator",
+    "stuck": "nearest rounding swallows an update below half a gap: round stochastically, or keep it in an accumulator "
+    "or with compensate=True",
     "noise": "the gap is more than 64 times the update: weights move by chance, right in the mean; more bits, a larger "
     "learning rate or SWALP's average help",
     "clipped": "over 1 % want to go beyond the format's ends: more integer bits",
@@ -250,7 +252,9 @@ def watch(model: Module, optimizer: Optimizer) -> Iterator[Watch]:
             quantizer = precision.weight if held is None else precision.accumulator
             after = p.data if held is None else held
             before, gradient, wanted, after = (to_device(a, "cpu") for a in (before, gradient, wanted, after))
-            seen.updates[name] = Update(name, before, gradient, wanted, after, quantizer)
+            seen.updates[name] = Update(
+                name, before, gradient, wanted, after, quantizer, "compensation" in which.state[i]
+            )
 
         step_hooks.append(observe)
         try:

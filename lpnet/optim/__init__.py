@@ -1,8 +1,11 @@
 """Optimizers, learning-rate schedules, and SWALP."""
 
-from .optimizer import SGD, Adam, AdamW, Optimizer
+from .adam import Adam, AdamW
+from .flat import Flat, states8
+from .optimizer import Optimizer
 from .scaler import LossScaler
 from .schedules import constant_schedule, cosine_schedule, step_schedule, swalp_schedule
+from .sgd import SGD
 from .swalp import SWALP, update_bn
 
 __all__ = [
@@ -10,10 +13,12 @@ __all__ = [
     "SWALP",
     "Adam",
     "AdamW",
+    "Flat",
     "LossScaler",
     "Optimizer",
     "constant_schedule",
     "cosine_schedule",
+    "states8",
     "step_schedule",
     "swalp_schedule",
     "update_bn",

@@ -1,4 +1,4 @@
-"""Optimizers that round as they go: the gradient, then their state, then the weights."""
+"""What all optimizers do: round the gradient, then their state, then the weights, and keep and save the state."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..backend import Array, copy_like, get_array_module, to_device, to_device_of
-from ..kernels import kernel, quantize
+from ..formats import FixedPoint, Format
 from ..precision import ByName, Precision, PrecisionLike, Quantizer, as_precision, most_specific
 from ..tensor import Parameter
-from ..validate import Number, integer, number
+from ..validate import Number, flag, integer
+from .flat import Flat
 
 StepHook = Callable[["Optimizer", int, Array, Array, Array], None]
 step_hooks: list[StepHook] = []  # called after every update with the optimizer, the parameter's number, and the arrays
 # (what collects updates before, the rounded gradient, the new weights before rounding)
+COLLECTED = ("accumulator", "compensation")  # arrays of the state that hold what the weights cannot
 State = dict[str, Any]  # arrays of the parameter's shape, by name, and "t", a count
 Params = Iterable[Parameter] | Iterable[tuple[str, Parameter]]
 
@@ -25,8 +27,10 @@ class Optimizer:
 
     Parameters: params, the Parameters to train, or (name, Parameter) pairs; lr, the learning rate, an attribute that
     may be set at any time; precision, whose roles gradient, momentum, weight, accumulator and second_moment apply (a
-    format, its name or a function stands for `Precision.uniform`, None for exact). Raises ValueError for an empty list
-    or a learning rate below 0.
+    format, its name or a function stands for `Precision.uniform`, None for exact); compensate, whether what rounding
+    took from the weights is kept, in their format, and added to the next update (Kahan's summation, which 16 bits of
+    weights and 16 of compensation need in place of 32). Raises ValueError for an empty list, a learning rate below 0,
+    and compensate=True with an accumulator, without a role weight or with weights in fixed point.
 
     Making an optimizer rounds the weights, in the model, if precision has a role weight or accumulator: training starts
     on the grid. Weights put in their place later, as by `model.load_state_dict`, are rounded to nearest when the next
@@ -41,7 +45,9 @@ class Optimizer:
     lr = Number()
     roles: ClassVar[dict[str, str]] = {}  # of arrays of the state that are no momentum, by name
 
-    def __init__(self, params: Params, lr: float, precision: PrecisionLike | ByName = None) -> None:
+    def __init__(
+        self, params: Params, lr: float, precision: PrecisionLike | ByName = None, compensate: bool = False
+    ) -> None:
         names, self.params = _split_names(list(params))
         if not self.params or not all(isinstance(p, Parameter) for p in self.params):
             raise ValueError(f"{type(self).__name__}: params must be Parameters, at least one, got {self.params!r}")
@@ -50,6 +56,8 @@ class Optimizer:
         self.lr = lr
         self.overrides: dict[int, Precision] = {}  # by the number of the parameter
         self.precision = self._by_name(precision, names) if isinstance(precision, Mapping) else as_precision(precision)
+        self.compensate = flag(type(self).__name__, "compensate", compensate)
+        self._check_compensation()
         self.state: list[State] = [{} for _ in self.params]
         self._written: list[Array | None] = [None for _ in self.params]  # the weights last rounded; None: as was loaded
         for i, p in enumerate(self.params):
@@ -66,6 +74,21 @@ class Optimizer:
         chosen = [keys[name] for name in names]
         self.overrides = {i: as_precision(table[key]) for i, key in enumerate(chosen) if key is not None and key != "*"}
         return as_precision(table.get("*"))
+
+    def _check_compensation(self) -> None:
+        """Raise ValueError where there is nothing to compensate, or where it would not help."""
+        if not self.compensate:
+            return
+        owner, used = type(self).__name__, [self.precision_of(i) for i in range(len(self.params))]
+        if any(precision.accumulator is not None for precision in used):
+            raise ValueError(f"{owner}: an accumulator and compensate=True both keep what weights cannot: give one")
+        if all(precision.weight is None for precision in used):
+            raise ValueError(f"{owner}: compensate=True needs weights that are rounded: give the role weight")
+        if any(isinstance(getattr(precision.weight, "format", None), FixedPoint) for precision in used):
+            raise ValueError(
+                f"{owner}: compensate=True needs weights in floating point or blocks, got {used[0].weight}; "
+                "what is below the gap of fixed point is no number of it: give an accumulator"
+            )
 
     def precision_of(self, i: int) -> Precision:
         """Return the precision that parameter number `i` is rounded with."""
@@ -87,8 +110,9 @@ class Optimizer:
             before = state.get("accumulator", p.data)
             w = self.update(before, g, state)
             for name, array in _arrays(state):  # in the order of definition, in which the random bits are taken
-                if name != "accumulator":
+                if name not in COLLECTED:
                     state[name] = precision.round(self.roles.get(name, "momentum"), array)
+            w = self._compensated(i, w)
             self._store(i, w)
             for hook in step_hooks:
                 hook(self, i, before, g, w)
@@ -105,20 +129,23 @@ class Optimizer:
         if not all(q is None or isinstance(q, Quantizer) for q in quantizers):
             self._sync_by_function(i, w)
             return
-        self.params[i].data = self._written[i] = _to_nearest(precision.weight, w)
-        if "accumulator" in state:
+        self.params[i].data = self._written[i] = rounded = _to_nearest(precision.weight, w)
+        if name := next((name for name in COLLECTED if name in state), None):
             # A state that was loaded is of the weights that are there, unless these were never rounded.
-            same = (self._written[i] == w).all() if known is None else w == to_device_of(known, w)
-            state["accumulator"] = xp.where(same, state["accumulator"], _to_nearest(precision.accumulator, w))
+            same = (rounded == w).all() if known is None else w == to_device_of(known, w)
+            wide = name == "accumulator"
+            anew = _to_nearest(precision.accumulator, w) if wide else _to_nearest(precision.weight, w - rounded)
+            state[name] = xp.where(same, state[name], anew)
 
     def _sync_by_function(self, i: int, w: Array) -> None:
         """Do so where rounding twice may move the weights: those that are the same are left alone."""
-        known, held = self._written[i], self.state[i].get("accumulator")
+        known, state = self._written[i], self.state[i]
         same = np.bool_(True) if known is None else w == to_device_of(known, w)
         if same.all():
             self._written[i] = w
         else:
-            self._store(i, w if held is None else get_array_module(w).where(same, held, w))
+            held = w + state["compensation"] if "compensation" in state else state.get("accumulator", w)
+            self._store(i, get_array_module(w).where(same, held, w))
 
     @staticmethod
     def _move_state(p: Parameter, state: State) -> None:
@@ -126,12 +153,35 @@ class Optimizer:
         for name, array in _arrays(state):
             state[name] = to_device_of(array, p.data)
 
+    def _compensated(self, i: int, w: Array) -> Array:
+        """Return new weights with what rounding took from the old ones (Kahan's summation).
+
+        Source: Zamirai et al., "Revisiting BFloat16 training", 2021, section 4.
+        """
+        rest = self.state[i].get("compensation")
+        if rest is None:
+            return w
+        before = self.params[i].data
+        return before + self.precision_of(i).round("weight", (w - before) + rest)
+
     def _store(self, i: int, w: Array) -> None:
         """Round new weights into parameter number `i`, by way of the accumulator if there is one."""
         precision = self.precision_of(i)
         if precision.accumulator is not None:
             w = self.state[i]["accumulator"] = precision.round("accumulator", w)
-        self.params[i].data = self._written[i] = precision.round("weight", w)
+        self.params[i].data = self._written[i] = rounded = precision.round("weight", w)
+        if self.compensate and precision.weight is not None:
+            self.state[i]["compensation"] = precision.round("weight", w - rounded)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the state as it would be stored: in the codes and scales of its formats, as it is where none is."""
+        roles = {"accumulator": "accumulator", "compensation": "weight", **self.roles}
+        return sum(
+            stored_bytes(array, getattr(self.precision_of(i), roles.get(name, "momentum")))
+            for i, state in enumerate(self.state)
+            for name, array in _arrays(state)
+        )
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -151,12 +201,14 @@ class Optimizer:
                 f"this optimizer has {len(self.params)}"
             )
         for i, (p, arrays) in enumerate(zip(self.params, state["state"].values(), strict=True)):
-            if ("accumulator" in arrays) != (self.precision_of(i).accumulator is not None):
-                has = "an" if "accumulator" in arrays else "no"
-                raise ValueError(
-                    f"{type(self).__name__}: the saved state has {has} accumulator, "
-                    "this optimizer's precision says otherwise"
-                )
+            for name in COLLECTED:
+                if (name in arrays) != (name in self.state[i]):
+                    has = "no" if name in self.state[i] else "an" if name == "accumulator" else "a"
+                    what = "precision" if name == "accumulator" else "compensate"
+                    raise ValueError(
+                        f"{type(self).__name__}: the saved state has {has} {name}, "
+                        f"this optimizer's {what} says otherwise"
+                    )
             if wrong := [k for k, v in _arrays(arrays) if np.shape(v) != p.shape]:
                 raise ValueError(
                     f"{type(self).__name__}: the saved {wrong[0]} of parameter {i} has shape "
@@ -179,7 +231,16 @@ def _split_names(params: list[Any]) -> tuple[list[str], list[Any]]:
 
 
 def _to_nearest(quantizer: Quantizer | None, w: Array) -> Array:
-    return w if quantizer is None else quantize(w, quantizer.format, "nearest")
+    return w if quantizer is None else type(quantizer)(quantizer.format, "nearest")(w)
+
+
+def stored_bytes(array: Array, quantizer: Any) -> int:
+    """Return the bytes that an array takes in the codes of a quantizer's format, else as it is."""
+    fmt = getattr(quantizer, "format", None)
+    if not isinstance(fmt, Format) or fmt.bits is None:
+        return int(array.nbytes)
+    shape = (array.size,) if isinstance(quantizer, Flat) else array.shape
+    return sum(-(-bits // 8) for bits in fmt.code_bits(shape))
 
 
 def _arrays(state: State) -> list[tuple[str, Array]]:
@@ -193,101 +254,3 @@ def check_saved(array: Array, what: str) -> None:
         raise ValueError(f"{what} must be an array of real numbers, got {type(array).__name__}")
     if bool(get_array_module(array).isnan(array).any()):
         raise ValueError(f"{what} holds a NaN")
-
-
-class SGD(Optimizer):
-    """Step by v <- momentum * v + g,  w <- w - lr * v, where g is the rounded gradient plus weight_decay * w.
-
-    v is kept rounded. With nesterov, the step is along g + momentum * v. Source: Algorithm 2 of Yang et al., "SWALP",
-    ICML 2019. Parameters and errors as for Optimizer.
-    """
-
-    momentum, weight_decay = Number(), Number()
-
-    def __init__(
-        self,
-        params: Params,
-        lr: float = 1e-3,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
-        nesterov: bool = False,
-        precision: PrecisionLike | ByName = None,
-    ) -> None:
-        self.momentum, self.weight_decay, self.nesterov = momentum, weight_decay, bool(nesterov)
-        if self.nesterov and not self.momentum:
-            raise ValueError("SGD: nesterov needs a momentum above 0")
-        super().__init__(params, lr, precision)
-
-    def update(self, w: Array, g: Array, state: State) -> Array:
-        """Return the weights after one step."""
-        sgd, v = kernel("sgd", get_array_module(w)), state.get("momentum")
-        w, v = sgd(w, g, v, self.lr, self.weight_decay, self.momentum, self.nesterov)
-        if self.momentum:
-            state["momentum"] = v
-        return w
-
-
-class Adam(Optimizer):
-    """Steps along the mean gradient divided by the root of the mean squared gradient.
-
-    Both means are state: the first is kept rounded as momentum, the second as second_moment, which is exact unless it
-    is given by itself. weight_decay is added to the gradient. Source: Kingma and Ba, ICLR 2015. Parameters: betas, the
-    decay of the two means; eps, added to the root; the rest as for Optimizer.
-    """
-
-    decoupled = False
-    eps, weight_decay = Number(), Number()
-    roles: ClassVar[dict[str, str]] = {"square": "second_moment"}
-
-    def __init__(
-        self,
-        params: Params,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        precision: PrecisionLike | ByName = None,
-    ) -> None:
-        b1, b2 = (number(type(self).__name__, "betas", beta, 0, 1, "[)") for beta in betas)
-        self.betas, self.eps, self.weight_decay = (b1, b2), eps, weight_decay
-        super().__init__(params, lr, precision)
-
-    def update(self, w: Array, g: Array, state: State) -> Array:
-        """Return the weights after one step."""
-        xp, (b1, b2) = get_array_module(w), self.betas
-        if self.weight_decay and self.decoupled:
-            w = w - self.lr * self.weight_decay * w
-        elif self.weight_decay:
-            g = g + self.weight_decay * w
-        m = state["mean"] = (1 - b1) * g + (b1 * state["mean"] if "mean" in state else 0)
-        s = state["square"] = (1 - b2) * g * g + (b2 * state["square"] if "square" in state else 0)
-        t = state["t"] = state.get("t", 0) + 1  # of this parameter: its means started at 0 with its first gradient
-        root = xp.sqrt(s / (1 - b2**t)) + self.eps
-        return w - (self.lr / (1 - b1**t)) * m / root
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned, or from a state with one count of steps for all parameters."""
-        for i, arrays in enumerate(state["state"].values()):
-            if ("mean" in arrays) != ("square" in arrays):
-                raise ValueError(f"{type(self).__name__}: the saved state of parameter {i} has one mean of the two")
-        super().load_state_dict(state)
-        for own in self.state:
-            if "mean" in own and "t" in state:
-                own.setdefault("t", int(state["t"]))
-
-
-class AdamW(Adam):
-    """Adam whose weight decay shrinks the weights directly. Source: Loshchilov and Hutter, ICLR 2019."""
-
-    decoupled = True
-
-    def __init__(
-        self,
-        params: Params,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 1e-2,
-        precision: PrecisionLike | ByName = None,
-    ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, precision)
