@@ -11,6 +11,7 @@ from ._gradcheck import gradcheck
 from ._summary import summary
 from ._trace import trace
 from ._watch import watch
+from .accumulator import Accumulator
 from .backend import (
     cuda_available,
     cuda_problem,
@@ -25,6 +26,7 @@ from .classifier import load_model
 from .formats import BlockFloatingPoint, BlockScaled, FixedPoint, FloatingPoint, Format, Table, format
 from .kernels import quantize
 from .precision import Precision, Quantizer, use
+from .products import Operand, Products
 from .random import manual_seed
 from .rounding import Stochastic
 from .sweeps import sweep
@@ -33,14 +35,17 @@ from .training import evaluate, fit
 from .version import __version__
 
 __all__ = [
+    "Accumulator",
     "BlockFloatingPoint",
     "BlockScaled",
     "FixedPoint",
     "FloatingPoint",
     "Format",
     "Function",
+    "Operand",
     "Parameter",
     "Precision",
+    "Products",
     "Quantizer",
     "Stochastic",
     "Table",

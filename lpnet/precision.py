@@ -38,6 +38,7 @@ from typing import Any, TypeVar, cast
 
 from . import formats, kernels
 from .backend import get_array_module
+from .products import as_products
 from .random import Stream
 from .registry import unknown
 from .rounding import Stochastic, mode
@@ -76,7 +77,8 @@ class Quantizer:
 class Precision:
     """What happens to the numbers of each role: a function on arrays, or None for exact.
 
-    Each field takes a Quantizer, a Format or its name (both round stochastically), or any function on arrays.
+    Each role takes a Quantizer, a Format or its name (both round stochastically), or any function on arrays. Products
+    say what becomes of the operands and sums of matrix products and convolutions; a format there is that of all operands.
     The roles are those of Algorithm 2 of Yang et al., "SWALP", ICML 2019.
     """
 
@@ -88,15 +90,21 @@ class Precision:
     accumulator: Any = None  # a wider copy of the weights that collects the updates; None keeps no copy
     second_moment: Any = None  # Adam's mean squared gradient: in 8 bits most of it is 0, and dividing by it diverges
     average: Any = None  # SWALP's average, after each time it takes in the weights
+    products: Any = None  # no role: the six operands of a layer's three products, and their sums
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for role in ROLES:
+            value = getattr(self, role)
             if isinstance(value, str | formats.Format):
                 value = Quantizer(value)
             if value is not None and not callable(value):
-                raise TypeError(f"Precision: {field.name} must be a format, a name, a function or None, got {value!r}")
-            object.__setattr__(self, field.name, value)
+                raise TypeError(f"Precision: {role} must be a format, a name, a function or None, got {value!r}")
+            object.__setattr__(self, role, value)
+        object.__setattr__(self, "products", as_products(self.products))
+
+    def within(self) -> Precision:
+        """Return what a layer computes with that is to round its result once, at its end: its products."""
+        return EXACT if self.products is None else Precision(products=self.products)
 
     @classmethod
     def uniform(
@@ -136,7 +144,8 @@ class Precision:
         return {role: s for i, (role, s) in enumerate(held.items()) if s and s not in list(held.values())[:i]}
 
     def __str__(self) -> str:
-        return ", ".join(f"{role}={getattr(self, role)!r}" for role in ROLES if getattr(self, role)) or "exact"
+        shown = [name for name in (*ROLES, "products") if getattr(self, name)]
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in shown) or "exact"
 
 
 def _split(text: str, mark: str) -> list[str]:
@@ -148,7 +157,7 @@ def _split(text: str, mark: str) -> list[str]:
 
 PrecisionLike = Precision | formats.Format | str | Rounder | None  # what `as_precision` takes
 ByName = Mapping[str, PrecisionLike]  # see `most_specific`
-ROLES = tuple(field.name for field in fields(Precision))
+ROLES = tuple(field.name for field in fields(Precision) if field.name != "products")
 EXACT = Precision()
 _active: ContextVar[Precision] = ContextVar("precision", default=EXACT)
 

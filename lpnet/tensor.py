@@ -124,6 +124,7 @@ class Function:
     # What is rounded: the result and the gradients, neither (values only move or are selected: what was representable
     # still is), or only the gradients (values move, but an input may get the sum of several gradients).
     rounds: bool | Literal["backward"] = True
+    precision = _precision.EXACT  # the active one, while it runs and when it is walked back
 
     def forward(self, *arrays: Array) -> Array:
         """Return the result for the inputs' arrays."""
@@ -137,14 +138,14 @@ class Function:
         """Run `forward`, round with the active precision, and link the graph, which keeps that precision."""
         tensors = as_tensors(inputs)
         self.needs = tuple(x.requires_grad for x in tensors)  # lets backward skip what nobody asks for
-        precision = _precision.active()
+        self.precision = precision = _precision.active()
         arrays = [x.data for x in tensors]
         check_one_device(type(self).__name__, *arrays)
         with np.errstate(under="ignore"):  # what is too small is 0, whoever wants to hear of other faults
             y = as_array(self.forward(*arrays))  # NumPy's 0-d results are scalars, not arrays
         out = Tensor(precision.round("activation", y) if self.rounds is True else y)
         if _grad_enabled.get() and any(self.needs):
-            self.inputs, self.precision = tensors, precision
+            self.inputs = tensors
             out.creator, out.requires_grad = self, True
         return out
 

@@ -29,6 +29,8 @@ ORDER = [
     "formats",
     "_explain",
     "kernels",
+    "accumulator",
+    "products",
     "precision",
     "operators",
     "tensor",

@@ -47,6 +47,13 @@ class Format:
         """
         return 0
 
+    def along(self, axis: int) -> Format:
+        """Return the format of an operand whose product sums over `axis`: itself, where it has no blocks.
+
+        The axis, 0 or 1 from the front, -2 or -1 from the end, is one of a matrix's two.
+        """
+        return self
+
     def quantize(self, x: Array, rounding: str | Stochastic = "nearest", stream: Stream | None = None) -> Array:
         """Return `x` rounded to the format: same shape, same dtype (float32 or float64).
 

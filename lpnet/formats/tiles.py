@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -183,6 +183,17 @@ class Blocked(Format):
     def smallest(self) -> float:
         """The smallest element above zero, in units of the block's scale."""
         return self.element.smallest
+
+    def along(self, axis: int) -> Blocked:
+        """Return the format with blocks along `axis`, whatever axis it names; one a row where rows are its blocks."""
+        other = axis ^ 1  # 0 and 1, -2 and -1: the two axes of a matrix
+        if self.axis is None:
+            return self
+        if self.block is None:
+            return replace(self, axis=other)
+        if isinstance(self.block, tuple) and other > axis:
+            return replace(self, axis=other, block=self.block[::-1])
+        return replace(self, axis=axis)
 
     def tiles(self, shape: tuple[int, ...]) -> list[tuple[int, int]]:
         """Return which axes of an array are cut into tiles, and how many neighbours on each make one."""

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array, get_array_module
-from ..kernels import kernel
-from ..tensor import Function, Tensor
+from ..backend import Array
+from ..tensor import Tensor
+from ._product import Product
 
 
-def product(a: Array, b: Array) -> Array:
-    """Return a @ b."""
-    return kernel("matmul", get_array_module(a))(a, b)
-
-
-class MatMul(Function):
+class MatMul(Product):
     # Y = A B,  gA = gY B^T,  gB = A^T gY, for the last two axes
     def forward(self, a: Array, b: Array) -> Array:
         if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-min(2, b.ndim)]:
             raise ValueError(f"matmul: shapes {a.shape} and {b.shape} do not fit")
         self.a, self.b = a, b
-        return product(a, b)
+        x, W = self.operand("x", a, -1), self.operand("W", b, -min(2, b.ndim))
+        return self.matmul(x, W)
 
     def backward(self, gy: Array) -> tuple[Array | None, Array | None]:
         # A vector is a matrix of one row on the left, of one column on the right, and loses that axis in the result.
@@ -28,13 +24,21 @@ class MatMul(Function):
         b = self.b[:, None] if self.b.ndim == 1 else self.b
         gy = gy[..., None] if self.b.ndim == 1 else gy
         gy = gy[..., None, :] if self.a.ndim == 1 else gy
-        ga = product(gy, b.swapaxes(-1, -2)) if self.needs[0] else None
-        gb = product(a.swapaxes(-1, -2), gy) if self.needs[1] else None
+        ga = self._gradient_of_a(gy, b) if self.needs[0] else None
+        gb = self._gradient_of_b(gy, a) if self.needs[1] else None
         if ga is not None and self.a.ndim == 1:
             ga = ga[..., 0, :]  # (..., 1, K) -> (..., K)
         if gb is not None and self.b.ndim == 1:
             gb = gb[..., 0]  # (..., K, 1) -> (..., K)
         return ga, gb
+
+    def _gradient_of_a(self, gy: Array, b: Array) -> Array:
+        errors, W = self.operand("gy_input", gy, -1), self.operand("W_input", b, -1)
+        return self.matmul(errors, W.swapaxes(-1, -2))
+
+    def _gradient_of_b(self, gy: Array, a: Array) -> Array:
+        errors, x = self.operand("gy_weight", gy, -2), self.operand("x_weight", a, -2)
+        return self.matmul(x.swapaxes(-1, -2), errors)
 
 
 def matmul(a: Any, b: Any) -> Tensor:
@@ -42,7 +46,7 @@ def matmul(a: Any, b: Any) -> Tensor:
     return MatMul()(a, b)
 
 
-class Linear(Function):
+class Linear(Product):
     # Y = X W^T + b,  gX = gY W,  gW = gY^T X,  gb = sum of gY over samples
     def forward(self, x: Array, W: Array, *b: Array) -> Array:
         if x.ndim < 1 or W.ndim != 2 or x.shape[-1] != W.shape[1]:
@@ -50,16 +54,28 @@ class Linear(Function):
         if b and b[0].shape != W.shape[:1]:
             raise ValueError(f"linear: bias of shape {b[0].shape} does not fit a weight of shape {W.shape} (out, in)")
         self.x, self.W = x, W
-        y = product(x, W.T)
+        rows = self.operand("x", _rows(x), -1).reshape(x.shape)
+        y = self.matmul(rows, self.operand("W", W, -1).T)
         if b:
             y += b[0]
         return y
 
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
-        gy2 = gy.reshape(-1, gy.shape[-1])  # (..., out) -> (N, out)
-        gx = product(gy, self.W) if self.needs[0] else None
-        gW = product(gy2.T, self.x.reshape(-1, self.x.shape[-1])) if self.needs[1] else None
-        return (gx, gW, gy2.sum(axis=0))[: len(self.needs)]
+        gx = self._gradient_of_x(gy) if self.needs[0] else None
+        gW = self._gradient_of_W(gy) if self.needs[1] else None
+        return (gx, gW, _rows(gy).sum(axis=0))[: len(self.needs)]
+
+    def _gradient_of_x(self, gy: Array) -> Array:
+        errors = self.operand("gy_input", _rows(gy), -1).reshape(gy.shape)
+        return self.matmul(errors, self.operand("W_input", self.W, 0))
+
+    def _gradient_of_W(self, gy: Array) -> Array:
+        errors, x = self.operand("gy_weight", _rows(gy), 0), self.operand("x_weight", _rows(self.x), 0)
+        return self.matmul(errors.T, x)
+
+
+def _rows(x: Array) -> Array:
+    return x.reshape(-1, x.shape[-1])  # (..., features) -> (N, features)
 
 
 def linear(x: Any, W: Any, b: Any = None) -> Tensor:

@@ -7,14 +7,15 @@ from typing import Any, Literal
 from ..backend import Array, get_array_module
 from ..kernels import kernel
 from ..kernels.geometry import ConvGeometry
-from ..tensor import Function, Tensor
+from ..tensor import Tensor
 from ..validate import Pair, choice, integer, pair
 from ._batch import of_batches
+from ._product import Product
 
 Padding = Pair | Literal["same", "valid"]
 
 
-class Conv2d(Function):
+class Conv2d(Product):
     # y[n, o] = sum over c, i, j of W[o, c, i, j] * x[n, c, window place (i, j)] + b[o]
     name = "conv2d"
 
@@ -31,7 +32,8 @@ class Conv2d(Function):
         self.geometry = ConvGeometry(x.shape[2:], W.shape[2:], channels=channels, filters=filters, **self.options)
         self.geometry.check(self.name)
         self.x, self.W = x, W
-        return kernel("conv2d", get_array_module(x))(self.geometry, x, W, *b)
+        x, W = self.operand("x", x, 1, self.geometry.groups), self.operand("W", W, 1)
+        return self.conv2d(self.geometry, x, W, *b)
 
     def _padded(self, x: Array, window: tuple[int, int]) -> Array:
         """Find the padding that is the same; return x, with the odd zeros, which it has behind it."""
@@ -43,11 +45,24 @@ class Conv2d(Function):
 
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
         needs_x, needs_W, *needs_b = self.needs
-        x, W = self.x if needs_W else None, self.W if needs_x else None
-        gx, *rest = kernel("conv2d_backward", get_array_module(gy))(self.geometry, gy, x, W, any(needs_b))
+        if self.precision.products is not None:
+            gx = self._gradient_of_x(gy) if needs_x else None
+            rest = [self._gradient_of_W(gy) if needs_W else None, gy.sum(axis=(0, 2, 3)) if any(needs_b) else None]
+        else:
+            x, W = self.x if needs_W else None, self.W if needs_x else None
+            gx, *rest = kernel("conv2d_backward", get_array_module(gy))(self.geometry, gy, x, W, any(needs_b))
         if gx is not None and self.size != self.geometry.size:
             gx = gx[..., : self.size[0], : self.size[1]]
         return (gx, *rest)[: len(self.needs)]
+
+    def _gradient_of_x(self, gy: Array) -> Array:
+        groups = self.geometry.groups
+        errors, W = self.operand("gy_input", gy, 1, groups), self.operand("W_input", self.W, 0, groups)
+        return self.conv2d_input(self.geometry, errors, W)
+
+    def _gradient_of_W(self, gy: Array) -> Array:
+        errors, x = self.operand("gy_weight", gy, 0), self.operand("x_weight", self.x, 0)
+        return self.conv2d_weight(self.geometry, errors, x)
 
 
 def conv2d(
@@ -100,7 +115,7 @@ def conv1d(
     return f(x, W) if b is None else f(x, W, b)
 
 
-class ConvTranspose2d(Function):
+class ConvTranspose2d(Product):
     # y is what a conv2d from y's channels to x's gives back for errors x; so gx is conv2d of gy, and in gW they swap
     def __init__(self, stride: Pair, padding: Pair, output_padding: Pair, dilation: Pair, groups: int) -> None:
         self.options = _options("conv_transpose2d", stride, padding, dilation, groups)
@@ -111,14 +126,22 @@ class ConvTranspose2d(Function):
         size = _mirrored(x.shape[2:], W.shape[2:], self.extra, **self.options)
         self.geometry = ConvGeometry(size, W.shape[2:], channels=channels, filters=filters, **self.options)
         self.x, self.W = x, W
-        y, *_ = kernel("conv2d_backward", get_array_module(x))(self.geometry, x, W=W)
+        x, W = self.operand("x", x, 1, self.geometry.groups), self.operand("W", W, 0, self.geometry.groups)
+        y = self.conv2d_input(self.geometry, x, W)
         return y + b[0][:, None, None] if b else y
 
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
-        xp, (needs_x, needs_W, *_) = get_array_module(gy), self.needs
-        gx = kernel("conv2d", xp)(self.geometry, gy, self.W) if needs_x else None
-        gW = kernel("conv2d_backward", xp)(self.geometry, self.x, x=gy)[1] if needs_W else None
+        gx = self._gradient_of_x(gy) if self.needs[0] else None
+        gW = self._gradient_of_W(gy) if self.needs[1] else None
         return (gx, gW, gy.sum(axis=(0, 2, 3)))[: len(self.needs)]
+
+    def _gradient_of_x(self, gy: Array) -> Array:
+        errors, W = self.operand("gy_input", gy, 1, self.geometry.groups), self.operand("W_input", self.W, 1)
+        return self.conv2d(self.geometry, errors, W)
+
+    def _gradient_of_W(self, gy: Array) -> Array:
+        errors, x = self.operand("gy_weight", gy, 0), self.operand("x_weight", self.x, 0)
+        return self.conv2d_weight(self.geometry, x, errors)
 
 
 def conv_transpose2d(

@@ -40,7 +40,7 @@ class Module:
         if self.precision is None:
             y = self.forward(*inputs)
         else:
-            with use(None):
+            with use(self.precision.within()):
                 y = self.forward(*inputs)
             with use(self.precision):
                 y = F.identity(y)

@@ -5,6 +5,7 @@ from .digits import carry_digits
 from .norm import batch_norm, batch_norm_backward, moments
 from .optimizer import sgd
 from .pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
+from .rotation import rotate
 from .rounding import quantize, random_bits
 from .tensorcores import matmul
 
@@ -22,5 +23,6 @@ __all__ = [
     "moments",
     "quantize",
     "random_bits",
+    "rotate",
     "sgd",
 ]

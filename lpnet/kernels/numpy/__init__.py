@@ -5,6 +5,7 @@ from .norm import batch_norm, batch_norm_backward, moments
 from .optimizer import sgd
 from .pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
 from .products import carry_digits, matmul
+from .rotation import rotate
 from .rounding import quantize, random_bits
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "moments",
     "quantize",
     "random_bits",
+    "rotate",
     "sgd",
 ]

@@ -1,0 +1,163 @@
+"""What becomes of the operands of a layer's three products, and of their sums: what hardware of few bits rounds.
+
+    product                       operands               Linear: axes        Conv2d: axes
+    ----------------------------  ---------------------  ------------------  -----------------------
+    forward, y = x W^T            x, W                   -1, -1 (inputs)     1, 1 (channels)
+    input gradient, gx = gy W     gy_input, W_input      -1, 0 (outputs)     1, 0 (filters)
+    weight gradient, gW = gy^T x  gy_weight, x_weight    0, 0 (samples)      0, 0 (samples)
+
+Each operand is made from the high-precision array, in blocks along the axis that its product sums over. Gradients pass
+as if operands were not rounded. functions/_product.py is the place where that is done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from . import formats, kernels, random
+from .accumulator import Accumulator
+from .backend import Array, get_array_module
+from .distributed import shards
+from .rounding import Stochastic, mode
+from .validate import integer
+
+# A random vector that everybody shares: TransformerEngine's for rotations of 16. Longer ones repeat it.
+SIGNS = (1, 1, 1, -1, 1, -1, -1, -1, -1, -1, -1, 1, -1, 1, -1, -1)
+WEIGHTS = ("W", "W_input")  # operands that all samples share
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Operand:
+    """A format, a rounding mode and a rotation: how an operand is made from an array and the axis of its product.
+
+    Parameters: fmt, a Format or its name, blocked along the product's axis whatever axis it names itself; rounding, a
+    mode of `lpnet.rounding`; rotate, a power of two: so many neighbours along the axis are multiplied by a Hadamard
+    matrix with fixed signs first, diag(SIGNS) H / sqrt(rotate), and scales are those of the rotated numbers. Neighbours
+    left over are not rotated. Raises ValueError for an unknown name and for rotations that are no power of two.
+    """
+
+    format: formats.Format
+    rounding: str | Stochastic
+    rotate: int | None
+
+    def __init__(
+        self, fmt: formats.Format | str, rounding: str | Stochastic = "nearest", rotate: int | None = None
+    ) -> None:
+        mode(rounding)  # raises here, not at the first use
+        fmt = formats.format(fmt)
+        if rotate is not None:
+            rotate = integer("Operand", "rotate", rotate, 2)
+            if rotate & (rotate - 1):
+                raise ValueError(f"Operand: rotate must be a power of two, got {rotate}")
+        along = {axis: fmt.along(axis) for axis in (-2, -1, 0, 1)}
+        vars(self).update(format=fmt, rounding=rounding, rotate=rotate, _along=along)
+
+    def __call__(self, x: Array, axis: int, groups: int = 1, shared: bool = False) -> Array:
+        """Return the operand of a product that sums over `axis` of x, in `groups` apart: same shape, same dtype.
+
+        shared: all samples of a batch have the same x, so shards of it draw the same random bits. Raises ValueError if
+        x has no such axis.
+        """
+        if axis not in self._along or not -x.ndim <= axis < x.ndim:
+            raise ValueError(f"Operand: a product cannot sum over axis {axis} of an array of shape {x.shape}")
+        return self.rounded(self.rotated(x, axis, groups), axis, shared)
+
+    def rotated(self, x: Array, axis: int, groups: int = 1) -> Array:
+        """Return x times the Hadamard matrix, block by block along `axis`."""
+        if self.rotate is None:
+            return x
+        signs = (SIGNS * (self.rotate // len(SIGNS) + 1))[: self.rotate]
+        return kernels.kernel("rotate", get_array_module(x))(x, axis, groups, signs)
+
+    def rounded(self, x: Array, axis: int, shared: bool = False) -> Array:
+        """Return x in the format, blocked along `axis`."""
+        stream = None
+        if shared and shards.current() is not None and isinstance(mode(self.rounding), Stochastic):
+            stream = random.Window(*random.current().take(), 0)
+        return kernels.quantize(x, self._along[axis], self.rounding, stream)
+
+    def __repr__(self) -> str:
+        rotate = "" if self.rotate is None else f", rotate={self.rotate}"
+        return f"Operand({str(self.format)!r}, {self.rounding!r}{rotate})"
+
+
+@dataclass(frozen=True)
+class Products:
+    """The six operands of a layer's three products, None for exact, and how their terms are added up.
+
+    Each takes an Operand, a Format or its name (both round to nearest), or a function of an array and an axis. The
+    operands of one product have the same rotation. accumulate, an Accumulator: None adds in the arrays' own dtype.
+    Raises TypeError for anything else, ValueError for rotations that do not cancel and sums narrower than their terms.
+    """
+
+    x: Any = None
+    W: Any = None
+    gy_input: Any = None
+    W_input: Any = None
+    gy_weight: Any = None
+    x_weight: Any = None
+    accumulate: Accumulator | None = None
+
+    def __post_init__(self) -> None:
+        for name in OPERANDS:
+            value = getattr(self, name)
+            if isinstance(value, str | formats.Format):
+                value = Operand(value)
+            if value is not None and not callable(value):
+                raise TypeError(f"Products: {name} must be an Operand, a format, a name or None, got {value!r}")
+            object.__setattr__(self, name, value)
+        if not isinstance(self.accumulate, Accumulator | None):
+            raise TypeError(f"Products: accumulate must be an Accumulator or None, got {self.accumulate!r}")
+        for pair in PRODUCTS.values():
+            self._check(*pair)
+
+    def _check(self, *names: str) -> None:
+        """Raise ValueError unless the two operands of a product go together, and with the sum."""
+        turned = [getattr(getattr(self, name), "rotate", None) for name in names]
+        if turned[0] != turned[1]:
+            raise ValueError(f"Products: {names[0]} and {names[1]} must have the same rotate, got {turned}")
+        for name in names:
+            fmt = getattr(getattr(self, name), "format", None)
+            if self.accumulate is not None and fmt is not None:
+                self.accumulate.check_terms(name, fmt)
+
+    @classmethod
+    def uniform(
+        cls,
+        fmt: formats.Format | str,
+        rounding: str | Stochastic = "nearest",
+        rotate: int | None = None,
+        accumulate: Accumulator | None = None,
+    ) -> Products:
+        """Return Products with one format for all six operands."""
+        operand = Operand(fmt, rounding, rotate)
+        return cls(*[operand] * len(OPERANDS), accumulate=accumulate)
+
+    def operand(self, name: str, x: Array, axis: int, groups: int = 1) -> Array:
+        """Return the operand of this name, made from x, of a product that sums over `axis`."""
+        make = getattr(self, name)
+        if isinstance(make, Operand):
+            return make(x, axis, groups, name in WEIGHTS)
+        return x if make is None else get_array_module(x).asarray(make(x, axis), dtype=x.dtype)
+
+    def __repr__(self) -> str:
+        shown = [f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) is not None]
+        return f"Products({', '.join(shown)})"
+
+
+PRODUCTS = {
+    "forward": ("x", "W"),
+    "input gradient": ("gy_input", "W_input"),
+    "weight gradient": ("gy_weight", "x_weight"),
+}
+OPERANDS = tuple(name for pair in PRODUCTS.values() for name in pair)
+
+
+def as_products(value: Any) -> Products | None:
+    """Return Products: a format or its name stands for `Products.uniform`."""
+    if isinstance(value, str | formats.Format):
+        return Products.uniform(value)
+    if not isinstance(value, Products | None):
+        raise TypeError(f"Precision: products must be Products, a format, a name or None, got {value!r}")
+    return value
