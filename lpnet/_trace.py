@@ -79,7 +79,7 @@ class Trace:
         for role in ROLES:
             quantizer = getattr(precision, role)
             wrapped[role] = quantizer and self._recorder(place, role, quantizer)
-        return Precision(**wrapped)
+        return dataclasses.replace(precision, **wrapped)
 
     def _recorder(self, place: str, role: str, quantizer: Any) -> Any:
         def record(x: Any) -> Any:

@@ -28,8 +28,8 @@ class Accumulator:
     outer : the format of the sum of partial sums, rounded after each; None adds in float64, or with every=1, where
         partial sums are single terms, in `add`.
 
-    Formats and their names round to nearest; a `Quantizer` has its own rounding, any function of arrays does. Terms and
-    their sums are rounded as if they had been exact, for operands of float32. This takes a step of Python for each term,
+    Formats and their names round to nearest; a `Quantizer` has its own rounding, any function of arrays does. Terms
+    and their sums are rounded as if they had been exact, for operands of float32. This takes a step of Python for each term,
     hundreds of times what a product in float32 takes. Raises ValueError where a sum is narrower than what is added.
 
     Sources: Wang et al., "Training deep neural networks with 8-bit floating point numbers", NeurIPS 2018, section 3.1
@@ -60,7 +60,7 @@ class Accumulator:
             _check_wide(sum_name, getattr(self, sum_name), name, operand)
 
     def matmul(self, a: Array, b: Array) -> Array:
-        """Return a (..., M, K) times b (..., K, N), vectors as NumPy has them, with terms k = 0, 1, ... added in order."""
+        """Return a (..., M, K) times b (..., K, N), vectors as NumPy has them; terms are added in the order of k."""
         xp, dtype = get_array_module(a), np.result_type(a, b)
         left, right = a[None, :] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b
         left, right = left.astype(np.float64), right.astype(np.float64)

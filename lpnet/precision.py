@@ -78,7 +78,7 @@ class Precision:
     """What happens to the numbers of each role: a function on arrays, or None for exact.
 
     Each role takes a Quantizer, a Format or its name (both round stochastically), or any function on arrays. Products
-    say what becomes of the operands and sums of matrix products and convolutions; a format there is that of all operands.
+    say what becomes of the operands and sums of matrix products and convolutions; a format is that of all operands.
     The roles are those of Algorithm 2 of Yang et al., "SWALP", ICML 2019.
     """
 

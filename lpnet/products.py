@@ -12,7 +12,7 @@ as if operands were not rounded. functions/_product.py is the place where that i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from . import formats, kernels, random
@@ -40,6 +40,7 @@ class Operand:
     format: formats.Format
     rounding: str | Stochastic
     rotate: int | None
+    _along: dict[int, formats.Format] = field(compare=False)
 
     def __init__(
         self, fmt: formats.Format | str, rounding: str | Stochastic = "nearest", rotate: int | None = None
@@ -132,7 +133,7 @@ class Products:
     ) -> Products:
         """Return Products with one format for all six operands."""
         operand = Operand(fmt, rounding, rotate)
-        return cls(*[operand] * len(OPERANDS), accumulate=accumulate)
+        return cls(**dict.fromkeys(OPERANDS, operand), accumulate=accumulate)
 
     def operand(self, name: str, x: Array, axis: int, groups: int = 1) -> Array:
         """Return the operand of this name, made from x, of a product that sums over `axis`."""
