@@ -30,7 +30,8 @@ class Accumulator:
 
     Formats and their names round to nearest; a `Quantizer` has its own rounding, any function of arrays does. Terms
     and their sums are rounded as if they had been exact, for operands of float32. This takes a step of Python for each
-    term, hundreds of times what a product in float32 takes. Raises ValueError where a sum is narrower than what is added.
+    term, hundreds of times what a product in float32 takes. Raises ValueError where a sum is narrower than what is
+    added.
 
     Sources: Wang et al., "Training deep neural networks with 8-bit floating point numbers", NeurIPS 2018, section 3.1
     (chunks); DeepSeek-AI, "DeepSeek-V3", 2024, section 3.3.2 (promotion every 128 terms).
