@@ -53,7 +53,13 @@ DEFAULTS = {  # what PyTorch's constructors take, where there is a default
     F.max_pool2d: {"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False},
     F.avg_pool2d: {"stride": None, "padding": 0, "ceil_mode": False, "count_include_pad": True},
 }
-OURS = {"precision", "stream", "mean", "var"}  # what PyTorch does not have, or calls running_mean, running_var
+OURS = {
+    "precision",
+    "stream",
+    "compensate",
+    "mean",
+    "var",
+}  # what PyTorch does not have, or calls running_mean, running_var
 
 
 @pytest.mark.parametrize("thing", DEFAULTS, ids=lambda thing: thing.__name__)
@@ -66,7 +72,16 @@ def test_defaults_are_pytorchs(thing):
 
 def test_every_layer_and_optimizer_is_in_the_table():
     """A new layer or optimizer is held against PyTorch's, or is said to have no counterpart."""
-    without = {nn.Module, nn.Parameter, nn.Buffer, nn.Activation, optim.Optimizer, optim.SWALP, optim.LossScaler}
+    without = {
+        nn.Module,
+        nn.Parameter,
+        nn.Buffer,
+        nn.Activation,
+        optim.Optimizer,
+        optim.SWALP,
+        optim.LossScaler,
+        optim.Flat,
+    }
     classes = {thing for package in (nn, optim) for thing in vars(package).values() if inspect.isclass(thing)}
     assert classes == {thing for thing in DEFAULTS if inspect.isclass(thing)} | without
 

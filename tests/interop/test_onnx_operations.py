@@ -27,10 +27,14 @@ REFUSED = {
     "expm1",
     "remainder",
     "floor_divide",  # ONNX has no operator as exact
+    "embedding",
+    "adaptive_avg_pool2d",
+    "group_norm",
 }
 SAID = [case for case in CASES if case.name not in REFUSED and case.call is not F.batch_norm and case.inputs[0].size]
-# onnx 1.23's evaluator cuts a grouped transposed convolution's weight by outputs, and assigns to a scalar: both raise
-BEYOND_EVALUATOR = ("conv_transpose2d-(1,4,", "conv_transpose2d-(2,3,", "logsumexp-()")
+# onnx 1.23's evaluator cuts a grouped transposed convolution's weight by outputs, and assigns to a scalar: both raise. Its mean over
+# windows that end behind the padding is not ONNX Runtime's, which is lpnet's
+BEYOND_EVALUATOR = ("conv_transpose2d-(1,4,", "conv_transpose2d-(2,3,", "logsumexp-()", "avg_pool2d-(2,4,5)")
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name in REFUSED], ids=str)

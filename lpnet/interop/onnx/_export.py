@@ -20,7 +20,7 @@ from ...tensor import Function, Tensor
 from ...version import __version__
 from . import formats
 from .graph import Graph
-from .operators import WRITERS
+from .operators import WRITERS, no_counterpart
 
 _TRACED = 2  # samples that a model of any batch is run with
 
@@ -98,7 +98,7 @@ def _written(graph: Graph, function: Function, inputs: list[str], result: Tensor
     """Write an operation and the rounding of its result; return its name."""
     kind = type(function)
     if kind not in WRITERS:
-        raise ValueError(f"export: {kind.__name__} has no counterpart in ONNX that gives the same for other inputs")
+        raise no_counterpart(function)
     name = WRITERS[kind](graph, function, inputs, result.shape)
     quantizer = _quantizer(function.precision, kind.__name__)
     if quantizer is None or function.rounds is not True:

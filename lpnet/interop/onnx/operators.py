@@ -8,15 +8,21 @@ from typing import Any
 import numpy as np
 
 from ...functions import activation, arithmetic, norm, pool, reduction, selection, shape
+from ...functions._batch import OfOne
 from ...functions._einsum import Einsum
 from ...functions._linear import Linear, MatMul
-from ...functions.conv import Conv2d, ConvTranspose2d
+from ...functions.conv import Conv1d, Conv2d, ConvTranspose2d
 from ...kernels.geometry import ConvGeometry
 from ...tensor import Function
 from .graph import Graph, Shape
 
 Writer = Callable[[Graph, Any, list[str], Shape], str]  # of the function, its inputs' names and its result's shape
 WRITERS: dict[type[Function], Writer] = {}
+
+
+def no_counterpart(f: Function) -> ValueError:
+    """Return the error that says that ONNX does not have this operation."""
+    return ValueError(f"export: {type(f).__name__} has no counterpart in ONNX that gives the same for other inputs")
 
 
 def writes(*functions: type[Function]) -> Callable[[Writer], Writer]:
@@ -49,7 +55,6 @@ SAME = {  # one operator of the same inputs, without attributes
     activation.Sigmoid: "Sigmoid",
     activation.Tanh: "Tanh",
     activation.GELU: "Gelu",
-    activation.Softplus: "Softplus",
     MatMul: "MatMul",
 }
 REDUCE = {
@@ -103,6 +108,14 @@ def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
     return graph.node("Mul", inputs[0], graph.node("Sigmoid", inputs[0]))
 
 
+@writes(activation.Softplus)
+def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
+    if f.beta == 1:
+        return graph.node("Softplus", inputs[0])
+    beta = graph.constant(f.beta)
+    return graph.node("Div", graph.node("Softplus", graph.node("Mul", inputs[0], beta)), beta)
+
+
 @writes(activation.Softmax, activation.LogSoftmax)
 def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
     return graph.node(type(f).__name__, inputs[0], axis=f.axis)
@@ -121,7 +134,16 @@ def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
 
 @writes(Conv2d)
 def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
-    return graph.node("Conv", *inputs, **_windows(f.geometry))
+    behind = [p + n - m for p, n, m in zip(f.geometry.padding, f.geometry.size, f.size, strict=True)]
+    return graph.node("Conv", *inputs, **_windows(f.geometry) | {"pads": [*f.geometry.padding, *behind]})
+
+
+@writes(Conv1d)
+def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
+    row = graph.constant([2], np.int64)
+    wide = [graph.node("Unsqueeze", name, row) for name in inputs[:2]]
+    result = WRITERS[Conv2d](graph, f, [*wide, *inputs[2:]], (*shape[:2], 1, *shape[2:]))
+    return graph.node("Squeeze", result, row)
 
 
 @writes(ConvTranspose2d)
@@ -131,6 +153,16 @@ def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
 
 def _windows(g: ConvGeometry) -> dict[str, Any]:
     return {"strides": g.stride, "pads": g.padding * 2, "dilations": g.dilation, "group": g.groups}
+
+
+@writes(OfOne)
+def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
+    first = graph.constant([0], np.int64)
+    batch = [graph.node("Unsqueeze", inputs[0], first), *inputs[1:]]
+    writer = WRITERS.get(type(f.operation))
+    if writer is None:
+        raise no_counterpart(f.operation)
+    return graph.node("Squeeze", writer(graph, f.operation, batch, (1, *shape)), first)
 
 
 @writes(norm.BatchNorm)
@@ -151,13 +183,16 @@ def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
 
 @writes(pool.MaxPool2d)
 def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
-    return graph.node("MaxPool", *inputs, kernel_shape=f.window, strides=f.stride, pads=f.padding * 2)
+    return graph.node("MaxPool", *inputs, dilations=f.dilation, **_pooled(f))
 
 
 @writes(pool.AvgPool2d)
 def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
-    window = {"kernel_shape": f.window, "strides": f.stride, "pads": f.padding * 2}
-    return graph.node("AveragePool", *inputs, count_include_pad=1, **window)
+    return graph.node("AveragePool", *inputs, count_include_pad=int(f.count_include_pad), **_pooled(f))
+
+
+def _pooled(f: Any) -> dict[str, Any]:
+    return {"kernel_shape": f.window, "strides": f.stride, "pads": f.padding * 2, "ceil_mode": int(f.ceil_mode)}
 
 
 @writes(shape.Identity)
