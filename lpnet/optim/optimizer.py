@@ -126,8 +126,8 @@ class Optimizer:
         if w is known:
             return
         xp, quantizers = get_array_module(w), (precision.weight, precision.accumulator)
-        if not all(q is None or isinstance(q, Quantizer) for q in quantizers):
-            self._sync_by_function(i, w)
+        if not all(q is None or (isinstance(q, Quantizer) and q.format.idempotent) for q in quantizers):
+            self._sync_twice_moves(i, w)
             return
         self.params[i].data = self._written[i] = rounded = _to_nearest(precision.weight, w)
         if name := next((name for name in COLLECTED if name in state), None):
@@ -137,8 +137,8 @@ class Optimizer:
             anew = _to_nearest(precision.accumulator, w) if wide else _to_nearest(precision.weight, w - rounded)
             state[name] = xp.where(same, state[name], anew)
 
-    def _sync_by_function(self, i: int, w: Array) -> None:
-        """Do so where rounding twice may move the weights: those that are the same are left alone."""
+    def _sync_twice_moves(self, i: int, w: Array) -> None:
+        """Do so where rounding twice may move the weights, by a function or NVFP4: those that are the same stay."""
         known, state = self._written[i], self.state[i]
         same = np.bool_(True) if known is None else w == to_device_of(known, w)
         if same.all():

@@ -32,8 +32,8 @@ REFUSED = {
     "group_norm",
 }
 SAID = [case for case in CASES if case.name not in REFUSED and case.call is not F.batch_norm and case.inputs[0].size]
-# onnx 1.23's evaluator cuts a grouped transposed convolution's weight by outputs, and assigns to a scalar: both raise. Its mean over
-# windows that end behind the padding is not ONNX Runtime's, which is lpnet's
+# onnx 1.23's evaluator cuts a grouped transposed convolution's weight by outputs, and assigns to a scalar: both raise.
+# Its mean over windows that end behind the padding is not ONNX Runtime's, which is lpnet's.
 BEYOND_EVALUATOR = ("conv_transpose2d-(1,4,", "conv_transpose2d-(2,3,", "logsumexp-()", "avg_pool2d-(2,4,5)")
 
 

@@ -370,6 +370,7 @@ ROLES = [
     {"weight": "bfp4"},
     {"weight": "fixed8.6", "accumulator": "fixed16.14"},
     {"accumulator": "bfp8"},
+    {"weight": "nvfp4"},  # to nearest, too, it moves what is rounded already
     {"weight": grid(2**-5)},
     {"weight": grid(2**-5), "accumulator": grid(2**-9)},
 ]
