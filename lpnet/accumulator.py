@@ -20,14 +20,6 @@ Rounder = Callable[[Array], Array]
 class Accumulator:
     """Partial sums of `every` terms in the format `add`, which are then added up in `outer`.
 
-    Parameters
-    ----------
-    add : the format of partial sums, rounded after each term; None adds in float64, without rounding.
-    multiply : the format of the terms, the products of two numbers; None: exact.
-    every : terms of a partial sum, in the order in which arrays lie in memory.
-    outer : the format of the sum of partial sums, rounded after each; None adds in float64, or with every=1, where
-        partial sums are single terms, in `add`.
-
     Formats and their names round to nearest; a `Quantizer` has its own rounding, any function of arrays does. Terms
     and their sums are rounded as if they had been exact, for operands of float32. This takes a step of Python for each
     term, hundreds of times what a product in float32 takes. Raises ValueError where a sum is narrower than what is
@@ -35,6 +27,18 @@ class Accumulator:
 
     Sources: Wang et al., "Training deep neural networks with 8-bit floating point numbers", NeurIPS 2018, section 3.1
     (chunks); DeepSeek-AI, "DeepSeek-V3", 2024, section 3.3.2 (promotion every 128 terms).
+
+    Parameters
+    ----------
+    add : format, name or function, optional
+        The format of partial sums, rounded after each term; None adds in float64, without rounding.
+    multiply : format, name or function, optional
+        The format of the terms, the products of two numbers; None: exact.
+    every : int
+        Terms of a partial sum, in the order in which arrays lie in memory.
+    outer : format, name or function, optional
+        The format of the sum of partial sums, rounded after each; None adds in float64, or with every=1, where partial
+        sums are single terms, in `add`.
     """
 
     add: Any = None

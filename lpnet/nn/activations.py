@@ -40,7 +40,7 @@ class Tanh(Activation):
 
 
 class SiLU(Activation):
-    """x sigmoid(x), also called swish."""
+    """The input times its sigmoid, also called swish."""
 
     function = F.silu
 
@@ -61,7 +61,7 @@ class GELU(Activation):
 
 
 class LeakyReLU(Activation):
-    """x where positive, `negative_slope` times x elsewhere."""
+    """The input where positive, `negative_slope` times it elsewhere."""
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = number("LeakyReLU", "negative_slope", negative_slope, -math.inf)
@@ -76,7 +76,7 @@ class LeakyReLU(Activation):
 
 
 class ELU(Activation):
-    """x where positive, alpha (exp(x) - 1) elsewhere."""
+    """The input x where positive, alpha (exp(x) - 1) elsewhere."""
 
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = number("ELU", "alpha", alpha)
@@ -91,7 +91,7 @@ class ELU(Activation):
 
 
 class Softplus(Activation):
-    """ln(1 + exp(beta x)) / beta, a smooth ReLU."""
+    """A smooth ReLU, ln(1 + exp(beta x)) / beta."""
 
     def __init__(self, beta: float = 1.0) -> None:
         self.beta = number("Softplus", "beta", beta, ends="(]")
