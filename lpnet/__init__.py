@@ -5,7 +5,21 @@
 Start with `lp.quantize(x, "bfp8")`, go on with `lp.nn`, `lp.optim.SWALP` and `lp.fit`; examples/ has walkthroughs.
 """
 
-from . import data, distributed, formats, functions, models, nn, optim, plots, precision, random, recipes, rounding
+from . import (
+    data,
+    distributed,
+    formats,
+    functions,
+    interop,
+    models,
+    nn,
+    optim,
+    plots,
+    precision,
+    random,
+    recipes,
+    rounding,
+)
 from ._explain import explain
 from ._gradcheck import gradcheck
 from ._summary import summary
@@ -65,6 +79,7 @@ __all__ = [
     "get_array_module",
     "get_num_threads",
     "gradcheck",
+    "interop",
     "load",
     "load_model",
     "manual_seed",

@@ -186,15 +186,12 @@ class Blocked(Format):
 
     def along(self, axis: int) -> Blocked:
         """Return the format with blocks along `axis`, whatever axis it names; one a row where rows are its blocks."""
-        fmt: Any = self  # a dataclass, as all its subclasses are
-        other = axis ^ 1  # 0 and 1, -2 and -1: the two axes of a matrix
-        if self.axis is None:
-            return self
-        if self.block is None:
-            return replace(fmt, axis=other)
-        if isinstance(self.block, tuple) and other > axis:
-            return replace(fmt, axis=other, block=self.block[::-1])
-        return replace(fmt, axis=axis)
+        fmt: Any = self  # a dataclass, as all its subclasses are; axes 0 and 1, -2 and -1 are the two of a matrix
+        if fmt.axis is None:
+            return fmt
+        if isinstance(fmt.block, tuple) and axis ^ 1 > axis:
+            return replace(fmt, axis=axis ^ 1, block=fmt.block[::-1])
+        return replace(fmt, axis=axis ^ 1 if fmt.block is None else axis)
 
     def tiles(self, shape: tuple[int, ...]) -> list[tuple[int, int]]:
         """Return which axes of an array are cut into tiles, and how many neighbours on each make one."""
