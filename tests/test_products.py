@@ -75,6 +75,52 @@ def test_groups_are_side_by_side():
     np.testing.assert_allclose(both, np.concatenate(each, 1), rtol=1e-13, atol=1e-13)
 
 
+@pytest.mark.parametrize("function", [F.conv2d, F.conv_transpose2d])
+def test_one_sample_has_the_products_of_a_batch_of_one(function):
+    """The result and all gradients are those of the batch."""
+    x, W = arrays((1, 40, 6, 6), (40, 40, 3, 3))
+    (gy,) = arrays(function(x, W).shape)
+    batch = differentiated(function, "mxfp4_e2m1", gy, x, W)
+    y, gx, gW = differentiated(function, "mxfp4_e2m1", gy[0], x[0], W)
+    for a, b in zip((y[None], gx[None], gW), batch, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", MX)
+def test_a_transposed_convolution_has_three_products(name):
+    """They are those of exact ones: weights (C, O, K, L) sum over C forward, over O for the input's gradient."""
+    x, W = arrays((35, 9, 4, 4), (9, 40, 3, 3))
+    (gy,) = arrays(F.conv_transpose2d(x, W, None, 2).shape)
+
+    def ran(products, x, W, gy):
+        return differentiated(lambda *a: F.conv_transpose2d(*a, None, 2), products, gy, x, W)
+
+    found = ran(name, x, W, gy)
+    expected = [
+        ran(None, blocked(name, x, 1), blocked(name, W, 0), gy)[0],
+        ran(None, x, blocked(name, W, 1), blocked(name, gy, 1))[1],
+        ran(None, blocked(name, x, 0), W, blocked(name, gy, 0))[2],
+    ]
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{}, {"stride": 2, "padding": 1}, {"dilation": (1, 2), "groups": 2}])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_sums_see_the_windows_that_a_convolution_sees(options, transposed):
+    """An accumulator that rounds nothing gives the numbers of the fast convolution, forward and backward."""
+    function = F.conv_transpose2d if transposed else F.conv2d
+    groups = options.get("groups", 1)
+    x, W, b = arrays((3, 4, 7, 6), (4, 6 // groups, 3, 2) if transposed else (6, 4 // groups, 3, 2), (6,))
+    (gy,) = arrays(function(x, W, b, **options).shape)
+    summed, fast = (
+        differentiated(lambda *a: function(*a, **options), products, gy, x, W, b)
+        for products in (Products(accumulate=lp.Accumulator()), None)
+    )
+    for a, e in zip(summed, fast, strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-12, atol=1e-12)
+
+
 def hadamard(n):
     """Return Sylvester's matrix with fixed signs, an orthogonal one."""
     H = np.ones((1, 1))

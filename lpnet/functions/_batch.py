@@ -15,7 +15,7 @@ class OfOne(Function):
         self.operation, self.rounds = operation, operation.rounds
 
     def forward(self, x: Array, *rest: Array) -> Array:
-        self.operation.needs = self.needs
+        self.operation.needs, self.operation.precision = self.needs, self.precision  # what a call of it would have set
         return self.operation.forward(x[None], *rest)[0]  # (C, ...) -> (1, C, ...) -> (O, ...)
 
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
