@@ -10,6 +10,7 @@ import numpy as np
 
 from . import formats, kernels
 from .backend import Array, get_array_module
+from .formats._names import take_rounders
 from .formats.base import quiet
 from .validate import integer
 
@@ -48,12 +49,7 @@ class Accumulator:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "every", integer("Accumulator", "every", self.every, 1))
-        for name in ("add", "multiply", "outer"):
-            value = getattr(self, name)
-            value = formats.format(value) if isinstance(value, str) else value
-            if value is not None and not isinstance(value, formats.Format) and not callable(value):
-                raise TypeError(f"Accumulator: {name} must be a format, a name, a function or None, got {value!r}")
-            object.__setattr__(self, name, value)
+        take_rounders(self, ("add", "multiply", "outer"))
         if self.outer is None and self.every == 1:
             object.__setattr__(self, "outer", self.add)
         for wide, narrow in (("add", "multiply"), ("outer", "add"), ("outer", "multiply")):

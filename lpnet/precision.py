@@ -38,6 +38,7 @@ from typing import Any, TypeVar, cast
 
 from . import formats, kernels
 from .backend import get_array_module
+from .formats._names import take_rounders
 from .products import as_products
 from .random import Stream
 from .registry import unknown
@@ -93,13 +94,7 @@ class Precision:
     products: Any = None  # no role: the six operands of a layer's three products, and their sums
 
     def __post_init__(self) -> None:
-        for role in ROLES:
-            value = getattr(self, role)
-            if isinstance(value, str | formats.Format):
-                value = Quantizer(value)
-            if value is not None and not callable(value):
-                raise TypeError(f"Precision: {role} must be a format, a name, a function or None, got {value!r}")
-            object.__setattr__(self, role, value)
+        take_rounders(self, ROLES, Quantizer)
         object.__setattr__(self, "products", as_products(self.products))
 
     def within(self) -> Precision:

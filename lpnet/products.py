@@ -19,6 +19,7 @@ from . import formats, kernels, random
 from .accumulator import Accumulator
 from .backend import Array, get_array_module
 from .distributed import shards
+from .formats._names import take_rounders
 from .rounding import Stochastic, mode
 from .validate import integer
 
@@ -101,13 +102,7 @@ class Products:
     accumulate: Accumulator | None = None
 
     def __post_init__(self) -> None:
-        for name in OPERANDS:
-            value = getattr(self, name)
-            if isinstance(value, str | formats.Format):
-                value = Operand(value)
-            if value is not None and not callable(value):
-                raise TypeError(f"Products: {name} must be an Operand, a format, a name or None, got {value!r}")
-            object.__setattr__(self, name, value)
+        take_rounders(self, OPERANDS, Operand)
         if not isinstance(self.accumulate, Accumulator | None):
             raise TypeError(f"Products: accumulate must be an Accumulator or None, got {self.accumulate!r}")
         for pair in PRODUCTS.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..registry import unknown
@@ -125,6 +125,20 @@ def format(name: str | Format) -> Format:
         if name == str(fmt):
             return fmt
     raise unknown("format", name, [*names(), *_EXAMPLES])
+
+
+def take_rounders(instance: Any, fields: Iterable[str], make: Callable[[Format | str], Any] = format) -> None:
+    """Have `make` of formats and names in these fields of a frozen dataclass; functions and None stay as they are.
+
+    Raises TypeError for anything else.
+    """
+    for field in fields:
+        value = getattr(instance, field)
+        if isinstance(value, str | Format):
+            object.__setattr__(instance, field, make(value))
+        elif value is not None and not callable(value):
+            owner = type(instance).__name__
+            raise TypeError(f"{owner}: {field} must be a format, a name, a function or None, got {value!r}")
 
 
 def _call(node: ast.expr) -> Any:
