@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -41,10 +41,18 @@ class Convolution(Module):
     mirrored = False  # the weight's first axis is that of the inputs
 
     def __init__(
-        self, channels: tuple[int, int], window: Any, stride: Any, padding: Any, dilation: Any, groups: int, bias: bool
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Padding = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
+        bias: bool = True,
     ) -> None:
         name = type(self).__name__
-        c, o = (integer(name, f"{what}_channels", n, 1) for what, n in zip(("in", "out"), channels, strict=True))
+        c, o = integer(name, "in_channels", in_channels, 1), integer(name, "out_channels", out_channels, 1)
         groups = integer(name, "groups", groups, 1)
         if c % groups or o % groups:
             raise ValueError(f"{name}: groups={groups} must divide {c} and {o} channels")
@@ -55,7 +63,7 @@ class Convolution(Module):
             groups,
         )
         first = (c, o // groups) if self.mirrored else (o, c // groups)
-        shape = (*first, *np.atleast_1d(self._sizes("kernel_size", window)).tolist())
+        shape = (*first, *np.atleast_1d(self._sizes("kernel_size", kernel_size)).tolist())
         bound = 1 / math.sqrt(math.prod(shape[1:]))
         self.weight = init.uniform(shape, bound)
         self.bias = init.uniform((o,), bound) if bias else None
@@ -80,19 +88,6 @@ class Convolution(Module):
 class Conv2d(Convolution):
     """Cross-correlation of x (N, C, H, W) or (C, H, W); weight (out, C/groups, K, K), bias (out,)."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Pair,
-        stride: Pair = 1,
-        padding: Padding = 0,
-        dilation: Pair = 1,
-        groups: int = 1,
-        bias: bool = True,
-    ) -> None:
-        super().__init__((in_channels, out_channels), kernel_size, stride, padding, dilation, groups, bias)
-
     def forward(self, x: Any) -> Tensor:
         """Return (N, out, H', W')."""
         return F.conv2d(x, self.weight, self.bias, *self.geometry)
@@ -102,19 +97,6 @@ class Conv1d(Convolution):
     """Cross-correlation of x (N, C, L) or (C, L); weight (out, C/groups, K), bias (out,)."""
 
     axes = 1
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        padding: int | Literal["same", "valid"] = 0,
-        dilation: int = 1,
-        groups: int = 1,
-        bias: bool = True,
-    ) -> None:
-        super().__init__((in_channels, out_channels), kernel_size, stride, padding, dilation, groups, bias)
 
     def forward(self, x: Any) -> Tensor:
         """Return (N, out, L')."""
@@ -138,7 +120,7 @@ class ConvTranspose2d(Convolution):
         bias: bool = True,
         dilation: Pair = 1,
     ) -> None:
-        super().__init__((in_channels, out_channels), kernel_size, stride, padding, dilation, groups, bias)
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
         self.output_padding = pair("ConvTranspose2d", "output_padding", output_padding, 0)
 
     def forward(self, x: Any) -> Tensor:
