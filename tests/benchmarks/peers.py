@@ -6,15 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import qtorch
 import torch
-from qtorch import quant
-from qtorch.optim import OptimLP
 
 from lpnet import models, nn
 from lpnet.interop.torch import RoundedOptimizer, Rounding
-
-BLOCK = qtorch.BlockFloatingPoint(wl=8, dim=0)  # bfp8
 
 
 @dataclass(frozen=True)
@@ -25,12 +20,23 @@ class Bfp8:
     optimizer: Callable[[torch.optim.SGD], torch.optim.Optimizer]
 
 
-def _optim_lp(sgd: torch.optim.SGD) -> OptimLP:
-    q = quant.quantizer(forward_number=BLOCK, forward_rounding="stochastic")
-    return OptimLP(sgd, weight_quant=q, grad_quant=q, momentum_quant=q)
+def _quantizer() -> torch.nn.Module:
+    import qtorch  # compiles itself, which not every machine can
+    from qtorch import quant
+
+    block = qtorch.BlockFloatingPoint(wl=8, dim=0)
+    return quant.Quantizer(forward_number=block, backward_number=block)
 
 
-QPYTORCH = Bfp8(lambda: quant.Quantizer(forward_number=BLOCK, backward_number=BLOCK), _optim_lp)
+def _optim_lp(sgd: torch.optim.SGD) -> torch.optim.Optimizer:
+    import qtorch
+    from qtorch import optim, quant
+
+    q = quant.quantizer(forward_number=qtorch.BlockFloatingPoint(wl=8, dim=0), forward_rounding="stochastic")
+    return optim.OptimLP(sgd, weight_quant=q, grad_quant=q, momentum_quant=q)
+
+
+QPYTORCH = Bfp8(_quantizer, _optim_lp)
 LPNET = Bfp8(lambda: Rounding("bfp8", "bfp8"), lambda sgd: RoundedOptimizer(sgd, "bfp8"))
 
 
