@@ -55,8 +55,9 @@ def on_forget(forgetter: Callable[[], None]) -> None:
 
 
 def raw_module(source: str, options: tuple[str, ...]) -> Any:
-    """Return CuPy's module of the kernels of a CUDA source."""
-    return sys.modules["cupy"].RawModule(code=source, options=options)
+    """Return CuPy's module of the kernels of a CUDA source, in which numbers below the smallest normal one are kept."""
+    # CuPy puts "-ftz=true" behind the options, and of two NVRTC takes the last: there it is the name of a folder.
+    return sys.modules["cupy"].RawModule(code=source, options=(*options, "-I"))
 
 
 @functools.cache

@@ -9,6 +9,7 @@ from .callbacks import EMA, Best, Callback, ClipGradients, EarlyStopping
 from .diagnosis import first_nonfinite
 from .evaluation import evaluate, predictions
 from .folder import read_config
+from .graph import GraphedStep
 from .log import Row, format_row, plot_curves
 from .loop import fit
 from .run import Run
@@ -20,6 +21,7 @@ __all__ = [
     "Callback",
     "ClipGradients",
     "EarlyStopping",
+    "GraphedStep",
     "Row",
     "Run",
     "TraceRounding",

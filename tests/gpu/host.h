@@ -27,6 +27,7 @@ static inline double __dsqrt_rn(double x) { return sqrt(x); }
 static inline double __dmul_rn(double a, double b) { return a * b; }
 static inline double __dadd_rn(double a, double b) { return a + b; }
 static inline double __ddiv_rn(double a, double b) { return a / b; }
+template <class T> static inline void atomicMax(T* at, T x) { if (x > *at) *at = x; }
 template <class Kernel> static void run(unsigned grid_x, unsigned grid_y, unsigned block, Kernel kernel) {
   gridDim.x = grid_x, gridDim.y = grid_y, blockDim.x = block;
   for (blockIdx.y = 0; blockIdx.y < grid_y; ++blockIdx.y)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
@@ -26,18 +27,24 @@ def launch(file: str, kernel: str, things: int | tuple[int, int], dtype: Any, /,
     given its types; dtype is its REAL. Raises TypeError where one is missing or one too many.
     """
     n, rows = things if isinstance(things, tuple) else (things, 1)
-    dtype, known = np.dtype(dtype), parameters(source(file))[kernel]
+    known = _types(file, kernel, dtype)
     if wrong := known.keys() ^ arguments.keys():
         raise TypeError(f"kernel {kernel} takes {', '.join(known)}; missing or unknown: {', '.join(sorted(wrong))}")
-    typed = tuple(_typed(kind, arguments[name], dtype) for name, kind in known.items())
+    typed = tuple([as_type(arguments[name]) for name, as_type in known.items()])
     grid = min(-(-n // THREADS), MOST_BLOCKS), min(rows, MOST_BLOCKS)
-    _kernel(file, kernel, dtype.itemsize == 8)(grid, (THREADS,), typed)
+    _kernel(file, kernel, np.dtype(dtype).itemsize == 8)(grid, (THREADS,), typed)
 
 
-def _typed(kind: str, value: Any, dtype: np.dtype) -> Any:
-    if kind.endswith("*"):
-        return np.uint64(0) if value is None else value
-    return dtype.type(value) if kind == "REAL" else NUMBERS[kind](value)
+NULL = np.uint64(0)
+
+
+@functools.cache
+def _types(file: str, kernel: str, dtype: Any) -> dict[str, Callable[[Any], Any]]:
+    """Return what makes each argument of a kernel what it takes, by name."""
+    real = np.dtype(dtype).type
+    numbers = {"REAL": real, **NUMBERS}
+    known = parameters(source(file))[kernel].items()
+    return {name: numbers.get(kind, lambda x: NULL if x is None else x) for name, kind in known}
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from ...distributed.shards import Total, own_sums
 from .launch import launch
 
 FILE = "norm.cu"
-PART, PARTS = 64, 1 << 16  # numbers that a thread adds up, at least; threads, at most
+PART, PARTS = 16, 1 << 18  # numbers that a thread adds up, at least; threads, at most
 
 
 def moments(x: Array) -> tuple[Array, Array]:

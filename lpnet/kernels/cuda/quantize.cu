@@ -178,7 +178,8 @@ __device__ inline void store(const REAL* own, const REAL* x, REAL* y, i64 first,
   }
 }
 
-#define ROUNDING int mode, int bits, u64 seed, u64 site
+// sites, where there are any: the seed, and what the site counts from
+#define ROUNDING int mode, int bits, const u64* sites, u64 seed, u64 site
 #define SHAPE i64 rows, i64 length, i64 width, i64 tall, i64 tile
 #define STEPS i64 tile_step, i64 row_step, i64 outer_step, i64 inner_step
 #define EACH_GROUP EACH(group, (n + LANES - 1) / LANES)
@@ -202,7 +203,7 @@ __device__ inline REAL scaled(REAL y, REAL block, const REAL* whole) {
 extern "C" __global__ void integers(const REAL* x, REAL* y, i64 n, const REAL* gaps, REAL gap, REAL bottom, REAL top,
                                     int saturate, const REAL* scales, const REAL* blocks, const REAL* whole, SHAPE,
                                     STEPS, ROUNDING) {
-  Rounding round = {mode, bits, seed, site, {0, 0, 0, 0}};
+  Rounding round = {mode, bits, sites ? sites[0] : seed, sites ? sites[1] + site : site, {0, 0, 0, 0}};
   Integers grid = {gap, bottom, top, saturate};
   Blocks at = {rows, length, width, tall, tile, tile_step, row_step, outer_step, inner_step, 0, 0, 0, 0, 0, 0, 0};
   EACH_GROUP {
@@ -228,7 +229,7 @@ extern "C" __global__ void floats(const REAL* x, REAL* y, i64 n, REAL low, REAL 
                                   REAL beyond, REAL limit, int exact, int subnormals, int clips, int directed,
                                   int signed_zero, const REAL* scales, const REAL* blocks, const REAL* whole, SHAPE,
                                   STEPS, ROUNDING) {
-  Rounding round = {mode, bits, seed, site, {0, 0, 0, 0}};
+  Rounding round = {mode, bits, sites ? sites[0] : seed, sites ? sites[1] + site : site, {0, 0, 0, 0}};
   Floats grid = {low, high, unit, smallest, top, beyond, limit, exact, subnormals, clips, directed, signed_zero};
   Blocks at = {rows, length, width, tall, tile, tile_step, row_step, outer_step, inner_step, 0, 0, 0, 0, 0, 0, 0};
   EACH_GROUP {
@@ -251,7 +252,7 @@ extern "C" __global__ void floats(const REAL* x, REAL* y, i64 n, REAL low, REAL 
 
 extern "C" __global__ void lists(const REAL* x, REAL* y, i64 n, const REAL* values, i64 last, int first_code,
                                  const REAL* scales, const REAL* blocks, const REAL* whole, SHAPE, STEPS, ROUNDING) {
-  Rounding round = {mode, bits, seed, site, {0, 0, 0, 0}};
+  Rounding round = {mode, bits, sites ? sites[0] : seed, sites ? sites[1] + site : site, {0, 0, 0, 0}};
   List grid = {values, last, first_code};
   Blocks at = {rows, length, width, tall, tile, tile_step, row_step, outer_step, inner_step, 0, 0, 0, 0, 0, 0, 0};
   EACH_GROUP {
@@ -272,14 +273,14 @@ extern "C" __global__ void lists(const REAL* x, REAL* y, i64 n, const REAL* valu
   }
 }
 
-// The largest magnitudes, as bits (those of NaN are above those of infinity), of `parts` parts of each row of x
-// (rows, length). Neighbouring threads read neighbouring numbers.
-extern "C" __global__ void largest_in_rows(const REAL* x, Bits* y, i64 rows, i64 length, i64 parts) {
+// The largest magnitudes, as bits (those of NaN are above those of infinity), of n blocks; row r of x (rows, length) is
+// of block r % n, and looked at by `parts` threads, of which neighbours read neighbouring numbers. y must be 0 before.
+extern "C" __global__ void largest_in_rows(const REAL* x, Bits* y, i64 rows, i64 length, i64 parts, i64 n) {
   EACH(t, rows * parts) {
-    const REAL* row = x + t / parts * length;
+    i64 row = divided(t, parts);
     Bits most = 0;
-    for (i64 j = t % parts; j < length; j += parts) most = larger(most, row[j]);
-    y[t] = most;
+    for (i64 j = t - row * parts; j < length; j += parts) most = larger(most, x[row * length + j]);
+    atomicMax(y + (row - divided(row, n) * n), most);  // in any order the same
   }
 }
 
@@ -304,19 +305,11 @@ struct Gap {  // of a block of block floating point: 2^floor(log2 of the largest
   }
 };
 
-// The gaps of n blocks, given the bits of the largest magnitudes of their parts (outer, n, parts).
-extern "C" __global__ void gaps_of_parts(const Bits* most, REAL* y, i64 n, i64 outer, i64 parts, REAL low, REAL high,
-                                         REAL unit, REAL smallest) {
+// The gaps of n blocks, given the bits of their largest magnitudes.
+extern "C" __global__ void gaps_of_blocks(const Bits* most, REAL* y, i64 n, REAL low, REAL high, REAL unit,
+                                          REAL smallest) {
   Gap gap = {low, high, unit, smallest};
-  EACH(i, n) {
-    Bits largest = 0;
-    for (i64 o = 0; o < outer; ++o)
-      for (i64 part = 0; part < parts; ++part) {
-        Bits b = most[(o * n + i) * parts + part];
-        if (b > largest) largest = b;
-      }
-    y[i] = gap(largest);
-  }
+  EACH(i, n) y[i] = gap(most[i]);
 }
 
 // The gaps of n blocks that are short rows of x (n, length).
@@ -331,10 +324,10 @@ extern "C" __global__ void gaps_of_rows(const REAL* x, REAL* y, i64 n, i64 lengt
 }
 
 // 16-bit random numbers of n places of a site, from the beginning of block `first` on.
-extern "C" __global__ void random_bits(unsigned short* y, i64 n, u64 seed, u64 site, i64 first) {
+extern "C" __global__ void random_bits(unsigned short* y, i64 n, const u64* sites, u64 seed, u64 site, i64 first) {
   EACH_GROUP {
-    u64 c[4] = {(u64)(first + group) + 1, site, 0, 0};
-    philox(c, seed);
+    u64 c[4] = {(u64)(first + group) + 1, sites ? sites[1] + site : site, 0, 0};
+    philox(c, sites ? sites[0] : seed);
     for (int lane = 0; lane < LANES && group * LANES + lane < n; ++lane)
       y[group * LANES + lane] = (unsigned short)(c[lane >> 2] >> (16 * (lane & 3)));
   }

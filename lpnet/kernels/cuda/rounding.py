@@ -7,6 +7,7 @@ NaN cannot refuse one: it stays NaN.
 
 from __future__ import annotations
 
+import functools
 import math
 from types import ModuleType
 from typing import Any
@@ -22,11 +23,12 @@ from ...rounding import Stochastic, mode
 from ..dispatch import by_class, plain
 from .digits import note_digits
 from .launch import MODES, launch
+from .recording import NOWHERE, place
 
 Numbers = dict[str, Any]  # what a kernel takes, by name
 Plan = tuple[str, Array, Numbers]  # a kernel's name, the array to be rounded, and what else it takes
 FILE = "quantize.cu"
-PART, PARTS = 64, 1 << 16  # numbers that a thread looks at, at least; threads, at most
+PART, PARTS = 16, 1 << 18  # numbers that a thread looks at, at least; threads, at most
 SHORT = 512  # numbers that one thread looks at sooner than another kernel is launched
 
 
@@ -44,7 +46,7 @@ def quantize(fmt: Format, x: Array, rounding: str | Stochastic, stream: random.S
 def _run(plan: Plan, rounding: str | Stochastic, stream: random.Stream | None) -> Array:
     """Launch one of the two rounding kernels."""
     (name, x, numbers), rule = plan, mode(rounding)
-    seed, site = random.current(stream).take() if isinstance(rule, Stochastic) else (0, 0)
+    where = place(random.current(stream), x.size)[0] if isinstance(rule, Stochastic) else NOWHERE
     number = MODES.index(rounding if isinstance(rounding, str) else "stochastic")
     bits = rule.bits if isinstance(rule, Stochastic) else 16
     y = get_array_module(x).empty(x.shape, x.dtype)
@@ -59,16 +61,15 @@ def _run(plan: Plan, rounding: str | Stochastic, stream: random.Stream | None) -
         **numbers,
         mode=number,
         bits=bits,
-        seed=seed,
-        site=site,
+        **where,
     )
     return y
 
 
 def random_bits(stream: random.Stream, n: int, xp: ModuleType) -> Array:
     """Return 16-bit random numbers of the stream's next site, (n,), drawn on the GPU: the same as on the CPU."""
-    at = stream.window(n)
-    before = at.start % random.LANES  # the lanes of the first block that are not ours
+    where, start = place(stream, n)
+    before = start % random.LANES  # the lanes of the first block that are not ours
     y = xp.empty(before + n, np.uint16)
     if n:
         launch(
@@ -78,9 +79,8 @@ def random_bits(stream: random.Stream, n: int, xp: ModuleType) -> Array:
             np.float32,
             y=y,
             n=y.size,
-            seed=at.seed,
-            site=at.site,
-            first=at.start // random.LANES,
+            **where,
+            first=start // random.LANES,
         )
     return y[before:]
 
@@ -169,6 +169,7 @@ def _(fmt: FloatingPoint, x: Array) -> tuple[str, Numbers]:
     }
 
 
+@functools.lru_cache(4096)
 def blocks(fmt: Format, shape: tuple[int, ...]) -> Numbers:
     """Return where the block of each number of a C-ordered array is.
 
@@ -220,22 +221,21 @@ def gaps(fmt: BlockFloatingPoint, x: Array) -> Array:
     xp, shape = get_array_module(x), fmt.block_shape(x.shape)
     n, y, limits = math.prod(shape), xp.empty(shape, x.dtype), _limits(fmt, x.dtype)
     if fmt.block is not None:
-        most, outer, parts = _largest_in_tiles(fmt, x), 1, 1
+        most = _largest_in_tiles(fmt, x)
     else:
         length = x.size if n == 1 else math.prod(x.shape[fmt.positive_axis(x.shape) + 1 :])
-        rows, outer = x.size // length, x.size // length // n
-        if outer == 1 and length <= SHORT:
+        rows = x.size // length
+        if rows == n and length <= SHORT:
             launch(FILE, "gaps_of_rows", n, x.dtype, x=x, y=y, n=n, length=length, **limits)
             return y
         parts = max(1, min(length // PART, PARTS // rows))
-        most = xp.empty((rows, parts), f"u{x.itemsize}")
-        launch(FILE, "largest_in_rows", most.size, x.dtype, x=x, y=most, rows=rows, length=length, parts=parts)
-        if parts > SHORT:
-            most, parts = most.max(axis=1), 1
-    launch(FILE, "gaps_of_parts", n, x.dtype, most=most, y=y, n=n, outer=outer, parts=parts, **limits)
+        most = xp.zeros(n, f"u{x.itemsize}")
+        launch(FILE, "largest_in_rows", rows * parts, x.dtype, x=x, y=most, rows=rows, length=length, parts=parts, n=n)
+    launch(FILE, "gaps_of_blocks", n, x.dtype, most=most, y=y, n=n, **limits)
     return y
 
 
+@functools.cache
 def _limits(fmt: BlockFloatingPoint, dtype: np.dtype) -> Numbers:
     """Return the lowest and highest scale of a block, the gap at scale 1, and the smallest gap."""
     highest = 2.0 ** (127 if dtype.itemsize == 4 else 1023)
@@ -243,6 +243,7 @@ def _limits(fmt: BlockFloatingPoint, dtype: np.dtype) -> Numbers:
     return {"low": low, "high": high, "unit": 2.0 ** (2 - fmt.wl), "smallest": tiny(dtype)}
 
 
+@functools.lru_cache(4096)
 def significant(fmt: Format) -> int | None:
     """Return the number of binary digits, from the first that is not 0 to the last, of any number of a format.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...backend import Array, cublas, get_array_module
 from .digits import known_digits
+from .recording import current as recording_now
 
 DIGITS = 11  # of a TF32 number: that many survive in an operand, all of a product, float32's own in a sum
 
@@ -19,20 +20,28 @@ def matmul(a: Array, b: Array) -> Array:
     which is then exact but for the order of the sums, and for numbers below 2^-126.
     """
     few = all(digits is not None and digits <= DIGITS for digits in (known_digits(a), known_digits(b)))
-    exact = few and a.dtype == b.dtype == np.float32
-    if exact and a.ndim == b.ndim and a.ndim in (2, 3) and a.size and b.size and (binding := cublas()) is not None:
-        return TensorCores(binding, get_array_module(a))(a, b)
-    return get_array_module(a).matmul(a, b)
+    xp, recording = get_array_module(a), recording_now()
+    usual = a.dtype == b.dtype == np.float32 and a.ndim == b.ndim and a.ndim in (2, 3) and a.size and b.size
+    if usual and recording is not None:
+        return Products(recording.cublas, xp, recording.cublas.handle, few)(a, b)
+    if usual and few and (binding := cublas()) is not None:
+        return Products(binding, xp, xp.cuda.get_cublas_handle())(a, b)
+    return xp.matmul(a, b)
 
 
-class TensorCores:
-    """cuBLAS, by CuPy's undocumented binding of it, multiplying float32 arrays in TF32: all that knows about either."""
+class Products:
+    """cuBLAS multiplying float32 arrays, in TF32 or, without `tf32`, in float32: all that knows about its calls.
+
+    binding: CuPy's undocumented one, or one that takes the same arguments.
+    """
 
     one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)  # read by cuBLAS while the call runs
-    FLOAT, TF32, ANY = 0, 77, -1  # CUDA_R_32F, CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_GEMM_DEFAULT
+    FLOAT, ANY = 0, -1  # CUDA_R_32F, CUBLAS_GEMM_DEFAULT
+    TF32, FLOAT32 = 77, 68  # CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_COMPUTE_32F
 
-    def __init__(self, binding: Any, xp: Any) -> None:
-        self.binding, self.xp = binding, xp
+    def __init__(self, binding: Any, xp: Any, handle: Any, tf32: bool = True) -> None:
+        self.binding, self.xp, self.handle = binding, xp, handle
+        self.compute = self.TF32 if tf32 else self.FLOAT32
 
     def __call__(self, a: Array, b: Array) -> Array:
         """Return a @ b for a (M, K) and b (K, N), or for stacks of them, one of which may have but one matrix."""
@@ -42,8 +51,8 @@ class TensorCores:
         y = self.xp.empty((*batch, m, n), np.float32)
         # cuBLAS counts along columns: to it row-major arrays are transposed, and y' = b' a'.
         (a, a_order, a_rows), (b, b_order, b_rows) = self._lying(a), self._lying(b)
-        handle, one, zero = self.xp.cuda.get_cublas_handle(), self.one.ctypes.data, self.zero.ctypes.data
-        start = handle, b_order, a_order, n, m, k, one
+        one, zero = self.one.ctypes.data, self.zero.ctypes.data
+        start = self.handle, b_order, a_order, n, m, k, one
         if not batch:
             self.binding.gemmEx(
                 *start,
@@ -57,7 +66,7 @@ class TensorCores:
                 y.data.ptr,
                 self.FLOAT,
                 n,
-                self.TF32,
+                self.compute,
                 self.ANY,
             )
         else:
@@ -77,7 +86,7 @@ class TensorCores:
                 n,
                 m * n,
                 batch[0],
-                self.TF32,
+                self.compute,
                 self.ANY,
             )
         return y

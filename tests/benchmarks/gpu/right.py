@@ -15,7 +15,7 @@ import numpy as np
 import lpnet as lp
 from lpnet import backend
 from lpnet.kernels.cuda import launch
-from lpnet.kernels.cuda.tensorcores import TensorCores
+from lpnet.kernels.cuda.tensorcores import Products
 from lpnet.random import Stream
 from lpnet.rounding import MODES
 
@@ -76,7 +76,7 @@ def cublas() -> Iterator[str]:
 
     Eight shapes, alone, stacked and shared, as they lie and transposed: numbers that are not those of float64.
     """
-    product, rng = TensorCores(backend.cublas(), sys.modules["cupy"]), np.random.default_rng(0)
+    product, rng = _tensor_cores(), np.random.default_rng(0)
     shapes = ((5, 7, 3), (1, 4, 6), (6, 1, 2), (3, 5, 1), (64, 300, 48), (16, 144, 4096), (16, 27, 1000), (10, 64, 128))
     stacks, turned, calls, wrong = (((), ()), ((4,), (4,)), ((1,), (4,)), ((4,), (1,))), (False, True), 0, 0
     for (m, k, n), (one, other), a_turned, b_turned in itertools.product(shapes, stacks, turned, turned):
@@ -94,9 +94,16 @@ def cublas() -> Iterator[str]:
     yield f"{calls} calls, {wrong} of them with a number that differs."
 
 
+def _tensor_cores() -> Products:
+    cupy = sys.modules["cupy"]
+    return Products(backend.cublas(), cupy, cupy.cuda.get_cublas_handle())
+
+
 def tests() -> Iterator[str]:
     """The tests marked gpu."""
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-n", "8", "-p", "no:cacheprovider", "tests/gpu"]
+    # Plugins of others that are there by chance may warn as they start, which is an error here.
+    without = ("-p", "no:cacheprovider", "-p", "no:benchmark")
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-n", "8", *without, "tests/gpu"]
     run = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True)
     lines = run.stdout.strip().splitlines() or run.stderr.strip().splitlines()
     yield f"`pytest -m gpu`: {lines[-1]}"
@@ -110,7 +117,7 @@ def sums() -> Iterator[str]:
     Exact below 2^24 units, K <= 1040; beyond, tensor cores cut off what float32 would round.
     """
     cupy, rng = sys.modules["cupy"], np.random.default_rng(0)
-    tensor_cores = TensorCores(backend.cublas(), cupy)
+    tensor_cores = _tensor_cores()
     yield "| K | operands | TF32, largest | toward zero | float32, largest | toward zero |\n|---:|---|" + "---:|" * 4
     for k, kind in itertools.product((1040, 1041, 2048, 8192, 131072), ("all 127", "random", "random times 2^-8..2^0")):
         a, b = (rng.integers(-127, 128, shape).astype(np.float32) for shape in ((32, k), (k, 32)))

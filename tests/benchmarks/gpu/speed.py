@@ -12,10 +12,11 @@ import numpy as np
 
 import lpnet as lp
 from lpnet import functions as F
+from lpnet.training import GraphedStep
 
 from .. import ours
 
-Step = Callable[[], None]
+Step = Callable[[], object]
 
 
 def wait() -> None:
@@ -72,17 +73,22 @@ def _sentence(error: Exception) -> str:
 def _sides(name: str) -> Iterator[tuple[str, str, Callable[[], Step]]]:
     yield "lpnet", "float32", lambda: our_step(name, False)
     yield "lpnet", "bfp8", lambda: our_step(name, True)
+    yield "lpnet, graph", "float32", lambda: our_step(name, False, graph=True)
+    yield "lpnet, graph", "bfp8", lambda: our_step(name, True, graph=True)
     yield "PyTorch", "float32", lambda: _their_step(name, False, tf32=False)
     yield "PyTorch", "TF32", lambda: _their_step(name, False, tf32=True)
     yield "PyTorch, graph", "TF32", lambda: _their_graph(name)
     yield "QPyTorch", "bfp8", lambda: _their_step(name, True, tf32=True)
 
 
-def our_step(name: str, low: bool) -> Step:
-    """Return a step on the GPU that waits for nothing."""
+def our_step(name: str, low: bool, graph: bool = False) -> Step:
+    """Return a step on the GPU that waits for nothing; with `graph`, one that is recorded."""
     model = ours.network(name, low).to("cuda")
     optimizer = lp.optim.SGD(model.parameters(), 0.01, 0.9, 5e-4, precision="bfp8" if low else None)
     x, labels = (lp.to_device(a, "cuda") for a in ours.batch(ours.NETWORKS[name]))
+    if graph:
+        recorded = GraphedStep(model, optimizer)
+        return lambda: recorded(x, labels)
 
     def step() -> None:
         optimizer.zero_grad()
