@@ -65,7 +65,7 @@ def test_bandwidth_and_steps_have_rows(timed, monkeypatch):
     monkeypatch.setattr(ours, "batch", lambda shape, batch=ours.batch: batch(shape, 2))
     assert len(list(speed.bandwidth(1 << 14))) == 2 + 14
     rows = list(speed.steps())
-    assert len(rows) == 1 + 6 and "lpnet | bfp8" in rows[2]
+    assert len(rows) == 1 + 8 and "lpnet | bfp8" in rows[2]
 
 
 def test_a_stage_that_fails_or_takes_too_long_keeps_what_it_printed(monkeypatch):
