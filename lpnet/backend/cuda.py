@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from ..files import atomic_write
 
 
 @functools.cache
@@ -55,9 +59,22 @@ def on_forget(forgetter: Callable[[], None]) -> None:
 
 
 def raw_module(source: str, options: tuple[str, ...]) -> Any:
-    """Return CuPy's module of the kernels of a CUDA source, in which numbers below the smallest normal one are kept."""
-    # CuPy puts "-ftz=true" behind the options, and of two NVRTC takes the last: there it is the name of a folder.
-    return sys.modules["cupy"].RawModule(code=source, options=(*options, "-I"))
+    """Return CuPy's module of the kernels of a CUDA source; what was compiled once is kept where CuPy keeps its own.
+
+    Not RawModule(code=source): that compiles with -ftz=true, by which numbers below the smallest normal one, such as
+    the gap of a block of zeros, become 0.
+    """
+    cupy = sys.modules["cupy"]
+    version = cupy.cuda.nvrtc.getVersion(), cupy.cuda.Device().compute_capability
+    key = hashlib.sha256(repr((source, options, version)).encode()).hexdigest()[:32]
+    folder = Path(os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy" / "kernel_cache")
+    file = folder / f"lpnet-{key}.cubin"
+    if not file.exists():
+        code, _ = cupy.cuda.compiler.compile_using_nvrtc(source, options)
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(file) as out:
+            out.write(code)
+    return cupy.RawModule(path=str(file))
 
 
 @functools.cache

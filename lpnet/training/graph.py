@@ -19,9 +19,10 @@ class GraphedStep:
     """Training steps of a model on a GPU that ask it for all their work at once: as a CUDA graph.
 
     A step of a small network is hundreds of kernels, and asking for each takes the host longer than the GPU needs for
-    it. step = GraphedStep(model, optimizer); loss = step(x, y) does what the loop of your own would: forward, backward,
-    update, with the same bits. The first step of a batch's shape is taken as ever, the second recorded, all others are
-    the recording; another learning rate is recorded anew. On the CPU every step is taken as ever.
+    it. step = GraphedStep(model, optimizer); loss = step(x, y) does what a loop of your own would: forward, backward,
+    update, with the same random bits; cuBLAS may add up a product in another order. The first step of a batch's shape
+    is taken as ever, the second recorded, all others are the recording; another learning rate is recorded anew. On the
+    CPU every step is taken as ever.
 
     What the recorded step did on the host is not done again: hooks are not called, and numbers that it computed there
     stay what they were. So an optimizer that counts its steps, as Adam does, is refused.

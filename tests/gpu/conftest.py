@@ -1,7 +1,10 @@
 """CuPy for the tests: its stand-in everywhere, and the real one, marked `gpu`, where there is a GPU."""
 
 import contextlib
+import os
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +46,7 @@ def fake(monkeypatch):
     """Put the stand-in in CuPy's place."""
     if host.COMPILER is None:
         skip_loudly("there is no g++: the kernels were NOT compared with NumPy, nothing was tried on the stand-in")
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(Path(tempfile.gettempdir(), f"lpnet-stand-in-{os.getuid()}")))
     monkeypatch.setitem(sys.modules, "cupy", standin)
     monkeypatch.setitem(sys.modules, "cupy_backends.cuda.libs.cublas", blas)
     backend.forget_cuda()

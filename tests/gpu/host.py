@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import hashlib
 import os
@@ -42,8 +41,8 @@ def launchers(code: str) -> str:
 
 
 @functools.cache
-def build(code: str, options: Sequence[str] = ()) -> ctypes.CDLL:
-    """Return the library of a source's kernels; it is built once, whichever process comes first."""
+def build(code: str, options: Sequence[str] = ()) -> Path:
+    """Return the library of a source's kernels, a file; it is built once, whichever process comes first."""
     source = f"{HEADER.read_text(encoding='utf-8')}{code}{launchers(code)}"
     defines = [option for option in options if option.startswith("-D")]
     key = hashlib.sha256(" ".join([source, *defines, *FLAGS]).encode()).hexdigest()[:16]
@@ -55,4 +54,4 @@ def build(code: str, options: Sequence[str] = ()) -> ctypes.CDLL:
             subprocess.run([COMPILER, *FLAGS, *defines, str(file), "-o", str(made)], check=True)
             shutil.move(made, f"{library}.{os.getpid()}")
         os.replace(f"{library}.{os.getpid()}", library)
-    return ctypes.CDLL(str(library))
+    return library

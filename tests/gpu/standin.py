@@ -328,8 +328,8 @@ def asnumpy(a: Any) -> np.ndarray:
 class RawModule:
     """Kernels of CUDA source, built for the host."""
 
-    def __init__(self, *, code: str, options: tuple[str, ...] = ()) -> None:
-        self.library = host.build(code, options)
+    def __init__(self, *, path: str) -> None:
+        self.library = ctypes.CDLL(path)
 
     def get_function(self, name: str) -> Callable[..., None]:
         function = getattr(self.library, f"{name}_host")
@@ -369,5 +369,12 @@ lib = types.SimpleNamespace(
         as_strided=_view("as_strided"), sliding_window_view=_view("sliding_window_view")
     )
 )
-cuda = types.SimpleNamespace(get_cublas_handle=lambda: 0)
+cuda = types.SimpleNamespace(
+    get_cublas_handle=lambda: 0,
+    nvrtc=types.SimpleNamespace(getVersion=lambda: ("stand-in", host.HEADER.read_text(encoding="utf-8"))),
+    Device=lambda: types.SimpleNamespace(compute_capability="host"),
+    compiler=types.SimpleNamespace(
+        compile_using_nvrtc=lambda source, options: (host.build(source, options).read_bytes(), None)
+    ),
+)
 __version__ = "stand-in"

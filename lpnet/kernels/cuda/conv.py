@@ -58,7 +58,7 @@ def _columns(geometry: ConvGeometry, x: Array) -> Array:
     xp, G, columns = get_array_module(x), geometry.groups, len(x) * math.prod(geometry.out)
     x, rows = xp.ascontiguousarray(x), geometry.channels * math.prod(geometry.window)
     y = xp.empty((G, rows // G, columns), x.dtype)
-    launch(FILE, "windows", (columns, rows), x.dtype, x=x, y=y, **_numbers(geometry, len(x)))
+    launch(FILE, "windows", (columns, geometry.channels), x.dtype, x=x, y=y, **_numbers(geometry, len(x)))
     carry_digits(y, x)
     return y
 

@@ -5,17 +5,20 @@
 // x (samples, channels, height, width) -> y (channels, window_y, window_x, samples, out_y, out_x)
 extern "C" __global__ void windows(const REAL* x, REAL* y, int channels, GEOMETRY) {
   unsigned area = out_y * out_x, columns = samples * area;
-  EACH_ROW(row, (i64)channels * window_y * window_x) {
-    // In 32 bits, signs and all: a division in 64 takes longer than the number that is copied.
-    unsigned at = row, above = at / window_x;
-    int l = at % window_x, k = above % window_y, channel = above / window_y;
-    int first_y = k * dilation_y - padding_y, first_x = l * dilation_x - padding_x;
-    EACH(column, columns) {
+  EACH_ROW(channel, (i64)channels) {
+    EACH(column, columns) {  // one division by each size, whatever the window
       unsigned sample = (unsigned)column / area, place = (unsigned)column % area, line = place / out_x;
-      int at_y = (int)line * stride_y + first_y, at_x = (int)(place - line * out_x) * stride_x + first_x;
-      bool inside = at_y >= 0 && at_y < size_y && at_x >= 0 && at_x < size_x;
-      i64 from = (((i64)sample * channels + channel) * size_y + at_y) * size_x + at_x;
-      y[row * columns + column] = inside ? x[from] : (REAL)0;
+      int first_y = (int)line * stride_y - padding_y, first_x = (int)(place - line * out_x) * stride_x - padding_x;
+      const REAL* from = x + ((i64)sample * channels + channel) * size_y * size_x;
+      REAL* to = y + channel * window_y * window_x * columns + column;
+      for (int k = 0; k < window_y; ++k) {
+        int at_y = first_y + k * dilation_y;
+        for (int l = 0; l < window_x; ++l, to += columns) {
+          int at_x = first_x + l * dilation_x;
+          bool inside = at_y >= 0 && at_y < size_y && at_x >= 0 && at_x < size_x;
+          *to = inside ? from[at_y * size_x + at_x] : (REAL)0;
+        }
+      }
     }
   }
 }

@@ -56,7 +56,7 @@ def kernels() -> Iterator[str]:
 
 def _compiled(file: str, double: bool) -> float:
     start = time.perf_counter()
-    launch._module(file, double).compile()
+    launch._module(file, double)
     return time.perf_counter() - start
 
 
