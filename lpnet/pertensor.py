@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import formats, kernels
-from .backend import Array, get_array_module, to_device, to_device_of
+from .backend import Array, get_array_module, to_device_of
 from .distributed import shards
 from .rounding import Stochastic, mode
 from .validate import integer
@@ -59,17 +59,15 @@ class PerTensor:
         return xp.where(scale == 0, 1.0, scale).astype(x.dtype)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the largest magnitudes of each tensor."""
-        return {tensor: np.array(to_device(seen, "cpu")) for tensor, seen in self.seen.items()}
+        """Return the largest magnitudes of each tensor; not copied, as passes put new arrays in their place."""
+        return dict(self.seen)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned; raises ValueError for magnitudes that cannot be."""
         for tensor, seen in state.items():
-            if np.shape(seen) != (self.history,) or not (np.asarray(seen) >= 0).all():
-                raise ValueError(
-                    f"{self}: the saved magnitudes of {tensor} are not {self.history} numbers of at least 0"
-                )
-        self.seen = {tensor: np.array(seen, np.float32) for tensor, seen in state.items()}
+            if getattr(seen, "shape", None) != (self.history,) or not bool((seen >= 0).all()):
+                raise ValueError(f"{self}: the saved magnitudes of {tensor} must be {self.history} numbers from 0 up")
+        self.seen = {tensor: seen.astype(np.float32) for tensor, seen in state.items()}
 
     def __repr__(self) -> str:
         history = f", history={self.history}" if self.history else ""
