@@ -39,6 +39,7 @@ from .checkpoint import load, save
 from .classifier import load_model
 from .formats import BlockFloatingPoint, BlockScaled, FixedPoint, FloatingPoint, Format, Table, format
 from .kernels import quantize
+from .pertensor import PerTensor
 from .precision import Precision, Quantizer, use
 from .products import Operand, Products
 from .random import manual_seed
@@ -58,6 +59,7 @@ __all__ = [
     "Function",
     "Operand",
     "Parameter",
+    "PerTensor",
     "Precision",
     "Products",
     "Quantizer",

@@ -88,6 +88,7 @@ class Trace:
             stats.add(Tensor(x).numpy(), Tensor(y).numpy(), getattr(quantizer, "format", None))
             return y
 
+        record.inside = getattr(quantizer, "inside", lambda x: None)  # type: ignore[attr-defined]  # masks stay
         return record
 
     def rows(self) -> list[list[str]]:

@@ -32,7 +32,7 @@ import itertools
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar, Token
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar, cast
 
@@ -43,6 +43,7 @@ from .products import as_products
 from .random import Stream
 from .registry import unknown
 from .rounding import Stochastic, mode
+from .validate import flag
 
 Rounding = str | Stochastic
 Rounder = Callable[[Any], Any]  # of an array, with a result of the same shape
@@ -53,25 +54,36 @@ class Quantizer:
     """A format, a rounding mode and a stream of random bits: a value that is a function from arrays to arrays.
 
     Parameters: fmt, a Format or its name; rounding, a mode of `lpnet.rounding`; stream, where the random bits come
-    from (None: the default stream). Raises ValueError for an unknown name.
+    from (None: the default stream); mask, for activations, whether numbers that were clipped get no error. Raises
+    ValueError for an unknown name.
     """
 
     format: formats.Format
     rounding: Rounding
     stream: Stream | None  # two that draw from different streams are not equal
+    mask: bool
 
     def __init__(
-        self, fmt: formats.Format | str, rounding: Rounding = "stochastic", stream: Stream | None = None
+        self,
+        fmt: formats.Format | str,
+        rounding: Rounding = "stochastic",
+        stream: Stream | None = None,
+        mask: bool = False,
     ) -> None:
         mode(rounding)  # raises here, not at the first use
-        vars(self).update(format=formats.format(fmt), rounding=rounding, stream=stream)
+        fmt, mask = formats.format(fmt), flag("Quantizer", "mask", mask)
+        vars(self).update(format=fmt, rounding=rounding, stream=stream, mask=mask)
 
     def __call__(self, x: Any) -> Any:
         """Return `x` rounded to the format: same shape, same dtype."""
         return kernels.quantize(x, self.format, self.rounding, self.stream)
 
+    def inside(self, x: Any) -> Any:
+        """Return where x is not clipped, which gets an error; None for everywhere."""
+        return self.format.inside(x) if self.mask else None
+
     def __repr__(self) -> str:
-        return f"Quantizer({str(self.format)!r}, {self.rounding!r})"
+        return f"Quantizer({str(self.format)!r}, {self.rounding!r}{', mask=True' if self.mask else ''})"
 
 
 @dataclass(frozen=True)
@@ -132,6 +144,15 @@ class Precision:
         """Return the array `x`, which plays `role`, rounded, in x's dtype. All rounding in lpnet passes here."""
         quantizer = getattr(self, role)
         return x if quantizer is None else get_array_module(x).asarray(quantizer(x), dtype=x.dtype)
+
+    def inside(self, x: Any) -> Any:
+        """Return where errors pass to the result x of a forward pass; None for everywhere."""
+        found = getattr(self.activation, "inside", None)
+        return found and found(x)
+
+    def own(self) -> Precision:
+        """Return the same for one layer alone: see `Products.own`."""
+        return self if self.products is None else replace(self, products=self.products.own())
 
     def streams(self) -> dict[str, Stream]:
         """Return the streams that quantizers hold themselves (not the default one), by the first role they serve."""

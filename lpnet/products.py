@@ -7,21 +7,27 @@
     weight gradient, gW = gy^T x  gy_weight, x_weight    0, 0 (samples)      0, 0 (samples)
 
 Each operand is made from the high-precision array, in blocks along the axis that its product sums over. Gradients pass
-as if operands were not rounded. functions/_product.py is the place where that is done.
+as if operands were not rounded, unless what was clipped is masked. functions/_product.py is where that is done.
 """
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from . import formats, kernels, random
 from .accumulator import Accumulator
 from .backend import Array, get_array_module
 from .distributed import shards
 from .formats._names import take_rounders
+from .pertensor import PerTensor
 from .rounding import Stochastic, mode
-from .validate import integer
+from .validate import flag, integer
+
+Memory = dict[Any, Any]  # of one pass of an operation: signs of a product, scales of tensors, what of them was inside
+T = TypeVar("T")
 
 # A random vector that everybody shares: TransformerEngine's for rotations of 16. Longer ones repeat it.
 SIGNS = (1, 1, 1, -1, 1, -1, -1, -1, -1, -1, -1, 1, -1, 1, -1, -1)
@@ -41,10 +47,17 @@ class Operand:
     format: formats.Format
     rounding: str | Stochastic
     rotate: int | None
+    redraw: bool
+    mask: bool
     _along: dict[int, formats.Format] = field(compare=False)
 
     def __init__(
-        self, fmt: formats.Format | str, rounding: str | Stochastic = "nearest", rotate: int | None = None
+        self,
+        fmt: formats.Format | str,
+        rounding: str | Stochastic = "nearest",
+        rotate: int | None = None,
+        redraw: bool = False,
+        mask: bool = False,
     ) -> None:
         mode(rounding)  # raises here, not at the first use
         fmt = formats.format(fmt)
@@ -52,8 +65,11 @@ class Operand:
             rotate = integer("Operand", "rotate", rotate, 2)
             if rotate & (rotate - 1):
                 raise ValueError(f"Operand: rotate must be a power of two, got {rotate}")
+        redraw, mask = flag("Operand", "redraw", redraw), flag("Operand", "mask", mask)
+        if redraw and rotate is None:
+            raise ValueError("Operand: redraw=True needs a rotation, got rotate=None")
         along = {axis: fmt.along(axis) for axis in (-2, -1, 0, 1)}
-        vars(self).update(format=fmt, rounding=rounding, rotate=rotate, _along=along)
+        vars(self).update(format=fmt, rounding=rounding, rotate=rotate, redraw=redraw, mask=mask, _along=along)
 
     def __call__(self, x: Array, axis: int, groups: int = 1, shared: bool = False) -> Array:
         """Return the operand of a product that sums over `axis` of x, in `groups` apart: same shape, same dtype.
@@ -61,16 +77,34 @@ class Operand:
         shared: all samples of a batch have the same x, so shards of it draw the same random bits. Raises ValueError if
         x has no such axis.
         """
+        return self.rounded(self.rotated(x, axis, groups, self.signs()), axis, shared)
+
+    def signs(self) -> Sequence[int]:
+        """Return the signs of a rotation, drawn at the next site if they are not fixed."""
+        if not self.redraw:
+            return (SIGNS * ((self.rotate or 0) // len(SIGNS) + 1))[: self.rotate]
+        bits = random.Window(*random.current().take(), 0).draw(self.rotate or 0)  # one for all shards of a batch
+        return tuple((2 * (bits & 1).astype(int) - 1).tolist())
+
+    def rotated(self, x: Array, axis: int, groups: int = 1, signs: Sequence[int] = SIGNS) -> Array:
+        """Return x times the Hadamard matrix with these signs, block by block along `axis`."""
         if axis not in self._along or not -x.ndim <= axis < x.ndim:
             raise ValueError(f"Operand: a product cannot sum over axis {axis} of an array of shape {x.shape}")
-        return self.rounded(self.rotated(x, axis, groups), axis, shared)
+        return x if self.rotate is None else kernels.kernel("rotate", get_array_module(x))(x, axis, groups, signs)
 
-    def rotated(self, x: Array, axis: int, groups: int = 1) -> Array:
-        """Return x times the Hadamard matrix, block by block along `axis`."""
+    def rotated_back(self, x: Array, axis: int, groups: int, signs: Sequence[int]) -> Array:
+        """Return what has x as `rotated`: H is its own inverse, and so are signs."""
         if self.rotate is None:
             return x
-        signs = (SIGNS * (self.rotate // len(SIGNS) + 1))[: self.rotate]
-        return kernels.kernel("rotate", get_array_module(x))(x, axis, groups, signs)
+        xp, length = get_array_module(x), x.shape[axis] // groups
+        y = kernels.kernel("rotate", xp)(x, axis, groups, (1,) * self.rotate)
+        rest = (1,) * (length % self.rotate)
+        along = xp.asarray((*(tuple(signs) * (length // self.rotate)), *rest) * groups, x.dtype)
+        return y * along.reshape(-1, *(1,) * (x.ndim - 1 - axis % x.ndim))  # (length groups, 1, ...)
+
+    def inside(self, x: Array, axis: int) -> Array:
+        """Return where x, rotated, is not clipped."""
+        return self._along[axis].inside(x)
 
     def rounded(self, x: Array, axis: int, shared: bool = False) -> Array:
         """Return x in the format, blocked along `axis`."""
@@ -80,17 +114,19 @@ class Operand:
         return kernels.quantize(x, self._along[axis], self.rounding, stream)
 
     def __repr__(self) -> str:
-        rotate = "" if self.rotate is None else f", rotate={self.rotate}"
-        return f"Operand({str(self.format)!r}, {self.rounding!r}{rotate})"
+        options = [f", {name}={value}" for name in ("rotate", "redraw", "mask") if (value := getattr(self, name))]
+        return f"Operand({str(self.format)!r}, {self.rounding!r}{''.join(options)})"
 
 
 @dataclass(frozen=True)
 class Products:
     """The six operands of a layer's three products, None for exact, and how their terms are added up.
 
-    Each takes an Operand, a Format or its name (both round to nearest), or a function of an array and an axis. The
-    operands of one product have the same rotation. accumulate, an Accumulator: None adds in the arrays' own dtype.
-    Raises TypeError for anything else, ValueError for rotations that do not cancel and sums narrower than their terms.
+    Each takes an Operand, a PerTensor, a Format or its name (both round to nearest), or a function of an array and an
+    axis. The operands of one product have the same rotation. accumulate, an Accumulator: None adds in the arrays' own
+    dtype. reuse, whether W_input and x_weight are made from the rounded W and x of the forward product, which are then
+    all that is kept of them. Raises TypeError for anything else, ValueError for rotations that do not cancel and sums
+    narrower than their terms.
     """
 
     x: Any = None
@@ -100,8 +136,10 @@ class Products:
     gy_weight: Any = None
     x_weight: Any = None
     accumulate: Accumulator | None = None
+    reuse: bool = False
 
     def __post_init__(self) -> None:
+        flag("Products", "reuse", self.reuse)
         take_rounders(self, OPERANDS, Operand)
         if not isinstance(self.accumulate, Accumulator | None):
             raise TypeError(f"Products: accumulate must be an Accumulator or None, got {self.accumulate!r}")
@@ -110,9 +148,10 @@ class Products:
 
     def _check(self, *names: str) -> None:
         """Raise ValueError unless the two operands of a product go together, and with the sum."""
-        turned = [getattr(getattr(self, name), "rotate", None) for name in names]
-        if turned[0] != turned[1]:
-            raise ValueError(f"Products: {names[0]} and {names[1]} must have the same rotate, got {turned}")
+        for option in ("rotate", "redraw"):
+            turned = [getattr(getattr(self, name), option, None) or None for name in names]
+            if turned[0] != turned[1]:
+                raise ValueError(f"Products: {names[0]} and {names[1]} must have the same {option}, got {turned}")
         for name in names:
             fmt = getattr(getattr(self, name), "format", None)
             if self.accumulate is not None and fmt is not None:
@@ -127,19 +166,58 @@ class Products:
         accumulate: Accumulator | None = None,
     ) -> Products:
         """Return Products with one format for all six operands."""
-        operand = Operand(fmt, rounding, rotate)
+        operand: Any = Operand(fmt, rounding, rotate)
         return cls(**dict.fromkeys(OPERANDS, operand), accumulate=accumulate)
 
-    def operand(self, name: str, x: Array, axis: int, groups: int = 1) -> Array:
-        """Return the operand of this name, made from x, of a product that sums over `axis`."""
-        make = getattr(self, name)
+    def operand(self, name: str, x: Array, axis: int, groups: int = 1, memory: Memory | None = None) -> Array:
+        """Return the operand of this name, made from x, of a product that sums over `axis`.
+
+        memory is of one pass of an operation: what its products have in common is drawn, or measured, once.
+        """
+        make, memory = getattr(self, name), {} if memory is None else memory
         if isinstance(make, Operand):
-            return make(x, axis, groups, name in WEIGHTS)
+            return self._rounded(make, name, x, axis, groups, memory)
+        if isinstance(make, PerTensor):
+            tensor = name.partition("_")[0]
+            scale = once(memory, (tensor, id(make)), lambda: make.scale(x, tensor, memory.get("learn", True)))
+            return make.rounded(x, scale)
         return x if make is None else get_array_module(x).asarray(make(x, axis), dtype=x.dtype)
 
+    @staticmethod
+    def _rounded(make: Operand, name: str, x: Array, axis: int, groups: int, memory: Memory) -> Array:
+        product = next(pair for pair in PRODUCTS.values() if name in pair)
+        x = make.rotated(x, axis, groups, once(memory, product, make.signs))
+        if make.mask:
+            memory[name] = make.inside(x, axis)
+        return make.rounded(x, axis, name in WEIGHTS)
+
+    def back(self, name: str, g: Array, axis: int, groups: int, memory: Memory) -> Array:
+        """Return the gradient g of the forward operand `name` as that of what it was made from.
+
+        It is 0 where the operand was clipped, if it is masked. With `reuse`, g is that of the rotated numbers.
+        """
+        make, inside = getattr(self, name), memory.get(name)
+        if inside is None and not (self.reuse and getattr(make, "rotate", None)):
+            return g
+        signs = memory[PRODUCTS["forward"]]
+        g = g if self.reuse else make.rotated(g, axis, groups, signs)
+        return make.rotated_back(g if inside is None else g * inside, axis, groups, signs)
+
+    def own(self) -> Products:
+        """Return the same for one layer alone: what remembers has a memory of its own."""
+        remembers = any(getattr(getattr(self, name), "history", 0) for name in OPERANDS)
+        return copy.deepcopy(self) if remembers else self
+
     def __repr__(self) -> str:
-        shown = [f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) is not None]
+        shown = [f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) not in (None, False)]
         return f"Products({', '.join(shown)})"
+
+
+def once(memory: Memory, key: Any, make: Callable[[], T]) -> T:
+    """Return what is remembered, or is made now."""
+    if key not in memory:
+        memory[key] = make()
+    return memory[key]
 
 
 PRODUCTS = {

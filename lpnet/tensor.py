@@ -111,6 +111,11 @@ class Parameter(Tensor):
 _grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
 
 
+def grad_enabled() -> bool:
+    """Return whether what is computed now is remembered for `backward`."""
+    return _grad_enabled.get()
+
+
 class no_grad(_precision.Setting):
     """Within this block, or the function or generator it decorates, nothing is remembered for `backward`."""
 
@@ -125,6 +130,7 @@ class Function:
     # still is), or only the gradients (values move, but an input may get the sum of several gradients).
     rounds: bool | Literal["backward"] = True
     precision = _precision.EXACT  # the active one, while it runs and when it is walked back
+    inside: Array | None = None  # where its result was not clipped, if a quantizer asks for that
 
     def forward(self, *arrays: Array) -> Array:
         """Return the result for the inputs' arrays."""
@@ -143,8 +149,10 @@ class Function:
         check_one_device(type(self).__name__, *arrays)
         with np.errstate(under="ignore"):  # what is too small is 0, whoever wants to hear of other faults
             y = as_array(self.forward(*arrays))  # NumPy's 0-d results are scalars, not arrays
-        out = Tensor(precision.round("activation", y) if self.rounds is True else y)
-        if _grad_enabled.get() and any(self.needs):
+        if self.rounds is True:
+            self.inside, y = precision.inside(y), precision.round("activation", y)
+        out = Tensor(y)
+        if grad_enabled() and any(self.needs):
             self.inputs = tensors
             out.creator, out.requires_grad = self, True
         return out
@@ -188,7 +196,7 @@ def _sweep(root: Tensor, seed: Array, keep: Callable[[Tensor, Array], None]) -> 
 def _step(function: Function, gy: Array, grads: dict[int, Array]) -> None:
     """Add to `grads` what one function gives back to its inputs."""
     with np.errstate(under="ignore"):
-        gxs = function.backward(gy)
+        gxs = function.backward(gy if function.inside is None else gy * function.inside)
     for x, gx in zip(function.inputs, gxs if isinstance(gxs, tuple) else (gxs,), strict=True):
         if gx is None or not x.requires_grad:
             continue

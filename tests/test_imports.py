@@ -30,6 +30,7 @@ ORDER = [
     "_explain",
     "kernels",
     "accumulator",
+    "pertensor",
     "products",
     "precision",
     "operators",

@@ -40,6 +40,10 @@ class Format:
         """Return `y`, numbers on the grid of spacing `s`, with those beyond its ends replaced."""
         raise NotImplementedError(f"{type(self).__name__} defines no clip")
 
+    def inside(self, x: Array) -> Array:
+        """Return where x lies between the ends: elsewhere it is clipped, or becomes infinite."""
+        return (x >= self.min) & (x <= self.max)
+
     def rows_independent(self, x: Array) -> int:
         """Return how many neighbouring x[i] may be rounded without the others: `rule` gets large arrays in such pieces.
 

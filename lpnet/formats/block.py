@@ -11,7 +11,12 @@ from ..rounding import Stochastic
 from ..validate import check_fields
 from .base import bound, tiny
 from .fixed import FixedPoint
-from .tiles import PRODUCT, Blocked, Exponent, block_name
+from .tiles import PRODUCT, Blocked, Exponent
+
+
+def block_name(block: int | tuple[int, int]) -> str:
+    """Return a block as a name has it: 32, or 16x16."""
+    return "x".join(map(str, block)) if isinstance(block, tuple) else str(block)
 
 
 @dataclass(frozen=True)

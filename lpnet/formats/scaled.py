@@ -16,13 +16,15 @@ from ..random import Stream
 from ..rounding import Stochastic
 from ..validate import check_fields, choice, number
 from .base import Format, divide, float_array, quiet, ruled, tiny
+from .block import block_name
 from .fixed import FixedPoint
 from .floating import PRESETS
 from .table import table
-from .tiles import PRODUCT, Blocked, Exponent, block_name, tiled
+from .tiles import PRODUCT, Blocked, Exponent, tiled
 
-POWERS = ("floor", "even")  # rules for scales that are powers of two
+POWERS = ("floor", "even", "rms")  # rules for scales that are powers of two
 RULES = (*POWERS, "ceil", "nearest", "four_over_six")
+DEVIATIONS = 2.92247856  # standard deviations of a Gaussian that e2m1 reaches with the least squared error: Quartet
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class BlockScaled(Blocked):
     - "floor": 2^(floor(log2 amax) - emax), 2^emax the largest power of two among the elements: the largest number may
       saturate. The rule of powers of two unless another is given.
     - "even": the same of amax rounded half up to as many mantissa bits as the largest elements have.
+    - "rms": 2^floor(log2(2.92247856 rms / element.max)), rms the root of the block's mean square.
     - "ceil": amax / element.max rounded up, so that nothing saturates.
     - "nearest": amax / element.max rounded to nearest. The rule of other scales unless another is given.
     - "four_over_six": as "nearest", or of 3/2 amax where that gives the lower squared error in rounding to nearest.
@@ -118,6 +121,8 @@ class BlockScaled(Blocked):
         `rounded(scales)` is x rounded to nearest with these scales, by the kernels where they call this.
         """
         to_scale, unit = ruled(self.scale), self.element.max * (tensor_scale if self.tensor else 1.0)
+        if self.scaling == "rms":
+            return to_scale(self._root_mean_square(x, largest) * DEVIATIONS / self.element.max, "toward_zero")
         if self.scaling in POWERS:
             top = self._to_even(largest) if self.scaling == "even" else largest
             return to_scale(top / 2.0**self.emax, "toward_zero")
@@ -142,9 +147,22 @@ class BlockScaled(Blocked):
         """Return the squared error of each block, added up place by place: the same bits for any layout."""
         error = y - x
         error *= error
+        return self._sums(error)
+
+    def _sums(self, x: Array) -> Array:
+        """Return the sum of each block."""
         for axis, block in reversed(self.tiles(x.shape)):
-            error = sum(get_array_module(x).moveaxis(tiled(error, axis, min(block, x.shape[axis])), axis + 1, 0))
-        return error
+            x = sum(get_array_module(x).moveaxis(tiled(x, axis, min(block, x.shape[axis])), axis + 1, 0))
+        return x
+
+    def _root_mean_square(self, x: Array, largest: Array) -> Array:
+        """Return that of each block, NaN where `largest` is; added up place by place in float64."""
+        if not x.size:
+            return largest
+        xp, squares = get_array_module(x), x.astype(np.float64)
+        squares *= squares
+        numbers = self._sums(xp.ones_like(squares))
+        return xp.where(xp.isnan(largest), largest, xp.sqrt(self._sums(squares) / numbers))
 
     def elements(self, x: Array, scales: Array, rounding: str | Stochastic, stream: Stream | None) -> Array:
         """Return the numbers of x rounded to elements; zeros where the scale is 0 or NaN."""
@@ -196,7 +214,7 @@ SCALED = {
     "nvfp4": BlockScaled(PRESETS["e2m1"], PRESETS["e4m3"], 16, tensor=True),
 }
 
-_OPTIONS = {"floor", "even", "ceil", "nearest", "4/6", "4/3"}  # in names
+_OPTIONS = {"floor", "even", "rms", "ceil", "nearest", "4/6", "4/3"}  # in names
 
 
 def scaled(name: str) -> BlockScaled | None:

@@ -80,11 +80,6 @@ class Exponent(Format):
         return y.astype(dtype)
 
 
-def block_name(block: int | tuple[int, int]) -> str:
-    """Return a block as a name has it: 32, or 16x16."""
-    return "x".join(map(str, block)) if isinstance(block, tuple) else str(block)
-
-
 def tiled(x: Array, axis: int, block: int) -> Array:
     """Return x with an axis cut into tiles, the last one filled up with zeros: (a, n, b) -> (a, tiles, block, b)."""
     if missing := -x.shape[axis] % block:
@@ -215,10 +210,8 @@ class Blocked(Format):
     def block_max(self, x: Array) -> Array:
         """Return the largest magnitude of every block of x: NaN if there is a NaN in it, 0 if the block is empty."""
         xp, shape = get_array_module(x), self.block_shape(x.shape)
-        if x.size == 0:
-            return xp.zeros(shape, x.dtype)
-        if x.ndim == 0:
-            return abs(x)
+        if x.size == 0 or x.ndim == 0:
+            return abs(x) if x.size else xp.zeros(shape, x.dtype)
         if self.block is None:
             over = tuple(i for i, n in enumerate(shape) if n == 1)
             return abs(xp.maximum(x.max(axis=over, keepdims=True), -x.min(axis=over, keepdims=True)))
@@ -246,6 +239,12 @@ class Blocked(Format):
             values = get_array_module(values).repeat(values, min(block, shape[axis]), axis=axis)
             values = values[(slice(None),) * axis + (slice(shape[axis]),)]  # a ragged last tile is shorter
         return values
+
+    def inside(self, x: Array) -> Array:
+        """Return where x lies between the ends of its block; nowhere in one of NaN."""
+        with quiet():
+            units = self.expand(self.scales(float_array(x, self)), x.shape)
+            return (x <= self.max * units) & (x >= self.min * units)
 
     def rows_independent(self, x: Array) -> int:
         """Return how many neighbouring x[i] share scales with no others; 0 if all may."""

@@ -14,9 +14,9 @@ class MatMul(Product):
     def forward(self, a: Array, b: Array) -> Array:
         if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-min(2, b.ndim)]:
             raise ValueError(f"matmul: shapes {a.shape} and {b.shape} do not fit")
-        self.a, self.b = a, b
-        x, W = self.operand("x", a, -1), self.operand("W", b, -min(2, b.ndim))
-        return self.matmul(x, W)
+        made = self.operand("x", a, -1), self.operand("W", b, -min(2, b.ndim))
+        self.a, self.b = self.kept(a, b, made)
+        return self.matmul(*made)
 
     def backward(self, gy: Array) -> tuple[Array | None, Array | None]:
         # A vector is a matrix of one row on the left, of one column on the right, and loses that axis in the result.
@@ -26,10 +26,10 @@ class MatMul(Product):
         gy = gy[..., None, :] if self.a.ndim == 1 else gy
         ga = self._gradient_of_a(gy, b) if self.needs[0] else None
         gb = self._gradient_of_b(gy, a) if self.needs[1] else None
-        if ga is not None and self.a.ndim == 1:
-            ga = ga[..., 0, :]  # (..., 1, K) -> (..., K)
-        if gb is not None and self.b.ndim == 1:
-            gb = gb[..., 0]  # (..., K, 1) -> (..., K)
+        if ga is not None:
+            ga = self.back("x", ga[..., 0, :] if self.a.ndim == 1 else ga, -1)  # (..., 1, K) -> (..., K)
+        if gb is not None:
+            gb = self.back("W", gb[..., 0] if self.b.ndim == 1 else gb, -min(2, self.b.ndim))  # (..., K, 1) -> (..., K)
         return ga, gb
 
     def _gradient_of_a(self, gy: Array, b: Array) -> Array:
@@ -53,9 +53,9 @@ class Linear(Product):
             raise ValueError(f"linear: input of shape {x.shape} does not fit a weight of shape {W.shape} (out, in)")
         if b and b[0].shape != W.shape[:1]:
             raise ValueError(f"linear: bias of shape {b[0].shape} does not fit a weight of shape {W.shape} (out, in)")
-        self.x, self.W = x, W
-        rows = self.operand("x", _rows(x), -1).reshape(x.shape)
-        y = self.matmul(rows, self.operand("W", W, -1).T)
+        made = self.operand("x", _rows(x), -1).reshape(x.shape), self.operand("W", W, -1)
+        self.x, self.W = self.kept(x, W, made)
+        y = self.matmul(made[0], made[1].T)
         if b:
             y += b[0]
         return y
@@ -67,11 +67,12 @@ class Linear(Product):
 
     def _gradient_of_x(self, gy: Array) -> Array:
         errors = self.operand("gy_input", _rows(gy), -1).reshape(gy.shape)
-        return self.matmul(errors, self.operand("W_input", self.W, 0))
+        gx = self.matmul(errors, self.operand("W_input", self.W, 0))
+        return self.back("x", _rows(gx), -1).reshape(gx.shape)
 
     def _gradient_of_W(self, gy: Array) -> Array:
         errors, x = self.operand("gy_weight", _rows(gy), 0), self.operand("x_weight", _rows(self.x), 0)
-        return self.matmul(errors.T, x)
+        return self.back("W", self.matmul(errors.T, x), -1)
 
 
 def _rows(x: Array) -> Array:

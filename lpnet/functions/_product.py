@@ -7,7 +7,7 @@ from typing import Any
 from ..backend import Array, get_array_module
 from ..kernels import kernel, windows
 from ..kernels.geometry import ConvGeometry
-from ..tensor import Function
+from ..tensor import Function, grad_enabled
 
 
 class Product(Function):
@@ -16,7 +16,21 @@ class Product(Function):
     def operand(self, name: str, x: Array, axis: int, groups: int = 1) -> Array:
         """Return the operand of this name, made from x, for a product that sums over `axis`, in `groups` apart."""
         products = self.precision.products
-        return x if products is None else products.operand(name, x, axis, groups)
+        return x if products is None else products.operand(name, x, axis, groups, self._memory)
+
+    @property
+    def _memory(self) -> dict[Any, Any]:
+        return vars(self).setdefault("memory", {"learn": grad_enabled()})
+
+    def kept(self, x: Array, W: Array, made: tuple[Array, Array]) -> tuple[Array, Array]:
+        """Return what the backward products are made from: x and W, or the operands that were `made` of them."""
+        products = self.precision.products
+        return made if products is not None and products.reuse else (x, W)
+
+    def back(self, name: str, g: Array, axis: int, groups: int = 1) -> Array:
+        """Return the gradient g of a forward operand as that of what it was made from."""
+        products = self.precision.products
+        return g if products is None else products.back(name, g, axis, groups, self._memory)
 
     def matmul(self, a: Array, b: Array) -> Array:
         """Return a @ b."""

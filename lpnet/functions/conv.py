@@ -31,9 +31,9 @@ class Conv2d(Product):
         x = self._padded(x, W.shape[2:])
         self.geometry = ConvGeometry(x.shape[2:], W.shape[2:], channels=channels, filters=filters, **self.options)
         self.geometry.check(self.name)
-        self.x, self.W = x, W
-        x, W = self.operand("x", x, 1, self.geometry.groups), self.operand("W", W, 1)
-        return self.conv2d(self.geometry, x, W, *b)
+        made = self.operand("x", x, 1, self.geometry.groups), self.operand("W", W, 1)
+        self.x, self.W = self.kept(x, W, made)
+        return self.conv2d(self.geometry, *made, *b)
 
     def _padded(self, x: Array, window: tuple[int, int]) -> Array:
         """Find the padding that is the same; return x, with the odd zeros, which it has behind it."""
@@ -58,11 +58,11 @@ class Conv2d(Product):
     def _gradient_of_x(self, gy: Array) -> Array:
         groups = self.geometry.groups
         errors, W = self.operand("gy_input", gy, 1, groups), self.operand("W_input", self.W, 0, groups)
-        return self.conv2d_input(self.geometry, errors, W)
+        return self.back("x", self.conv2d_input(self.geometry, errors, W), 1, groups)
 
     def _gradient_of_W(self, gy: Array) -> Array:
         errors, x = self.operand("gy_weight", gy, 0), self.operand("x_weight", self.x, 0)
-        return self.conv2d_weight(self.geometry, errors, x)
+        return self.back("W", self.conv2d_weight(self.geometry, errors, x), 1)
 
 
 def conv2d(
@@ -125,9 +125,9 @@ class ConvTranspose2d(Product):
         filters, channels = _check("conv_transpose2d", x, W, self.options["groups"], 1, *b)
         size = _mirrored(x.shape[2:], W.shape[2:], self.extra, **self.options)
         self.geometry = ConvGeometry(size, W.shape[2:], channels=channels, filters=filters, **self.options)
-        self.x, self.W = x, W
-        x, W = self.operand("x", x, 1, self.geometry.groups), self.operand("W", W, 0, self.geometry.groups)
-        y = self.conv2d_input(self.geometry, x, W)
+        made = self.operand("x", x, 1, self.geometry.groups), self.operand("W", W, 0, self.geometry.groups)
+        self.x, self.W = self.kept(x, W, made)
+        y = self.conv2d_input(self.geometry, *made)
         return y + b[0][:, None, None] if b else y
 
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
@@ -137,11 +137,11 @@ class ConvTranspose2d(Product):
 
     def _gradient_of_x(self, gy: Array) -> Array:
         errors, W = self.operand("gy_input", gy, 1, self.geometry.groups), self.operand("W_input", self.W, 1)
-        return self.conv2d(self.geometry, errors, W)
+        return self.back("x", self.conv2d(self.geometry, errors, W), 1, self.geometry.groups)
 
     def _gradient_of_W(self, gy: Array) -> Array:
         errors, x = self.operand("gy_weight", gy, 0), self.operand("x_weight", self.x, 0)
-        return self.conv2d_weight(self.geometry, x, errors)
+        return self.back("W", self.conv2d_weight(self.geometry, x, errors), 0, self.geometry.groups)
 
 
 def conv_transpose2d(

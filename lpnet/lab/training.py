@@ -65,7 +65,7 @@ def parts(
     inputs, classes = (64, 10) if data == "digits" else (2, 2)
     model = lp.models.small_cnn() if network == "small_cnn" else lp.models.mlp(inputs, classes, hidden)
     if recipe:
-        precision = lp.recipes.RECIPES[recipe]()
+        precision: lp.Precision = lp.recipes.RECIPES[recipe]()
     else:
         precision = lp.Precision(**{role: lp.Quantizer(fmt, rounding) for role, fmt in formats.items()})
     lp.nn.lower(model, precision)

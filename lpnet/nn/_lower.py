@@ -6,60 +6,108 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..precision import PrecisionLike, as_precision, most_specific
+from ..precision import EXACT, Precision, PrecisionLike, as_precision, most_specific
 from ..registry import unknown
 from .activations import Activation
 from .containers import Sequential
-from .layers import Convolution
+from .layers import Convolution, Linear
 from .module import Module
 
 PAPER = (Convolution, Activation)  # what the SWALP paper's networks round; not the classifier
+MULTIPLY = (Convolution, Linear)  # what has products
+Layers = Iterable[type[Module] | str]
 
 
 def lower(
     model: Module,
     precision: PrecisionLike | Mapping[str | type[Module], PrecisionLike],
-    layers: Iterable[type[Module] | str] = PAPER,
+    layers: Layers | None = None,
+    exact: Layers | None = None,
 ) -> dict[str, str]:
     """Mark layers of `model` so that each computes exactly and rounds its output, and the error reaching it, once.
 
-    Parameters: precision, of which `activation` and `error` are used; a format, its name or a function
-    stands for `Precision.uniform`; None removes all marks. layers, types and names of modules. A layer of a Sequential
-    that is directly followed by an activation of a chosen type is left to that activation, unless it is named itself.
+    Parameters: precision, of which `activation`, `error` and `products` are used; a format, its name or a function
+    stands for `Precision.uniform`; None removes all marks. layers, types and names of modules; None: convolutions and
+    activations, and for their products alone linear layers. A layer of a Sequential that is directly followed by an
+    activation of a chosen type leaves its output to that activation, unless it is named itself. exact, what stays in
+    float: types, names, "first" and "last", of the layers that multiply; None: what a recipe says, or nothing.
 
     precision may be a dictionary, {"*": "bfp8", "0": None, "stage3.*": "bfp4", nn.Tanh: "e4m3"}. A module goes by its
     name, or the longest name of what it is within, before patterns, types and "*". Its own name and its type choose it
     whatever `layers` says; the rest is for those of `layers`.
 
-    Earlier marks are replaced. Returns {name: type} of the marked layers. Raises ValueError for a name that the model
-    does not have, TypeError for layers and keys that are neither types nor names.
+    Earlier marks are replaced; what products remember is each layer's own. Returns {name: type} of the marked layers.
+    Raises ValueError for a name that the model does not have, and for products where no layer is left to have any;
+    TypeError for layers and keys that are neither types nor names.
     """
     given = precision if isinstance(precision, Mapping) else {"*": precision}
     table = {key: None if value is None else as_precision(value) for key, value in given.items()}
-    modules, (types, names) = dict(model.named_modules()), _types_and_names("layers", layers)
+    modules, (types, names) = (
+        dict(model.named_modules()),
+        _types_and_names("layers", PAPER if layers is None else layers),
+    )
     if wrong := sorted(names - set(modules)):
         raise unknown("layer", wrong[0], modules, "lower")
     _types_and_names("keys", table)
+    float_layers = _exact(getattr(precision, "exact", ()) if exact is None else exact, modules)
     keys = [key for key in table if isinstance(key, str)]
     types = (*types, *(key for key in table if isinstance(key, type) and table[key] is not None))
     by_name = most_specific("lower", "layer", keys, modules)
-    chosen = {}
+    chosen: dict[str, Precision | None] = {}
     for name, module in modules.items():
         key: str | type[Module] | None = by_name[name]
         if key in (None, "*"):
             key = next((t for t in type(module).__mro__ if t in table), key)
-        if key is not None and (key == name or name in names or isinstance(module, types)):
+        if key is None or name in float_layers:
+            continue
+        if key == name or name in names or isinstance(module, types):
             chosen[name] = table[key]
+        elif layers is None and isinstance(module, MULTIPLY):
+            chosen[name] = _products_only(table[key])
     rounded = {id(modules[name]) for name, value in chosen.items() if value is not None}
     pairs = [pair for module in modules.values() for pair in _before_activation(module, types)]
     left = {id(layer) for layer, activation in pairs if id(activation) in rounded}
-    marked = {}
+    marks = {name: _mark(module, chosen.get(name)) for name, module in modules.items()}
     for name, module in modules.items():
-        kept = name in names or name in keys or id(module) not in left
-        module.precision = chosen.get(name) if kept else None
-        if module.precision is not None:
-            marked[name] = type(module).__name__
-    return marked
+        if id(module) in left and name not in names and name not in keys:
+            marks[name] = _products_only(marks[name])
+    _check_products(given, marks)
+    for name, module in modules.items():
+        mark = marks[name]
+        module.precision = None if mark is None else mark.own()
+    return {name: type(modules[name]).__name__ for name, mark in marks.items() if mark is not None}
+
+
+def _products_only(precision: Precision | None) -> Precision | None:
+    within = EXACT if precision is None else precision.within()
+    return None if within.products is None else within
+
+
+def _mark(module: Module, precision: Precision | None) -> Precision | None:
+    """Return what marks a module: nothing where all that a precision has is products, and the module has none."""
+    if precision is None or precision.products is None or isinstance(module, MULTIPLY):
+        return precision
+    return precision if precision.activation is not None or precision.error is not None else None
+
+
+def _exact(exact: Layers, modules: Mapping[str, Module]) -> set[str]:
+    """Return the names of the layers that stay exact; raises ValueError for a name that there is not."""
+    types, names = _types_and_names("exact", exact)
+    multiply = [name for name, module in modules.items() if isinstance(module, MULTIPLY)]
+    ends = {"first": multiply[:1], "last": multiply[-1:]}
+    if wrong := sorted(names - set(modules) - set(ends)):
+        raise unknown("layer", wrong[0], [*ends, *modules], "lower: exact:")
+    found = {name for name, module in modules.items() if isinstance(module, types) or name in names}
+    return found.union(*(ends[name] for name in names if name in ends))
+
+
+def _check_products(given: Mapping[Any, PrecisionLike], marks: Mapping[str, Precision | None]) -> None:
+    """Raise ValueError if products were given, and no layer is left to have them."""
+    wanted = [value for value in given.values() if isinstance(value, Precision) and value.products is not None]
+    if wanted and not any(mark is not None and mark.products is not None for mark in marks.values()):
+        name = getattr(wanted[0], "name", "") or "a precision"
+        rest = f" once {', '.join(map(str, exact))} stay in float" if (exact := getattr(wanted[0], "exact", ())) else ""
+        raise ValueError(f"lower: {name} rounds products, and the model has no layer that multiplies{rest}")
 
 
 def _types_and_names(what: str, given: Iterable[Any]) -> tuple[tuple[type[Module], ...], set[str]]:

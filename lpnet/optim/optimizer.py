@@ -29,8 +29,9 @@ class Optimizer:
     may be set at any time; precision, whose roles gradient, momentum, weight, accumulator and second_moment apply (a
     format, its name or a function stands for `Precision.uniform`, None for exact); compensate, whether what rounding
     took from the weights is kept, in their format, and added to the next update (Kahan's summation, which 16 bits of
-    weights and 16 of compensation need in place of 32). Raises ValueError for an empty list, a learning rate below 0,
-    and compensate=True with an accumulator, without a role weight or with weights in fixed point.
+    weights and 16 of compensation need in place of 32), which a recipe may ask for, too. Raises ValueError for an empty
+    list, a learning rate below 0, and for compensation with an accumulator, without a role weight or with weights in
+    fixed point.
 
     Making an optimizer rounds the weights, in the model, if precision has a role weight or accumulator: training starts
     on the grid. Weights put in their place later, as by `model.load_state_dict`, are rounded to nearest when the next
@@ -56,7 +57,8 @@ class Optimizer:
         self.lr = lr
         self.overrides: dict[int, Precision] = {}  # by the number of the parameter
         self.precision = self._by_name(precision, names) if isinstance(precision, Mapping) else as_precision(precision)
-        self.compensate = flag(type(self).__name__, "compensate", compensate)
+        asked = flag(type(self).__name__, "compensate", compensate)
+        self.compensate = asked or getattr(self.precision, "compensate", False)
         self._check_compensation()
         self.state: list[State] = [{} for _ in self.params]
         self._written: list[Array | None] = [None for _ in self.params]  # the weights last rounded; None: as was loaded

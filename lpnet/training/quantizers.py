@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import random
 from ..precision import ROLES, Precision, Quantizer
+from ..products import OPERANDS, Operand
 from .attributes import stateful
 
 if TYPE_CHECKING:
@@ -36,11 +37,12 @@ def held_functions(run: Run) -> dict[str, Any]:
     precisions = {**_precisions(run), **{f"swalp.{name}": one.precision for name, one in run.averages().items()}}
     found: dict[int, tuple[str, Any]] = {}
     for where, precision in precisions.items():
-        for role in ROLES:
-            function = getattr(precision, role)
+        functions = {role: getattr(precision, role) for role in ROLES}
+        operands = {f"products.{name}": getattr(precision.products, name, None) for name in OPERANDS}
+        for name, function in {**functions, **operands}.items():
             owner = function.__self__ if inspect.ismethod(function) else function
-            if not isinstance(owner, Quantizer | type) and hasattr(owner, "__dict__"):
-                found.setdefault(id(owner), (f"{where}.{role}", owner))
+            if not isinstance(owner, Quantizer | Operand | type) and hasattr(owner, "__dict__"):
+                found.setdefault(id(owner), (f"{where}.{name}", owner))
     return {name: stateful(owner) for name, owner in found.values()}
 
 

@@ -67,7 +67,8 @@ def _chosen(owner: Any, *names: str, **renamed: str) -> dict[str, Any]:
 def text(value: Any) -> str:
     """Return the text of a precision or a quantizer: the same in every process, and whatever state it is in."""
     if isinstance(value, Precision):
-        roles = {role: getattr(value, role) for role in ROLES if getattr(value, role) is not None}
+        named = (*ROLES, "products")
+        roles = {name: getattr(value, name) for name in named if getattr(value, name) is not None}
         return ", ".join(f"{role}={text(function)}" for role, function in roles.items()) or "exact"
     constant = inspect.isroutine(value) or isinstance(value, Quantizer) or not hasattr(value, "__dict__")
     frozen = getattr(getattr(value, "__dataclass_params__", None), "frozen", False)

@@ -73,7 +73,9 @@ SCALED = [
     BlockScaled(FixedPoint(4, 2), Exponent(8), (4, 8), axis=-1, scaling="even", factor=1.5),
     BlockScaled(formats.format("nf4"), formats.format("fp16"), 8),
     *map(formats.format, ("nvfp4:16x16", "nvfp4:4/6", "nvfp4:2x8:4/6", "mxfp8_e4m3:ceil", "mxfp8_e4m3:3x5:even")),
-    *map(formats.format, ("mxfp4_e2m1:4/3", "mxint8:2x2:ceil", "e4m3:128x128", "posit8.1:32", "nf4:16")),
+    *map(
+        formats.format, ("mxfp4_e2m1:4/3", "mxfp4_e2m1:rms", "mxint8:2x2:ceil", "e4m3:128x128", "posit8.1:32", "nf4:16")
+    ),
     formats.format("dynamic8:256"),
 ]
 TABLES = [

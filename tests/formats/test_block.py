@@ -138,7 +138,7 @@ def test_mx(name, dtype, xs, mode):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", [name for name in MX if name != "mxint8"])
-@pytest.mark.parametrize("rule", ["ceil", "even", "floor:4/3", "even:4/3"])
+@pytest.mark.parametrize("rule", ["ceil", "even", "rms", "floor:4/3", "even:4/3"])
 @settings(max_examples=40)
 @given(xs=blocks, mode=modes)
 def test_rules_of_scales(name, rule, dtype, xs, mode):

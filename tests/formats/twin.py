@@ -175,8 +175,9 @@ def block(xs, wl, exp=8, symmetric=True, mode="nearest", us=None, digits=24):
     return out
 
 
-def power_scale(amax, emax, rule, top, mantissas):
-    """Return the scale, a power of two, of a block whose largest magnitude is amax; `top` is the largest element."""
+def power_scale(xs, emax, rule, top, mantissas):
+    """Return the scale, a power of two, of a block of these numbers; `top` is the largest element."""
+    amax = max((abs(Fraction(x)) for x in xs), default=Fraction(0))
     if amax == 0:
         return power(-127)
     if rule == "ceil":
@@ -185,6 +186,9 @@ def power_scale(amax, emax, rule, top, mantissas):
     elif rule == "even":  # amax rounded half up to so many mantissas of a power of two
         gap = power(floor_log2(amax)) / mantissas
         e = floor_log2(math.floor(amax / gap + Fraction(1, 2)) * gap) - emax
+    elif rule == "rms":  # 2^e <= 2.92247856 rms / top, both sides squared
+        square = sum(Fraction(x) ** 2 for x in xs) / len(xs) * (Fraction(292247856, 10**8) / top) ** 2
+        e = floor_log2(square) // 2
     else:
         e = floor_log2(amax) - emax
     return power(min(max(e, -127), 127))
@@ -194,8 +198,7 @@ def mx(xs, element, emax, mode="nearest", us=None, digits=24, rule="floor", top=
     """Return one block of an OCP MX format; `element(x, mode, u, digits)` rounds a fraction to an element."""
     if not all(map(math.isfinite, xs)):
         return [math.nan] * len(xs)
-    largest = max((abs(Fraction(x)) for x in xs), default=Fraction(0))
-    block = power_scale(largest, emax, rule, top, mantissas)
+    block = power_scale(xs, emax, rule, top, mantissas)
     s, factor = Fraction(to_float(block * Fraction(factor), digits)), Fraction(to_float(Fraction(factor), digits))
     us = us or [None] * len(xs)
     return [_scaled(x, s, block, factor, element, mode, u, digits) for x, u in zip(xs, us, strict=True)]
