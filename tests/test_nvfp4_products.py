@@ -47,14 +47,10 @@ class Twin:
             if len(block) == 16:
                 run = [Fraction(float(x[p])) * s for p, s in zip(block, TE_SIGNS, strict=True)]
                 for step in 1, 2, 4, 8:
-                    run = [Fraction(to_float(v, self.digits)) for v in butterfly(run, step)]
+                    run = [Fraction(twin.to_float(v, self.digits)) for v in butterfly(run, step)]
                 for p, v in zip(block, run, strict=True):
-                    y[p] = to_float(v / 4, self.digits)
+                    y[p] = twin.to_float(v / 4, self.digits)
         return y
-
-
-def to_float(q, digits):
-    return twin.to_float(q, digits)
 
 
 def butterfly(v, step):
@@ -64,10 +60,8 @@ def butterfly(v, step):
 
 def tiles(shape, axes):
     """Return the places of every block of 16 along these axes, both lists in C order; others are apart."""
-    cut = [
-        [range(i, min(i + 16, n)) for i in range(0, n, 16)] if a in axes else [[i] for i in range(n)]
-        for a, n in enumerate(shape)
-    ]
+    runs = [[range(i, min(i + 16, n)) for i in range(0, n, 16)] for n in shape]
+    cut = [runs[a] if a in axes else [[i] for i in range(n)] for a, n in enumerate(shape)]
     return [list(itertools.product(*block)) for block in itertools.product(*cut)]
 
 
@@ -125,27 +119,17 @@ RECIPE = lp.Products(  # NVIDIA's: arXiv 2509.25149
 )
 
 
-def operands(x, W, gy, along):
-    """Return the twins of the six operands, in the order in which stochastic ones draw."""
+def operands(x, W, gy):
+    """Return the twins of the six operands in fractions, in the order in which stochastic ones draw."""
     made = (
-        Twin(x, along),
+        Twin(x, 1),
         Twin(W, 1, square=True),
-        Twin(gy, along, mode="stochastic", site=0),
+        Twin(gy, 1, mode="stochastic", site=0),
         Twin(W, 0, square=True),
         Twin(gy, 0, rotate=True, mode="stochastic", site=1),
         Twin(x, 0, rotate=True),
     )
-    return [[Fraction(v) for v in t.numbers.flat] for t in made], [t.numbers.shape for t in made]
-
-
-def fractions(values, shape):
-    a = np.empty(shape, object)
-    a.flat[:] = values
-    return a
-
-
-def exact(x, W, gy, along):
-    return [fractions(*pair) for pair in zip(*operands(x, W, gy, along), strict=True)]
+    return [np.vectorize(Fraction, otypes=[object])(t.numbers) for t in made]
 
 
 def differentiated(function, x, W, gy):
@@ -162,7 +146,7 @@ def test_a_linear_layer_multiplies_the_twins_operands():
     """All three products, in fractions; W is the same forward and for the gradient of x."""
     x, W, gy = (array(shape, np.float64, i) for i, shape in enumerate([(18, 35), (20, 35), (18, 20)]))
     found = differentiated(F.linear, x, W, gy)
-    qx, qW, egy, Wi, wgy, wx = exact(x, W, gy, 1)
+    qx, qW, egy, Wi, wgy, wx = operands(x, W, gy)
     np.testing.assert_array_equal(qW, Wi)
     for a, b in zip(found, (qx @ qW.T, egy @ Wi, wgy.T @ wx), strict=True):
         np.testing.assert_allclose(a, b.astype(float), rtol=1e-12, atol=1e-12)
@@ -172,7 +156,7 @@ def test_a_convolution_multiplies_the_twins_operands():
     """All three products of windows of 2x2 at a stride of 1, in fractions."""
     x, W, gy = (array(s, np.float64, i) for i, s in enumerate([(17, 18, 3, 2), (19, 18, 2, 2), (17, 19, 2, 1)]))
     found = differentiated(F.conv2d, x, W, gy)
-    qx, qW, egy, Wi, wgy, wx = exact(x, W, gy, 1)
+    qx, qW, egy, Wi, wgy, wx = operands(x, W, gy)
     y, gx, gW = np.zeros(gy.shape, object), np.zeros(x.shape, object), np.zeros(W.shape, object)
     for h, i, j in itertools.product(range(2), range(2), range(2)):
         y[:, :, h, 0] += qx[:, :, h + i, j] @ qW[:, :, i, j].T
