@@ -62,7 +62,7 @@ class Accumulator:
 
     def matmul(self, a: Array, b: Array) -> Array:
         """Return a (..., M, K) times b (..., K, N), vectors as NumPy has them; terms are added in the order of k."""
-        xp, dtype = get_array_module(a), np.result_type(a, b)
+        xp, dtype = get_array_module(a), np.result_type(a.dtype, b.dtype)
         left, right = a[None, :] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b
         left, right = left.astype(np.float64), right.astype(np.float64)
         shape = (*np.broadcast_shapes(left.shape[:-2], right.shape[:-2]), left.shape[-2], right.shape[-1])
