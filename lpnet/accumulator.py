@@ -15,6 +15,7 @@ from .formats.base import quiet
 from .validate import integer
 
 Rounder = Callable[[Array], Array]
+SUMS = ("add", "multiply", "outer")  # what has a format
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Accumulator:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "every", integer("Accumulator", "every", self.every, 1))
-        take_rounders(self, ("add", "multiply", "outer"))
+        take_rounders(self, SUMS)
         if self.outer is None and self.every == 1:
             object.__setattr__(self, "outer", self.add)
         for wide, narrow in (("add", "multiply"), ("outer", "add"), ("outer", "multiply")):

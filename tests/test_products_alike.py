@@ -100,3 +100,37 @@ def test_a_resumed_training_ends_with_the_same_bytes(tmp_path, monkeypatch, prod
     trained(tmp_path / "parts", PRODUCTS[products], 1)
     lp.random.default.draw(1)  # the stream is where the checkpoint says
     assert trained(tmp_path / "parts", PRODUCTS[products], 3, resume=True) == whole
+
+
+class Dither:
+    """An operand of the user's, with a state: each call shifts the grid of 1/16 by another amount."""
+
+    calls = 0
+
+    def __call__(self, x, axis):
+        self.calls += 1
+        shift = self.calls % 7 / 100
+        return np.round(x * 16 + shift) / 16
+
+
+def test_streams_and_states_of_products_are_in_the_checkpoint(tmp_path, monkeypatch):
+    """A stream that sums draw from, and the state of a function that makes operands, go on where they were."""
+    monkeypatch.setattr("lpnet.picture.try_save", lambda *_: True)
+
+    def products():
+        sums = lp.Accumulator(lp.Quantizer("e6m9", stream=lp.random.Stream(3)), every=4)
+        return lp.Products(gy_weight=Dither(), accumulate=sums)
+
+    whole = trained(tmp_path / "whole", products(), 3)
+    trained(tmp_path / "parts", products(), 1)
+    assert trained(tmp_path / "parts", products(), 3, resume=True) == whole
+
+
+@pytest.mark.parametrize("other", [None, lp.Products("e4m3"), lp.Products("e5m2", accumulate=lp.Accumulator(every=4))])
+def test_a_run_does_not_go_on_with_other_products(tmp_path, monkeypatch, other):
+    """One sentence names both; the checkpoint stays as it was."""
+    monkeypatch.setattr("lpnet.picture.try_save", lambda *_: True)
+    before = trained(tmp_path, lp.Products("e5m2", accumulate=lp.Accumulator(every=8)), 1)
+    with pytest.raises(ValueError, match="products"):
+        trained(tmp_path, other, 2, resume=True)
+    assert (tmp_path / "checkpoint.npz").read_bytes() == before[2]

@@ -6,7 +6,9 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from .. import random
-from ..precision import ROLES, Precision, Quantizer
+from ..formats import Format
+from ..precision import Precision, Quantizer
+from ..products import Operand
 from .attributes import stateful
 
 if TYPE_CHECKING:
@@ -36,10 +38,9 @@ def held_functions(run: Run) -> dict[str, Any]:
     precisions = {**_precisions(run), **{f"swalp.{name}": one.precision for name, one in run.averages().items()}}
     found: dict[int, tuple[str, Any]] = {}
     for where, precision in precisions.items():
-        for role in ROLES:
-            function = getattr(precision, role)
+        for role, function in precision.rounders().items():
             owner = function.__self__ if inspect.ismethod(function) else function
-            if not isinstance(owner, Quantizer | type) and hasattr(owner, "__dict__"):
+            if not isinstance(owner, Quantizer | Operand | Format | type) and hasattr(owner, "__dict__"):
                 found.setdefault(id(owner), (f"{where}.{role}", owner))
     return {name: stateful(owner) for name, owner in found.values()}
 
