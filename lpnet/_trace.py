@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
 from . import tables
+from .accumulator import Accumulator
+from .backend import Array
 from .formats import Format
 from .nn import Module
 from .optim import Optimizer
 from .precision import ROLES, Precision
+from .products import RESULTS, WEIGHTS, Operand, Products
 from .tensor import Tensor
 
 
@@ -46,15 +50,15 @@ class RoundingStats:
         )
         return [exact, f"{self.sqnr:.1f} dB" if self.squared else "-", saturated, underflowed]
 
-    def add(self, x: np.ndarray, y: np.ndarray, fmt: Any) -> None:
-        """Count one rounding of x to y."""
+    def add(self, x: np.ndarray, y: np.ndarray, fmt: Any, total: bool = False) -> None:
+        """Count one rounding of x to y; of sums (total), which lose more than a gap on the way, only the end is."""
         error = (y - x).astype(np.float64)
         self.count += x.size
         self.exact += int((y == x).sum())
         self.squared += float((x.astype(np.float64) ** 2).sum())
         self.squared_error += float((error**2).sum())
         self.underflowed += int(((x != 0) & (y == 0)).sum())
-        self.saturated += int(_moved_far(x, error, fmt).sum())
+        self.saturated += int((_beyond if total else _moved_far)(x, error, fmt).sum())
 
 
 def _moved_far(x: np.ndarray, error: np.ndarray, fmt: Any) -> np.ndarray:
@@ -64,11 +68,18 @@ def _moved_far(x: np.ndarray, error: np.ndarray, fmt: Any) -> np.ndarray:
     try:
         return abs(error) >= fmt.spacing(x)
     except NotImplementedError:
-        return (error != 0) & ((x > fmt.max) | (x < fmt.min))
+        return _beyond(x, error, fmt)
+
+
+def _beyond(x: np.ndarray, error: np.ndarray, fmt: Any) -> np.ndarray:
+    """Return which numbers were moved and are beyond the ends of the format."""
+    if not isinstance(fmt, Format):
+        return np.zeros(x.shape, bool)
+    return (error != 0) & ((x > fmt.max) | (x < fmt.min))
 
 
 class Trace:
-    """Sites by (place, role); `print` it for a table."""
+    """Sites by (place, role); `print` it for a table. Operands of products have their names for a role."""
 
     def __init__(self) -> None:
         self.stats: dict[tuple[str, str], RoundingStats] = {}
@@ -79,17 +90,24 @@ class Trace:
         for role in ROLES:
             quantizer = getattr(precision, role)
             wrapped[role] = quantizer and self._recorder(place, role, quantizer)
-        return dataclasses.replace(precision, **wrapped)
+        products = precision.products and self._products(place, precision.products)
+        return dataclasses.replace(precision, **wrapped, products=products)
 
     def _recorder(self, place: str, role: str, quantizer: Any) -> Any:
         def record(x: Any) -> Any:
             y = quantizer(x)
-            stats = self.stats.setdefault((place, role), RoundingStats())
-            stats.add(Tensor(x).numpy(), Tensor(y).numpy(), getattr(quantizer, "format", None))
+            self._add(place, role, x, y, getattr(quantizer, "format", None))
             return y
 
         record.inside = getattr(quantizer, "inside", lambda x: None)  # type: ignore[attr-defined]  # masks stay
         return record
+
+    def _products(self, place: str, products: Products) -> Products:
+        return _Products(products, partial(self._add, place))
+
+    def _add(self, place: str, role: str, x: Any, y: Any, fmt: Any, total: bool = False) -> None:
+        stats = self.stats.setdefault((place, role), RoundingStats())
+        stats.add(Tensor(x).numpy(), Tensor(y).numpy(), fmt, total)
 
     def rows(self) -> list[list[str]]:
         """Return the cells of the table below its `HEAD`."""
@@ -108,6 +126,44 @@ class Trace:
         return tables.html(HEAD, self.rows()) if self.stats else tables.preformatted(EMPTY)
 
 
+class _Products(Products):
+    """Products whose operands are recorded as they are rounded (rotated, if they are), and whose sums are."""
+
+    def __init__(self, products: Products, add: Callable[..., None]) -> None:
+        vars(self).update(vars(products), _add=add, _result="")
+        if products.accumulate is not None:
+            vars(self).update(accumulate=_Accumulator(products.accumulate, self._add_sum))
+
+    def operand(self, name: str, x: Array, axis: int, groups: int = 1) -> Array:
+        vars(self).update(_result=RESULTS[name])
+        make = getattr(self, name)
+        if isinstance(make, Operand):
+            x = make.rotated(x, axis, groups)
+            y, fmt = make.rounded(x, axis, name in WEIGHTS), make.format.along(axis)
+        else:
+            y, fmt = super().operand(name, x, axis, groups), None
+        if make is not None:
+            vars(self)["_add"](name, x, y, fmt)
+        return y
+
+    def _add_sum(self, exact: Array, y: Array, fmt: Any) -> None:
+        seen = vars(self)
+        seen["_add"](f"sum {seen['_result']}", exact, y, fmt, total=True)  # operands come right before their sum
+
+
+class _Accumulator(Accumulator):
+    """Sums that are recorded beside those of the same operands in float64."""
+
+    def __init__(self, accumulate: Accumulator, add: Callable[[Array, Array, Any], None]) -> None:
+        vars(self).update(vars(accumulate), _add=add)
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        y = super().matmul(a, b)
+        last = self.add if self.outer is None else self.outer
+        vars(self)["_add"](a.astype(np.float64) @ b.astype(np.float64), y, getattr(last, "format", last))
+        return y
+
+
 HEAD = ["place", "role", "numbers", "exact", "SQNR", "saturated", "to zero"]
 Traced = TypeVar("Traced", bound=Trace)
 EMPTY = (
@@ -119,6 +175,9 @@ EMPTY = (
 @contextlib.contextmanager
 def trace(model: Module, optimizer: Optimizer | None = None) -> Iterator[Trace]:
     """Record within this block what rounding does at every layer that `nn.lower` marked, and in the optimizer.
+
+    Operands of products have their names in `Products` for a role, the sums of an accumulator "sum y", "sum gx" and
+    "sum gW": beside sums of the same operands in float64. What is rotated is recorded rotated.
 
     exact is the share of numbers that rounding did not move, SQNR the signal's energy over the error's; saturated
     counts numbers beyond the format's range, "to zero" those too small for it.

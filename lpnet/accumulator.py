@@ -15,6 +15,7 @@ from .formats.base import quiet
 from .validate import integer
 
 Rounder = Callable[[Array], Array]
+SUMS = ("add", "multiply", "outer")  # what has a format
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Accumulator:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "every", integer("Accumulator", "every", self.every, 1))
-        take_rounders(self, ("add", "multiply", "outer"))
+        take_rounders(self, SUMS)
         if self.outer is None and self.every == 1:
             object.__setattr__(self, "outer", self.add)
         for wide, narrow in (("add", "multiply"), ("outer", "add"), ("outer", "multiply")):
@@ -62,7 +63,7 @@ class Accumulator:
 
     def matmul(self, a: Array, b: Array) -> Array:
         """Return a (..., M, K) times b (..., K, N), vectors as NumPy has them; terms are added in the order of k."""
-        xp, dtype = get_array_module(a), np.result_type(a, b)
+        xp, dtype = get_array_module(a), np.result_type(a.dtype, b.dtype)
         left, right = a[None, :] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b
         left, right = left.astype(np.float64), right.astype(np.float64)
         shape = (*np.broadcast_shapes(left.shape[:-2], right.shape[:-2]), left.shape[-2], right.shape[-1])

@@ -154,10 +154,15 @@ class Precision:
         """Return the same for one layer alone: see `Products.own`."""
         return self if self.products is None else replace(self, products=self.products.own())
 
+    def rounders(self) -> dict[str, Any]:
+        """Return what rounds, by role, and by operand or sum of products; None for what does not."""
+        products = {} if self.products is None else self.products.rounders()
+        return {role: getattr(self, role) for role in ROLES} | {f"products.{name}": r for name, r in products.items()}
+
     def streams(self) -> dict[str, Stream]:
         """Return the streams that quantizers hold themselves (not the default one), by the first role they serve."""
-        held = {role: getattr(getattr(self, role), "stream", None) for role in ROLES}
-        return {role: s for i, (role, s) in enumerate(held.items()) if s and s not in list(held.values())[:i]}
+        held = {name: getattr(rounder, "stream", None) for name, rounder in self.rounders().items()}
+        return {name: s for i, (name, s) in enumerate(held.items()) if s and s not in list(held.values())[:i]}
 
     def __str__(self) -> str:
         shown = [name for name in (*ROLES, "products") if getattr(self, name)]

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from . import formats, kernels, random
-from .accumulator import Accumulator
+from .accumulator import SUMS, Accumulator
 from .backend import Array, get_array_module
 from .distributed import shards
 from .formats._names import take_rounders
@@ -208,6 +208,11 @@ class Products:
         remembers = any(getattr(getattr(self, name), "history", 0) for name in OPERANDS)
         return copy.deepcopy(self) if remembers else self
 
+    def rounders(self) -> dict[str, Any]:
+        """Return what makes each operand, and what rounds their sums, by name; None for what does not."""
+        sums = {} if self.accumulate is None else {name: getattr(self.accumulate, name) for name in SUMS}
+        return {name: getattr(self, name) for name in OPERANDS} | sums
+
     def __repr__(self) -> str:
         shown = [f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) not in (None, False)]
         return f"Products({', '.join(shown)})"
@@ -226,6 +231,7 @@ PRODUCTS = {
     "weight gradient": ("gy_weight", "x_weight"),
 }
 OPERANDS = tuple(name for pair in PRODUCTS.values() for name in pair)
+RESULTS = dict(zip(OPERANDS, ("y", "y", "gx", "gx", "gW", "gW"), strict=True))
 
 
 def as_products(value: Any) -> Products | None:

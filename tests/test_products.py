@@ -1,7 +1,6 @@
 """Operands of products are rounded along the axis of their product, rotations cancel, sums are those of fractions."""
 
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,8 +8,6 @@ import pytest
 import lpnet as lp
 from lpnet import functions as F
 from lpnet.products import SIGNS, Products
-
-from .formats import twin
 
 MX = ["mxfp8_e4m3", "mxfp6_e3m2", "mxfp4_e2m1", "mxint8"]
 
@@ -142,30 +139,6 @@ def test_operands_are_rotated_before_they_are_rounded(n):
     np.testing.assert_allclose(y, expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("every", [1, 3])
-def test_sums_are_those_of_fractions(every):
-    """Each partial sum in fp16 and each outer sum in e8m9 is the exact one, rounded once."""
-    a, b = (lp.quantize(x, "e4m3") for x in arrays((3, 11), (11, 2)))
-    sums = lp.Accumulator(add="fp16", every=every, outer="e8m9" if every > 1 else None)
-
-    def fp16(x):
-        return Fraction(twin.floating(x, 5, 10, digits=53))
-
-    def outer(x):
-        return Fraction(twin.floating(x, 8, 9, digits=53)) if every > 1 else fp16(x)
-
-    expected = np.zeros((3, 2))
-    for i, j in np.ndindex(3, 2):
-        terms, total = [Fraction(x) * Fraction(y) for x, y in zip(a[i], b[:, j], strict=True)], Fraction(0)
-        for k in range(0, 11, every):
-            part = Fraction(0)
-            for term in terms[k : k + every]:
-                part = fp16(part + term)
-            total = outer(total + part)
-        expected[i, j] = total
-    np.testing.assert_array_equal(sums.matmul(a, b), expected)
-
-
 def test_promotion_takes_away_the_error_of_a_long_sum():
     """Of 4096 positive terms, 14 bits lose over fifty times what they lose when every 128 are added up in float32."""
     a, b = (abs(x) for x in arrays((4, 4096), (4096, 4)))
@@ -183,21 +156,6 @@ def test_stochastic_rounding_is_unbiased_where_nothing_saturates(name, inside):
     x = 2.0 ** np.random.default_rng(0).uniform(-1, 1, (999, 32))
     within = (lp.quantize(x, name, "floor") <= x) & (x <= lp.quantize(x, name, "ceil") * (1 + 1e-12))
     assert within.all() == inside
-
-
-def test_threads_change_no_bit():
-    """Stochastic operands of a convolution have the same bits for one, two and three threads."""
-    x, W = (a.astype(np.float32) for a in arrays((64, 48, 24, 24), (32, 48, 3, 3)))
-    gy = F.conv2d(x, W).data
-    products, found, before = Products.uniform("mxfp8_e4m3", "stochastic"), [], lp.get_num_threads()
-    for n in 1, 2, 3:
-        lp.set_num_threads(n)
-        lp.manual_seed(0)
-        found.append(differentiated(F.conv2d, products, gy, x, W))
-    lp.set_num_threads(before)
-    for a, b, c in zip(*found, strict=True):
-        np.testing.assert_array_equal(a, b)
-        np.testing.assert_array_equal(a, c)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 import lpnet as lp
 from lpnet import nn, optim
 from lpnet._trace import RoundingStats
+from lpnet.training import TraceRounding
 
 X = np.float32([[0.3, -5.0, 0.01, 0.0, 1.5], [-0.26, 7.99, 2.0, -0.1, 0.12]])
 FIXED = lp.FixedPoint(6, 2)  # quarters in [-8, 7.75]
@@ -122,3 +123,65 @@ def test_parameters_with_a_precision_of_their_own_have_a_place_of_their_own():
         optimizer.step()
     assert optimizer.overrides is own
     assert seen.stats["optimizer", "weight"].count == 4 and seen.stats["optimizer, parameter 1", "weight"].count == 2
+
+
+def test_operands_are_recorded_as_they_are_rounded():
+    """Six operands by name, rotated ones rotated; gaps are those of blocks along the axis of the product."""
+    layer = nn.Linear(32, 3)
+    turned = lp.Operand("mxfp4_e2m1", rotate=16)
+    nn.lower(layer, lp.Precision(products=lp.Products(turned, turned, gy_weight="fixed6.2")), nn.Linear)
+    x, gy = np.random.default_rng(0).standard_normal((2, 5, 32)).astype(np.float32)
+    x[:, 0] = 7
+    with lp.trace(layer) as trace:
+        layer(x).backward(4 * gy[:, :3])
+    assert set(trace.stats) == {("", "x"), ("", "W"), ("", "gy_weight")}
+    for name, value, axis in (("x", x, 1), ("W", layer.weight.data, 1)):
+        before, after = turned.rotated(value, axis), turned(value, axis)
+        stats, largest = trace.stats["", name], abs(before).max(axis=1, keepdims=True)
+        assert stats.sqnr == pytest.approx(10 * np.log10((before**2).sum() / ((after - before) ** 2).sum()), rel=1e-4)
+        assert stats.underflowed == ((before != 0) & (after == 0)).sum() > 0
+        gap = 2 ** np.floor(np.log2(largest)) / 2  # of the largest elements of a block, from 4 to 6
+        assert stats.saturated == (abs(after - before) >= gap).sum()
+    assert trace.stats["", "gy_weight"].saturated == (abs(4 * gy[:, :3] - clipped(4 * gy[:, :3])) >= 0.25).sum()
+
+
+def test_sums_are_recorded_beside_exact_ones():
+    """Of each product with an accumulator: the error against float64, the sums beyond the format's end, those lost."""
+    layer = nn.Conv2d(2, 4, 3, bias=False)
+    layer.weight.data[0], layer.weight.data[1] = 1e-6, 60
+    nn.lower(layer, lp.Precision(products=lp.Products(accumulate=lp.Accumulator(add="e4m3"))))
+    x = lp.Tensor(np.ones((3, 2, 5, 5), np.float32), requires_grad=True)
+    with lp.trace(layer) as trace:
+        y = layer(x)
+        y.backward(np.ones(y.shape, np.float32))
+    assert list(trace.stats) == [("", "sum y"), ("", "sum gx"), ("", "sum gW")]
+    stats, exact = trace.stats["", "sum y"], lp.functions.conv2d(x, layer.weight).numpy().astype(np.float64)
+    assert stats.count == y.size
+    assert stats.sqnr == pytest.approx(10 * np.log10((exact**2).sum() / ((y.numpy() - exact) ** 2).sum()), rel=1e-3)
+    assert stats.underflowed == stats.saturated == y.size // 4
+    assert trace.stats["", "sum gW"].exact == 0  # of 27 ones: 16 and 1 are 16 in e4m3
+
+
+def test_tracing_products_changes_no_number_and_is_seen_in_trainings():
+    """The step's weights are the same, TraceRounding has a row a product, and the table fits a terminal."""
+    products = lp.Products.uniform("mxfp8_e4m3", "stochastic", accumulate=lp.Accumulator(add="e8m13", every=16))
+
+    def train(callbacks):
+        lp.manual_seed(1)
+        model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 4))
+        nn.lower(model, lp.Precision(products=products), [nn.Conv2d, nn.Linear])
+        loader = lp.data.DataLoader((np.ones((4, 1, 8, 8), np.float32), np.arange(4)), 4)
+        lp.fit(
+            model, loader, epochs=1, optimizer=optim.SGD(model.parameters(), 0.1), callbacks=callbacks, progress=False
+        )
+        return model
+
+    traced = TraceRounding(1)
+    plain, seen = train([]).state_dict(), train([traced]).state_dict()
+    assert all(np.array_equal(plain[name], seen[name]) for name in plain)
+    ((_, stats),) = traced.history
+    assert {role for _, role in stats} == {*lp.products.OPERANDS, "sum y", "sum gx", "sum gW"}
+    assert {place for place, _ in stats} == {"0", "3"}
+    table = lp._trace.Trace()
+    table.stats = stats
+    assert max(map(len, str(table).splitlines())) <= 80

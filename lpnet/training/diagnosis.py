@@ -19,6 +19,7 @@ from ..formats import Blocked, FixedPoint, Format
 from ..formats.base import bound
 from ..nn import Module, module
 from ..precision import Precision, use
+from ..products import Products
 from ..progress import say
 from ..random import Stream
 from ..tensor import Tensor, no_grad
@@ -196,6 +197,9 @@ class _Ends(Trace):
             return quantizer(x)
 
         return record
+
+    def _products(self, place: str, products: Products) -> Products:
+        return products
 
 
 @contextlib.contextmanager

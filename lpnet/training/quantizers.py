@@ -6,8 +6,9 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from .. import random
-from ..precision import ROLES, Precision, Quantizer
-from ..products import OPERANDS, Operand
+from ..formats import Format
+from ..precision import Precision, Quantizer
+from ..products import Operand
 from .attributes import stateful
 
 if TYPE_CHECKING:
@@ -37,12 +38,10 @@ def held_functions(run: Run) -> dict[str, Any]:
     precisions = {**_precisions(run), **{f"swalp.{name}": one.precision for name, one in run.averages().items()}}
     found: dict[int, tuple[str, Any]] = {}
     for where, precision in precisions.items():
-        functions = {role: getattr(precision, role) for role in ROLES}
-        operands = {f"products.{name}": getattr(precision.products, name, None) for name in OPERANDS}
-        for name, function in {**functions, **operands}.items():
+        for role, function in precision.rounders().items():
             owner = function.__self__ if inspect.ismethod(function) else function
-            if not isinstance(owner, Quantizer | Operand | type) and hasattr(owner, "__dict__"):
-                found.setdefault(id(owner), (f"{where}.{name}", owner))
+            if not isinstance(owner, Quantizer | Operand | Format | type) and hasattr(owner, "__dict__"):
+                found.setdefault(id(owner), (f"{where}.{role}", owner))
     return {name: stateful(owner) for name, owner in found.values()}
 
 

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from .. import distributed
-from ..precision import ROLES, Precision, Quantizer
+from ..precision import Precision, Quantizer
 
 if TYPE_CHECKING:
     from .run import Run
@@ -67,9 +67,9 @@ def _chosen(owner: Any, *names: str, **renamed: str) -> dict[str, Any]:
 def text(value: Any) -> str:
     """Return the text of a precision or a quantizer: the same in every process, and whatever state it is in."""
     if isinstance(value, Precision):
-        named = (*ROLES, "products")
-        roles = {name: getattr(value, name) for name in named if getattr(value, name) is not None}
-        return ", ".join(f"{role}={text(function)}" for role, function in roles.items()) or "exact"
+        named = {name: text(rounder) for name, rounder in value.rounders().items() if rounder is not None}
+        named |= _chosen(getattr(value.products, "accumulate", None), "every")
+        return ", ".join(f"{name}={told}" for name, told in named.items()) or "exact"
     constant = inspect.isroutine(value) or isinstance(value, Quantizer) or not hasattr(value, "__dict__")
     frozen = getattr(getattr(value, "__dataclass_params__", None), "frozen", False)
     return re.sub(r" at 0x[0-9a-fA-F]+", "", str(value) if constant or frozen else object.__repr__(value))

@@ -1,7 +1,8 @@
 """Other people's numbers beside lpnet's, bit for bit: `python -m tests.benchmarks.witnesses`.
 
-Needs torch, gfloat, torchao and Microsoft's microxcaling (github.com/microsoft/microxcaling, its folder in PYTHONPATH);
-what is not installed is left out and said so. Prints how many numbers differ; the exit code is 1 if any does.
+Needs torch, gfloat, torchao, fouroversix and Microsoft's microxcaling (github.com/microsoft/microxcaling, its folder in
+PYTHONPATH); what is not installed is left out and said so. Prints how many numbers differ; the exit code is 1 if any
+does.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 
 import lpnet as lp
+
+from .products import microxcaling_products
 
 MX = {
     "mxfp8_e4m3": "fp8_e4m3",
@@ -81,7 +84,49 @@ def torchao() -> Found:
             yield f"{name}:{rule}, codes", differ(encoded.codes, elements.view(torch.uint8).numpy().reshape(-1))
 
 
-WITNESSES: tuple[Callable[[], Found], ...] = (gfloat, microxcaling, torchao)
+def torchao_nvfp4() -> Found:
+    """NVFP4 scales and codes. torchao multiplies by reciprocals: numbers next to a tie may differ, these are not."""
+    torch, ao = importlib.import_module("torch"), importlib.import_module("torchao.prototype.mx_formats.nvfp4_tensor")
+    x = np.random.default_rng(0).standard_normal((4000, 64)).astype(np.float32)
+    tensor = torch.tensor(x)
+    scales, codes = ao.nvfp4_quantize(tensor, 16, ao.per_tensor_amax_to_scale(tensor.abs().max()))
+    encoded = lp.format("nvfp4").encode(x)
+    yield "nvfp4, scales", differ(encoded.scales[4:], scales.view(torch.uint8).numpy().reshape(-1))  # float32 first
+    yield "nvfp4, codes", differ(encoded.codes, codes.view(torch.uint8).numpy().reshape(-1))
+
+
+def fouroversix() -> Found:
+    """NVFP4 with blocks scaled to 6 and to 6 or 4: scales and elements, by reciprocals as above."""
+    torch, its = importlib.import_module("torch"), importlib.import_module("fouroversix.quantize.pytorch.reference")
+    rules, nearest = its.ScaleRule, its.RoundStyle.nearest
+    x = np.random.default_rng(0).standard_normal((16000, 16)).astype(np.float32)
+    blocks = torch.tensor(x)
+    amax = blocks.abs().max()
+    six, scales = its.quantize_to_nvfp4(blocks, amax, scale_rule=rules.static_6, round_style=nearest)
+    yield from _nvfp4_differs("nvfp4", x, its.fake_quantize_to_e2m1(six), scales)
+    of_six, of_four = (
+        its.quantize_to_nvfp4(blocks, amax, scale_rule=rules.mse, round_style=nearest, scale_expansion_factor=factor)
+        for factor in (None, 1.5)
+    )
+    yield from _nvfp4_differs("nvfp4:4/6", x, *its.select_fouroversix(blocks, *of_six, *of_four, amax))
+
+
+def _nvfp4_differs(name: str, x: np.ndarray, elements: Any, scales: Any) -> Found:
+    fmt = lp.format(name)
+    block, whole = fmt.block_scales(x)
+    yield f"{name}, scales", differ(block.ravel(), scales.float().numpy().ravel())
+    mine = fmt.elements(x, (block * whole).astype(np.float32), "nearest", None)
+    yield f"{name}, elements", differ(mine, elements.float().numpy())
+
+
+WITNESSES: tuple[Callable[[], Found], ...] = (
+    gfloat,
+    microxcaling,
+    microxcaling_products,
+    torchao,
+    torchao_nvfp4,
+    fouroversix,
+)
 
 
 def main() -> int:
@@ -90,10 +135,10 @@ def main() -> int:
     for witness in WITNESSES:
         try:
             for what, count in witness():
-                print(f"{witness.__name__:14} {what:36} {count} differ", flush=True)
+                print(f"{witness.__name__:22} {what:36} {count} differ", flush=True)
                 wrong += count
         except ImportError as error:
-            print(f"{witness.__name__:14} left out: {error}", flush=True)
+            print(f"{witness.__name__:22} left out: {error}", flush=True)
     return int(wrong > 0)
 
 

@@ -209,21 +209,31 @@ def nvfp4(blocks, mode="nearest", digits=24, us=None, over=False):
 
     A block is a list of rows. With `over` each is scaled so that its largest becomes 6 or 4, by the squared error.
     """
+    s_t, scales = nvfp4_scales(blocks, digits, over)
+    return [
+        [[math.nan] * len(row) for row in rows] if s is None else _nv_block(rows, s, s_t, mode, u, digits)
+        for rows, s, u in zip(blocks, scales, us or [None] * len(blocks), strict=True)
+    ]
+
+
+def nvfp4_scales(blocks, digits=24, over=False):
+    """Return the scale of the array and those of its blocks, as fractions; None for a block of NaN."""
     flat = [[x for row in b for x in row] for b in blocks]
     finite = [max(map(abs, b), default=0.0) if all(map(math.isfinite, b)) else math.nan for b in flat]
     highest = max((Fraction(v) for v in finite if not math.isnan(v)), default=Fraction(0))
     s_t = Fraction(to_float(max(highest / ((256 if over else 448) * 6), power(-149)), 24))
-    out = []
-    for rows, amax, u in zip(blocks, finite, us or [None] * len(blocks), strict=True):
-        if math.isnan(amax):
-            out.append([[math.nan] * len(row) for row in rows])
-            continue
-        scales = [_e4m3(Fraction(amax) / 6 / s_t), _e4m3(Fraction(amax) / 4 / s_t)][: 1 + over]
-        if over:
-            errors = [_squares(rows, _nv_block(rows, s, s_t, "nearest", None, digits), digits) for s in scales]
-            scales = scales[1:] if errors[1] < errors[0] else scales
-        out.append(_nv_block(rows, scales[0], s_t, mode, u, digits))
-    return out
+    return s_t, [_nv_scale(rows, amax, s_t, digits, over) for rows, amax in zip(blocks, finite, strict=True)]
+
+
+def _nv_scale(rows, amax, s_t, digits, over):
+    if math.isnan(amax):
+        return None
+    six = _e4m3(Fraction(amax) / 6 / s_t)
+    if not over:
+        return six
+    four = _e4m3(Fraction(amax) / 4 / s_t)
+    errors = [_squares(rows, _nv_block(rows, s, s_t, "nearest", None, digits), digits) for s in (six, four)]
+    return four if errors[1] < errors[0] else six
 
 
 def _e4m3(q):

@@ -88,6 +88,6 @@ def test_recorded_steps_do_what_the_loop_does(name, low):
         skip_loudly(f"NOTHING RAN ON A GPU: {problem}")
     (losses, (arrays, site)), (others, (found, at)) = (f(name, low, "cuda") for f in (in_a_loop, graphed))
     assert site == at
-    np.testing.assert_allclose(others, losses, rtol=0.05 if low else 1e-3)
+    np.testing.assert_allclose(others, losses, rtol=0.05 if low else 1e-2)
     for key, array in arrays.items():
         np.testing.assert_allclose(found[key], array, atol=np.abs(array).max() / (8 if low else 256), err_msg=key)

@@ -20,6 +20,7 @@ def current() -> Recording | None:
     return _recording
 
 
+STREAMS = 256  # of random numbers that a recording may draw from
 NOWHERE = {"sites": None, "seed": 0, "site": 0}  # for a kernel that draws nothing
 
 
@@ -46,6 +47,9 @@ class Recording:
         self.stream = cupy.cuda.Stream()  # what the default stream does waits for it, and it for that
         self.memory = cupy.cuda.MemoryPool()
         self.cublas = CuBLAS(self.stream, cupy)
+        # What the host writes before the graph runs is no memory of the graph's own, which an earlier array of it,
+        # gone by now, may have had.
+        self.places = cupy.empty((STREAMS, 2), np.uint64)
         self.sites: dict[int, tuple[random.Stream, int, Any]] = {}  # with the first site, and where kernels read it
         self.taken: dict[int, int] = {}
 
@@ -76,7 +80,7 @@ class Recording:
     def place(self, stream: random.Stream, site: int) -> dict[str, Any]:
         """Return how a kernel finds a site: so many after the one that is read when the graph is played."""
         if id(stream) not in self.sites:
-            self.sites[id(stream)] = stream, site, sys.modules["cupy"].empty(2, np.uint64)
+            self.sites[id(stream)] = stream, site, self.places[len(self.sites)]
         _, first, at = self.sites[id(stream)]
         return {"sites": at, "site": site - first}
 
