@@ -64,19 +64,6 @@ def check_fields(instance: Any, **kinds: tuple[int, int] | type[bool]) -> None:
         object.__setattr__(instance, name, checked)  # the way to set a field of a frozen dataclass
 
 
-class Number:
-    """An attribute that is a float of at least 0, whatever kind of number is assigned to it, whenever."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else vars(instance)[self.name]
-
-    def __set__(self, instance: Any, value: Any) -> None:
-        vars(instance)[self.name] = number(type(instance).__name__, self.name, value)
-
-
 def _plain(value: Any) -> Any:
     return value.item() if getattr(value, "shape", None) == () else value
 
