@@ -35,7 +35,8 @@ def integer(owner: str, name: str, value: Any, low: float = 0, high: float = mat
 
 def pair(owner: str, name: str, value: Any, low: int = 1) -> tuple[int, int]:
     """Return (height, width), both of at least `low`, of one integer or of two."""
-    both = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    both = tuple(value) if isinstance(value, tuple | list) else (value,)
+    both *= 2 if len(both) == 1 else 1  # PyTorch takes (3,) for (3, 3)
     if len(both) != 2:
         raise ValueError(f"{owner}: {name} must be an integer of at least {low} or two of them, got {value!r}")
     return integer(owner, name, both[0], low), integer(owner, name, both[1], low)
