@@ -19,7 +19,10 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {  # of params, of a kind of n
     "SGD, nesterov": lambda p, n=float, q=None: SGD(p, n(0.125), n(0.5), nesterov=np.True_, precision=q),
     "SGD, accumulator": lambda p, n=float, q=LOW: SGD(p, n(0.125), n(0.5), precision=q),
     "SGD, groups": lambda p, n=float, q=None: SGD(
-        [{"params": p[:1], "lr": n(0.0625), "momentum": n(0.5)}, {"params": p[1:], "weight_decay": n(0.25)}],
+        [
+            {"params": (p := list(p))[:1], "lr": n(0.0625), "momentum": n(0.5)},
+            {"params": p[1:], "weight_decay": n(0.25)},
+        ],
         n(0.125),
         precision=q,
     ),
