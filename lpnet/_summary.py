@@ -14,7 +14,7 @@ import numpy as np
 from . import random, tables
 from .backend import to_device
 from .formats import Format
-from .nn import Conv2d, Linear, Module
+from .nn import Conv1d, Conv2d, ConvTranspose2d, Linear, Module
 from .nn.module import forward_hooks
 from .optim import Optimizer
 from .optim.optimizer import stored_bytes
@@ -136,7 +136,6 @@ def _stored(model: Module, optimizer: Optimizer | None) -> dict[int, Any]:
 
 def _row(name: str, module: Module, shape: tuple[int, ...], own: list[tuple[Parameter, Any]]) -> Row:
     used = {_format_name(quantizer) for _, quantizer in own}
-    products = math.prod(shape) * math.prod(module.weight.shape[1:]) if isinstance(module, Conv2d | Linear) else 0
     rounded = module.precision and module.precision.activation
     return Row(
         name,
@@ -146,8 +145,18 @@ def _row(name: str, module: Module, shape: tuple[int, ...], own: list[tuple[Para
         "mixed" if len(used) > 1 else "".join(used),
         _format_name(rounded) if rounded else "",
         sum(stored_bytes(p.data, q) for p, q in own),
-        products,
+        _multiplications(module, shape),
     )
+
+
+def _multiplications(module: Module, shape: tuple[int, ...]) -> int:
+    """Return the products of weights of a layer whose result has this shape; scales of normalization do not count."""
+    if isinstance(module, ConvTranspose2d):  # every number of the input meets all weights of its channel
+        stride, padding, dilation, _ = (np.asarray(option) for option in module.geometry)
+        window, more = np.array(module.weight.shape[2:]), np.asarray(module.output_padding)
+        places = (np.array(shape[1:]) + 2 * padding - dilation * (window - 1) - 1 - more) // stride + 1
+        return module.weight.size * math.prod(places.tolist())
+    return math.prod(shape) * math.prod(module.weight.shape[1:]) if isinstance(module, Conv1d | Conv2d | Linear) else 0
 
 
 def _format_name(quantizer: Any) -> str:

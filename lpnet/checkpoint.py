@@ -19,7 +19,7 @@ import numpy as np
 
 from . import formats
 from .backend import device_of, to_device
-from .files import atomic_write
+from .files import atomic_write, foreign
 from .formats import Encoded, Format
 from .tensor import Tensor
 
@@ -60,7 +60,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         except OtherFormat as error:
             raise ValueError(f"{path}: {error}") from error
         except Exception as error:  # a damaged archive makes zipfile raise almost anything
-            raise ValueError(f"{path}: damaged, or not a file of lpnet ({error})") from error
+            known = foreign(path) or f"damaged, or not a file of lpnet ({error})"
+            raise ValueError(f"{path}: {known}") from error
     if version != _VERSION:
         raise ValueError(f"{path}: written by another version of lpnet (file version {version})")
     return objects

@@ -109,3 +109,17 @@ def _lock(descriptor: int) -> None:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
+
+
+def foreign(path: str | os.PathLike[str]) -> str:
+    """Return a sentence on whose file this is and what to do with it, empty for one that lpnet does not know."""
+    with open(path, "rb") as file:
+        head = file.read(256)
+    if head[:1] == b"\x80" or (head[:2] == b"PK" and b"/data.pkl" in head):  # bare, or first in an archive
+        return (
+            "a pickle, as torch.save makes, which may run code and is not read; in PyTorch, write "
+            "safetensors.torch.save_file(model.state_dict(), file), then lpnet.interop.safetensors.load(file)"
+        )
+    if head[8:9] == b"{":
+        return "a safetensors file: lpnet.interop.safetensors.load(file) gives what model.load_state_dict takes"
+    return ""

@@ -172,13 +172,13 @@ class Operators:
         """Return the mean along `axis` (None: of all elements)."""
         return self._F.mean(self, axis, keepdims)
 
-    def var(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Return the variance along `axis`, divided by the number of elements."""
-        return self._F.var(self, axis, keepdims)
+    def var(self, axis: Axis = None, keepdims: bool = False, correction: float = 0) -> Tensor:
+        """Return the variance along `axis`, divided by the number of elements less `correction`."""
+        return self._F.var(self, axis, keepdims, correction)
 
-    def std(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    def std(self, axis: Axis = None, keepdims: bool = False, correction: float = 0) -> Tensor:
         """Return the square root of `var`."""
-        return self._F.std(self, axis, keepdims)
+        return self._F.std(self, axis, keepdims, correction)
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Return the largest element along `axis`."""
@@ -196,9 +196,9 @@ class Operators:
         """Return the sums of the elements up to each, along `axis`."""
         return self._F.cumsum(self, axis)
 
-    def argmax(self, axis: int | None = None) -> Array:
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Array:
         """Return the place of the largest element along `axis`, an array of integers."""
-        return self._F.argmax(self, axis)
+        return self._F.argmax(self, axis, keepdims)
 
     def dot(self, other: Any) -> Tensor:
         """Return the matrix product with `other`."""
@@ -224,7 +224,8 @@ class Operators:
     def swapaxes(self, i: int, j: int) -> Tensor:
         """Return the tensor with two axes exchanged."""
         axes = list(range(self.ndim))
-        axes[i], axes[j] = axes[j], axes[i]
+        i, j = (np.lib.array_utils.normalize_axis_index(axis, self.ndim) for axis in (i, j))
+        axes[i], axes[j] = j, i
         return self._F.transpose(self, axes)
 
     def flatten(self) -> Tensor:

@@ -35,7 +35,8 @@ def integer(owner: str, name: str, value: Any, low: float = 0, high: float = mat
 
 def pair(owner: str, name: str, value: Any, low: int = 1) -> tuple[int, int]:
     """Return (height, width), both of at least `low`, of one integer or of two."""
-    both = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    both = tuple(value) if isinstance(value, tuple | list) else (value,)
+    both *= 2 if len(both) == 1 else 1  # PyTorch takes (3,) for (3, 3)
     if len(both) != 2:
         raise ValueError(f"{owner}: {name} must be an integer of at least {low} or two of them, got {value!r}")
     return integer(owner, name, both[0], low), integer(owner, name, both[1], low)
@@ -62,19 +63,6 @@ def check_fields(instance: Any, **kinds: tuple[int, int] | type[bool]) -> None:
         owner, value = type(instance).__name__, getattr(instance, name)
         checked = integer(owner, name, value, *kind) if isinstance(kind, tuple) else flag(owner, name, value)
         object.__setattr__(instance, name, checked)  # the way to set a field of a frozen dataclass
-
-
-class Number:
-    """An attribute that is a float of at least 0, whatever kind of number is assigned to it, whenever."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else vars(instance)[self.name]
-
-    def __set__(self, instance: Any, value: Any) -> None:
-        vars(instance)[self.name] = number(type(instance).__name__, self.name, value)
 
 
 def _plain(value: Any) -> Any:

@@ -2,7 +2,9 @@
 
 import errno
 import os
+import pickle
 import stat
+import zipfile
 
 import pytest
 
@@ -68,3 +70,17 @@ def test_leftovers_of_other_processes_go_and_all_else_stays(tmp_path):
         (tmp_path / name).write_text("half")
     files.remove_leftovers(tmp_path)
     assert sorted(os.listdir(tmp_path)) == [".hidden", f".tmp-{os.getpid()}-1-x.npz", "x.npz"]
+
+
+def test_files_of_others_are_told_by_their_kind(tmp_path):
+    """A pickle, bare or in an archive as torch.save has it, and safetensors: what to do; nothing of it is run."""
+    pickled, archive, tensors = (tmp_path / name for name in ("old.pt", "new.pt", "m.safetensors"))
+    pickled.write_bytes(pickle.dumps({"weight": 1}))
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("new/data.pkl", pickle.dumps({"weight": 1}))
+    tensors.write_bytes(len(b"{}").to_bytes(8, "little") + b"{}")
+    for path in (pickled, archive):
+        with pytest.raises(ValueError, match=r"\.pt: a pickle, as torch\.save makes.*safetensors\.torch\.save_file"):
+            lp.load(path)
+    with pytest.raises(ValueError, match=r"a safetensors file: lpnet\.interop\.safetensors\.load"):
+        lp.load(tensors)

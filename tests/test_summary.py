@@ -39,6 +39,18 @@ def test_multiplications_and_shapes_of_a_small_network():
     assert max(map(len, str(told).splitlines())) <= 80 and "<table>" in told._repr_html_()
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"stride": 2, "padding": 1, "output_padding": 1, "groups": 2, "dilation": (1, 2)}]
+)
+def test_multiplications_of_other_convolutions(options):
+    """As many as there are non-zero products: all ones convolve, without padding, to that count."""
+    told = summary(lp.nn.Sequential(lp.nn.ConvTranspose2d(4, 6, 3, **options)), (4, 5, 7))
+    assert told.multiplications == 4 * 5 * 7 * 6 // options.get("groups", 1) * 9
+    one = lp.nn.Sequential(lp.nn.Conv1d(4, 6, 3, stride=2, groups=2))
+    one[0].weight.data, one[0].bias.data = np.ones((6, 2, 3), np.float32), np.zeros(6, np.float32)
+    assert summary(one, (4, 9)).multiplications == one(np.ones((1, 4, 9), np.float32)).data.sum() == 6 * 4 * 2 * 3
+
+
 def test_a_layer_used_twice_counts_its_parameters_once():
     """Its multiplications count twice."""
     layer = lp.nn.Linear(5, 5)

@@ -102,3 +102,8 @@ def test_fields_of_a_frozen_dataclass():
         Word(9)
     with pytest.raises(ValueError, match="Word: signed must be True or False, got 2"):
         Word(3, 2)
+
+
+def test_one_in_a_tuple_is_both():
+    """As PyTorch has it."""
+    assert pair("f", "stride", (3,)) == pair("f", "stride", 3) == (3, 3)

@@ -17,7 +17,7 @@ from ..validate import integer
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}
 TEST_SHARE = 0.2  # of data of one's own that have no test set
-OPTIMIZERS: dict[str, Any] = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW}
+OPTIMIZERS: dict[str, Any] = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW, "rmsprop": optim.RMSprop}
 SCHEDULES = ("swalp", "constant", "cosine", "step")
 
 

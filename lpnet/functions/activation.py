@@ -180,13 +180,18 @@ def softplus(x: Any, beta: float = 1.0) -> Tensor:
     return Softplus(number("softplus", "beta", beta, ends="(]"))(x)
 
 
+def top_of(x: Array, axis: Any) -> Array:
+    """Return the largest element along `axis`, which stays, of length 1; 0 where there is none."""
+    return (x.max if x.size else x.sum)(axis=axis, keepdims=True)
+
+
 class Softmax(Function):
     # y = e^x / sum e^x,  gx = y (gy - sum gy y)
     def __init__(self, axis: int) -> None:
         self.axis = axis
 
     def forward(self, x: Array) -> Array:
-        e = get_array_module(x).exp(x - x.max(axis=self.axis, keepdims=True))  # the shift changes nothing but overflow
+        e = get_array_module(x).exp(x - top_of(x, self.axis))  # the shift changes nothing but overflow
         self.y = e / e.sum(axis=self.axis, keepdims=True)
         return self.y
 
@@ -202,6 +207,8 @@ def softmax(x: Any, axis: int = -1) -> Tensor:
 def log_softmax_array(x: Array, axis: int) -> Array:
     """Return the logarithm of the softmax of an array, without overflow."""
     xp = get_array_module(x)
+    if not x.size:
+        return x  # whose sums, of nothing, have no logarithm
     x = x - x.max(axis=axis, keepdims=True)
     return x - xp.log(xp.exp(x).sum(axis=axis, keepdims=True))
 

@@ -83,8 +83,8 @@ class Conv1d(Conv2d):
     name = "conv1d"
 
     def __init__(self, stride: int, padding: int | str, dilation: int, groups: int) -> None:
-        sides = padding if isinstance(padding, str) else (0, padding)
-        super().__init__((1, stride), sides, (1, dilation), groups)
+        stride, padding, dilation = (_only(a) for a in (stride, padding, dilation))
+        super().__init__((1, stride), padding if isinstance(padding, str) else (0, padding), (1, dilation), groups)
 
     def forward(self, x: Array, W: Array, *b: Array) -> Array:
         if x.ndim != 3 or W.ndim != 3:
@@ -96,6 +96,10 @@ class Conv1d(Conv2d):
         gx, gW, *gb = (*super().backward(gy[:, :, None]), None)[:3]
         rows = tuple(None if g is None else g[:, :, 0] for g in (gx, gW))
         return (*rows, *gb)[: len(self.needs)]
+
+
+def _only(value: Any) -> Any:
+    return value[0] if isinstance(value, tuple | list) and len(value) == 1 else value  # PyTorch takes (3,) for 3
 
 
 def conv1d(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, get_array_module, on_host, to_device_of
-from ..tensor import Function, Tensor
+from ..tensor import Function, Tensor, as_array
 from ..validate import choice, number
 from .activation import log_softmax_array
 
@@ -26,7 +26,7 @@ class CrossEntropy(Function):
         self.reduction, self.label_smoothing = reduction, label_smoothing
 
     def forward(self, x: Array) -> Array:
-        _check_labels(x, self.labels, self.ignore_index)
+        self._check(x)
         xp = get_array_module(x)
         self.logp = log_softmax_array(x, 1)
         self.targets, counted = self._targets(x)
@@ -39,6 +39,9 @@ class CrossEntropy(Function):
             if counted is None and self.reduction == "mean"
             else losses.sum() / self.count
         )
+
+    def _check(self, x: Array) -> None:
+        _check_labels(x, self.labels, self.ignore_index)
 
     def _targets(self, x: Array) -> tuple[Array, Array | None]:
         """Return t, (N, K, ...), and the sum of the labels' weights if it is not how many labels there are."""
@@ -71,11 +74,37 @@ class CrossEntropy(Function):
         return (xp.exp(self.logp) * whole - self.targets) * gy
 
 
+class OfProbabilities(CrossEntropy):
+    # the same of targets t that are given, which get a gradient, too: gt_ic = -log softmax(x_i)_c
+    def forward(self, x: Array, t: Array) -> Array:  # type: ignore[override]  # labels are no input
+        self.labels = t
+        return super().forward(x)
+
+    def _check(self, x: Array) -> None:
+        if self.ignore_index != -100:
+            raise ValueError("cross_entropy: ignore_index is a label; probabilities have none")
+        if not x.size:
+            raise ValueError("cross_entropy: the batch is empty")
+
+    def _targets(self, x: Array) -> tuple[Array, None]:
+        k = x.shape[1]
+        weight = 1 if self.weight is None else self._weights(x, k).reshape((1, k) + (1,) * (x.ndim - 2))
+        self.slope = (1 - self.label_smoothing) * weight  # of the targets' own by the given
+        return (self.slope * self.labels + self.label_smoothing / k * weight).astype(x.dtype), None
+
+    def backward(self, gy: Array) -> tuple[Array, Array]:
+        each = gy[:, None] if self.reduction == "none" else gy / self.count
+        return super().backward(gy), -self.slope * self.logp * each
+
+
 def _check_labels(x: Array, labels: Array, ignore_index: int) -> None:
     if x.ndim < 2:
         raise ValueError(f"cross_entropy: expected logits (N, classes), got shape {x.shape}")
     if labels.dtype.kind not in "iu":
-        raise TypeError(f"cross_entropy: labels must be integers, got dtype {labels.dtype}")
+        raise TypeError(
+            f"cross_entropy: labels must be integers, or probabilities {x.shape} as the logits, "
+            f"got {labels.shape} of dtype {labels.dtype}"
+        )
     if labels.shape != (x.shape[0], *x.shape[2:]):
         raise ValueError(f"cross_entropy: labels of shape {labels.shape} do not fit logits of shape {x.shape}")
     if labels.size == 0:
@@ -101,17 +130,19 @@ def cross_entropy(
     count; reduction, "mean", "sum" or "none" for one loss a label; label_smoothing, the share of each target that is
     spread evenly over all classes (Szegedy et al., CVPR 2016).
 
-    Labels may be on the CPU where the logits are on the GPU. Raises TypeError for labels that are not integers,
-    ValueError for labels out of range or shapes that do not fit; labels on the GPU are not waited for, and one out of
-    range makes the loss NaN.
+    Labels may be probabilities, (N, classes, ...) as the logits, which get a gradient if they require one. Integers may
+    be on the CPU where the logits are on the GPU. Raises TypeError for labels that are neither, ValueError for labels
+    out of range or shapes that do not fit; labels on the GPU are not waited for, and one out of range makes the loss
+    NaN.
     """
     labels = labels if hasattr(labels, "dtype") else np.asarray(labels)
     smoothing = number("cross_entropy", "label_smoothing", label_smoothing, 0, 1)
     weight = weight.data if isinstance(weight, Tensor) else weight
     weight = np.asarray(weight) if isinstance(weight, list | tuple) else weight
-    return CrossEntropy(
-        labels, weight, int(ignore_index), choice("cross_entropy", "reduction", reduction, REDUCTIONS), smoothing
-    )(logits)
+    options = weight, int(ignore_index), choice("cross_entropy", "reduction", reduction, REDUCTIONS), smoothing
+    if labels.dtype.kind == "f" and labels.shape == as_array(logits).shape and labels.ndim > 1:
+        return OfProbabilities(None, *options)(logits, labels)
+    return CrossEntropy(labels, *options)(logits)
 
 
 class Elementwise(Function):

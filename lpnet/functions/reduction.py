@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from typing import Any
 
@@ -10,14 +11,22 @@ import numpy as np
 from ..backend import Array, get_array_module, select
 from ..operators import Axis
 from ..tensor import Function, Tensor
-from .arithmetic import Sqrt, power, sub
+from .activation import top_of
+from .arithmetic import Sqrt, div, power, sub
 
 
 def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     axes = range(ndim) if axis is None else (axis,) if isinstance(axis, int | np.integer) else axis
-    if wrong := [a for a in axes if not -ndim <= a < ndim]:
+    n = ndim or 1  # one number has an axis 0, too, that a sum may go along
+    if wrong := [a for a in axes if not -n <= a < n]:
         raise np.exceptions.AxisError(wrong[0], ndim)
-    return tuple(a % ndim for a in axes)
+    return tuple(a % ndim for a in axes) if ndim else ()
+
+
+def _numpys(axis: Axis, ndim: int) -> Axis:
+    """Return `axis` as NumPy takes it: of one number it is none, where NumPy takes 0 but not (0,)."""
+    _axes(axis, ndim)
+    return axis if ndim else None
 
 
 class Sum(Function):
@@ -27,14 +36,14 @@ class Sum(Function):
 
     def forward(self, x: Array) -> Array:
         self.shape = x.shape
-        return x.sum(axis=self.axis, keepdims=self.keepdims)
+        return x.sum(axis=_numpys(self.axis, x.ndim), keepdims=self.keepdims)
 
     def backward(self, gy: Array) -> Array:
         return get_array_module(gy).broadcast_to(self._with_axes(gy), self.shape)
 
     def _with_axes(self, gy: Array) -> Array:
         """Return `gy` with the summed axes back, of length 1."""
-        axes = _axes(self.axis, len(self.shape)) if self.shape else ()  # NumPy adds one number up along axis 0 too
+        axes = _axes(self.axis, len(self.shape))
         return gy.reshape([1 if i in axes else n for i, n in enumerate(self.shape)])
 
 
@@ -58,9 +67,13 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return Mean(axis, keepdims)(x)
 
 
-def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the variance along `axis`, divided by the number of elements as in NumPy."""
-    return mean(power(sub(x, mean(x, axis, keepdims=True)), 2), axis, keepdims)
+def var(x: Any, axis: Axis = None, keepdims: bool = False, correction: float = 0) -> Tensor:
+    """Return the variance along `axis`, divided by the number of elements less `correction`, NumPy's 0, PyTorch's 1."""
+    squares = power(sub(x, mean(x, axis, keepdims=True)), 2)
+    if not correction:
+        return mean(squares, axis, keepdims)
+    n = math.prod(squares.shape[a] for a in _axes(axis, squares.ndim))
+    return div(sum(squares, axis, keepdims), builtins.max(n - correction, 0))
 
 
 class Deviation(Sqrt):
@@ -70,9 +83,9 @@ class Deviation(Sqrt):
         return select(self.y != 0, gy / xp.where(self.y == 0, 1, 2 * self.y))
 
 
-def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+def std(x: Any, axis: Axis = None, keepdims: bool = False, correction: float = 0) -> Tensor:
     """Return the square root of `var`; the gradient where that is 0 is 0."""
-    return Deviation()(var(x, axis, keepdims))
+    return Deviation()(var(x, axis, keepdims, correction))
 
 
 class Max(Sum):
@@ -86,11 +99,11 @@ class Max(Sum):
         return y
 
     def backward(self, gy: Array) -> Array:
-        share = (1 / self.chosen.sum(axis=self.axis, keepdims=True)).astype(gy.dtype)
+        share = (1 / self.chosen.sum(axis=_numpys(self.axis, self.chosen.ndim), keepdims=True)).astype(gy.dtype)
         return select(self.chosen, self._with_axes(gy) * share)
 
     def extreme(self, x: Array) -> Array:
-        return x.max(axis=self.axis, keepdims=self.keepdims)
+        return x.max(axis=_numpys(self.axis, x.ndim), keepdims=self.keepdims)
 
 
 def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -101,7 +114,7 @@ def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 class Min(Max):
     # y = min of x along the axes
     def extreme(self, x: Array) -> Array:
-        return x.min(axis=self.axis, keepdims=self.keepdims)
+        return x.min(axis=_numpys(self.axis, x.ndim), keepdims=self.keepdims)
 
 
 def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -113,12 +126,12 @@ class LogSumExp(Sum):
     # y = ln sum e^x,  gx = gy e^(x - y)
     def forward(self, x: Array) -> Array:
         xp = get_array_module(x)
-        self.x, self.shape = x, x.shape
-        top = x.max(axis=self.axis, keepdims=True)
+        self.x, self.shape, axis = x, x.shape, _numpys(self.axis, x.ndim)
+        top = top_of(x, axis)
         top = xp.where(xp.isfinite(top), top, 0)  # the shift changes nothing but overflow
-        y = xp.log(xp.exp(x - top).sum(axis=self.axis, keepdims=True)) + top
+        y = xp.log(xp.exp(x - top).sum(axis=axis, keepdims=True)) + top
         self.share = xp.exp(x - xp.where(xp.isfinite(y), y, 0))
-        return y if self.keepdims else y.reshape(x.sum(axis=self.axis).shape)
+        return y if self.keepdims else y.reshape(x.sum(axis=axis).shape)
 
     def backward(self, gy: Array) -> Array:
         return self.share * self._with_axes(gy)
@@ -133,16 +146,17 @@ class Prod(Sum):
     # y = product of x along one axis; gx is the product of the others, right also where there are zeros
     def forward(self, x: Array) -> Array:
         self.x, self.shape = x, x.shape
-        return x.prod(axis=self.axis, keepdims=self.keepdims)
+        return x.prod(axis=_numpys(self.axis, x.ndim), keepdims=self.keepdims)
 
     def backward(self, gy: Array) -> Array:
         xp, axes = get_array_module(gy), _axes(self.axis, len(self.shape))
         kept = [a for a in range(len(self.shape)) if a not in axes]
-        x = self.x.transpose(*kept, *axes).reshape(*(self.shape[a] for a in kept), -1)  # the factors last
+        n = math.prod(self.shape[a] for a in axes)
+        x = self.x.transpose(*kept, *axes).reshape(*(self.shape[a] for a in kept), n)  # the factors last
         ones = xp.ones((*x.shape[:-1], 1), x.dtype)
         before = xp.cumprod(xp.concatenate([ones, x[..., :-1]], axis=-1), axis=-1)
         after = xp.cumprod(xp.concatenate([ones, x[..., :0:-1]], axis=-1), axis=-1)[..., ::-1]
-        others = (before * after).reshape([self.shape[a] for a in (*kept, *axes)])
+        others = (before * after)[..., :n].reshape([self.shape[a] for a in (*kept, *axes)])
         return others.transpose(np.argsort([*kept, *axes]).tolist()) * self._with_axes(gy)
 
 
@@ -157,11 +171,11 @@ class CumSum(Function):
         self.axis = axis
 
     def forward(self, x: Array) -> Array:
-        return x.cumsum(axis=self.axis)
+        return x.cumsum(axis=self.axis).reshape(x.shape)  # NumPy makes an axis of one number
 
     def backward(self, gy: Array) -> Array:
-        xp = get_array_module(gy)
-        return xp.flip(xp.flip(gy, self.axis).cumsum(axis=self.axis), self.axis)
+        xp, g = get_array_module(gy), gy if gy.ndim else gy[None]
+        return xp.flip(xp.flip(g, self.axis).cumsum(axis=self.axis), self.axis).reshape(gy.shape)
 
 
 def cumsum(x: Any, axis: int = 0) -> Tensor:
@@ -169,6 +183,7 @@ def cumsum(x: Any, axis: int = 0) -> Tensor:
     return CumSum(axis)(x)
 
 
-def argmax(x: Any, axis: int | None = None) -> Array:
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Array:
     """Return the place of the largest element along `axis` (None: in the flattened tensor), an array of integers."""
-    return (x.data if isinstance(x, Tensor) else x).argmax(axis=axis)
+    array = x.data if isinstance(x, Tensor) else x
+    return array.argmax(axis=_numpys(axis, array.ndim), keepdims=keepdims)

@@ -143,8 +143,9 @@ class Concatenate(Function):
 
     @keeps_digits
     def forward(self, *xs: Array) -> Array:
+        y = get_array_module(xs[0]).concatenate(xs, axis=self.axis)
         self.cuts = [int(i) for i in np.cumsum([x.shape[self.axis] for x in xs])[:-1]]
-        return get_array_module(xs[0]).concatenate(xs, axis=self.axis)
+        return y
 
     def backward(self, gy: Array) -> tuple[Array, ...]:
         return tuple(get_array_module(gy).split(gy, self.cuts, axis=self.axis))

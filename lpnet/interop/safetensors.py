@@ -20,7 +20,7 @@ import numpy as np
 from .. import formats
 from ..backend import to_device
 from ..checkpoint import OtherFormat, decode_exactly, description, encode_exactly, readable_format
-from ..files import atomic_write
+from ..files import atomic_write, foreign
 from ..formats import Encoded, Format
 from ..nn import Module
 from ..tensor import Tensor
@@ -100,7 +100,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     except OtherFormat as error:
         raise ValueError(f"{path}: {error}") from error
     except (safetensors.SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path}: damaged, or not a file that lpnet can read ({error})") from error
+        known = "" if content[8:9] == b"{" else foreign(path)
+        raise ValueError(f"{path}: {known or f'damaged, or not a file that lpnet can read ({error})'}") from error
 
 
 def _metadata(content: bytes) -> dict[str, str]:

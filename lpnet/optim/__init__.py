@@ -3,6 +3,7 @@
 from .adam import Adam, AdamW
 from .flat import Flat, states8
 from .optimizer import Optimizer
+from .rmsprop import RMSprop
 from .scaler import LossScaler
 from .schedules import constant_schedule, cosine_schedule, step_schedule, swalp_schedule
 from .sgd import SGD
@@ -16,6 +17,7 @@ __all__ = [
     "Flat",
     "LossScaler",
     "Optimizer",
+    "RMSprop",
     "constant_schedule",
     "cosine_schedule",
     "states8",

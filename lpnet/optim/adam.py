@@ -6,8 +6,14 @@ from typing import Any, ClassVar
 
 from ..backend import Array, get_array_module
 from ..precision import ByName, PrecisionLike
-from ..validate import Number, number
-from .optimizer import Optimizer, Params, State
+from ..validate import number
+from .groups import Hyperparameter, Params
+from .optimizer import Optimizer, State
+
+
+def _decays(owner: str, name: str, betas: Any) -> tuple[float, ...]:
+    first, second = (number(owner, name, beta, 0, 1, "[)") for beta in betas)
+    return first, second
 
 
 class Adam(Optimizer):
@@ -19,7 +25,7 @@ class Adam(Optimizer):
     """
 
     decoupled = False
-    eps, weight_decay = Number(), Number()
+    betas, eps, weight_decay = Hyperparameter(_decays), Hyperparameter(), Hyperparameter()
     roles: ClassVar[dict[str, str]] = {"square": "second_moment"}
 
     def __init__(
@@ -32,8 +38,7 @@ class Adam(Optimizer):
         precision: PrecisionLike | ByName = None,
         compensate: bool = False,
     ) -> None:
-        b1, b2 = (number(type(self).__name__, "betas", beta, 0, 1, "[)") for beta in betas)
-        self.betas, self.eps, self.weight_decay = (b1, b2), eps, weight_decay
+        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
         super().__init__(params, lr, precision, compensate)
 
     def update(self, w: Array, g: Array, state: State) -> Array:

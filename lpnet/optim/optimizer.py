@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,27 +11,27 @@ from ..backend import Array, copy_like, get_array_module, to_device, to_device_o
 from ..formats import FixedPoint, Format
 from ..precision import ByName, Precision, PrecisionLike, Quantizer, as_precision, most_specific
 from ..tensor import Parameter
-from ..validate import Number, flag, integer
+from ..validate import flag, integer
 from .flat import Flat
+from .groups import Group, LearningRate, Params, as_dictionaries
 
 StepHook = Callable[["Optimizer", int, Array, Array, Array], None]
 step_hooks: list[StepHook] = []  # called after every update with the optimizer, the parameter's number, and the arrays
 # (what collects updates before, the rounded gradient, the new weights before rounding)
 COLLECTED = ("accumulator", "compensation")  # arrays of the state that hold what the weights cannot
 State = dict[str, Any]  # arrays of the parameter's shape, by name, and "t", a count
-Params = Iterable[Parameter] | Iterable[tuple[str, Parameter]]
 
 
 class Optimizer:
     """Base of the optimizers. A subclass gives `update`; this class rounds, and keeps and saves the state.
 
-    Parameters: params, the Parameters to train, or (name, Parameter) pairs; lr, the learning rate, an attribute that
-    may be set at any time; precision, whose roles gradient, momentum, weight, accumulator and second_moment apply (a
-    format, its name or a function stands for `Precision.uniform`, None for exact); compensate, whether what rounding
-    took from the weights is kept, in their format, and added to the next update (Kahan's summation, which 16 bits of
-    weights and 16 of compensation need in place of 32), which a recipe may ask for, too. Raises ValueError for an empty
-    list, a learning rate below 0, and for compensation with an accumulator, without a role weight or with weights in
-    fixed point.
+    Parameters: params, the Parameters to train, or (name, Parameter) pairs, or groups of them; lr, the learning rate,
+    an attribute that may be set at any time; precision, whose roles gradient, momentum, weight, accumulator and
+    second_moment apply (a format, its name or a function stands for `Precision.uniform`, None for exact); compensate,
+    whether what rounding took from the weights is kept, in their format, and added to the next update (Kahan's
+    summation, which 16 bits of weights and 16 of compensation need in place of 32), which a recipe may ask for, too.
+    Raises ValueError for an empty list, a learning rate below 0, and for compensation with an accumulator, without a
+    role weight or with weights in fixed point.
 
     Making an optimizer rounds the weights, in the model, if precision has a role weight or accumulator: training starts
     on the grid. Weights put in their place later, as by `model.load_state_dict`, are rounded to nearest when the next
@@ -41,20 +41,31 @@ class Optimizer:
     {"*": "bfp8", "conv1": None, "*.bias": "e4m3"}. A parameter goes by its name, or the longest name of a layer it is
     in, before patterns and "*". `precision` is then what "*" has, and `overrides` that of each parameter
     with another key, by its number.
+
+    Groups are dictionaries as PyTorch's, `[{"params": body, "lr": 0.01}, {"params": head}]`: what a group does not
+    say is as for all. `param_groups[1]["lr"] = 0.1` sets it later. The attribute `lr` is the first group's; assigned a
+    number, as a schedule does, the others keep their proportion to it, and a list has a rate for each.
     """
 
-    lr = Number()
+    lr = LearningRate()
     roles: ClassVar[dict[str, str]] = {}  # of arrays of the state that are no momentum, by name
+    param_groups: list[Group]
+    initial_rates: list[float]  # of the groups, as they were made
+    defaults: Group  # what a group has that does not say
+    group: Group  # the one whose parameters are being stepped, else the first
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Make an optimizer without groups, so that a subclass may set its hyperparameters before it calls on this."""
+        self = super().__new__(cls)
+        self.param_groups, self.initial_rates = [], []
+        self.defaults = self.group = Group(cls, {})
+        return self
 
     def __init__(
         self, params: Params, lr: float, precision: PrecisionLike | ByName = None, compensate: bool = False
     ) -> None:
-        names, self.params = _split_names(list(params))
-        if not self.params or not all(isinstance(p, Parameter) for p in self.params):
-            raise ValueError(f"{type(self).__name__}: params must be Parameters, at least one, got {self.params!r}")
-        if len({id(p) for p in self.params}) < len(self.params):
-            raise ValueError(f"{type(self).__name__}: params holds a Parameter more than once")
         self.lr = lr
+        names = self._take(as_dictionaries(type(self).__name__, params))
         self.overrides: dict[int, Precision] = {}  # by the number of the parameter
         self.precision = self._by_name(precision, names) if isinstance(precision, Mapping) else as_precision(precision)
         asked = flag(type(self).__name__, "compensate", compensate)
@@ -64,6 +75,24 @@ class Optimizer:
         self._written: list[Array | None] = [None for _ in self.params]  # the weights last rounded; None: as was loaded
         for i, p in enumerate(self.params):
             self._store(i, p.data)
+
+    def _take(self, groups: list[dict[str, Any]]) -> list[str]:
+        """Take parameters and groups; return the parameters' names, if they have any."""
+        owner = type(self).__name__
+        names, self.params = _split_names([p for group in groups for p in group["params"]])
+        if not self.params or not all(isinstance(p, Parameter) for p in self.params):
+            raise ValueError(f"{owner}: params must be Parameters, at least one, got {self.params!r}")
+        if len({id(p) for p in self.params}) < len(self.params):
+            raise ValueError(f"{owner}: params holds a Parameter more than once")
+        made = [Group(type(self), {**self.defaults, **g, "params": _split_names(g["params"])[1]}) for g in groups]
+        for group in made:
+            self.check_group(group)
+        self.param_groups, self.group, self.initial_rates = made, made[0], [group["lr"] for group in made]
+        self._group_of = [group for group in made for _ in group["params"]]
+        return names
+
+    def check_group(self, group: Group) -> None:
+        """Raise ValueError for hyperparameters that do not go together; for subclasses."""
 
     def _by_name(self, table: ByName, names: list[str]) -> Precision:
         """Take the precisions of single parameters from `table`; return that of all others."""
@@ -110,7 +139,7 @@ class Optimizer:
             precision = self.precision_of(i)
             g = precision.round("gradient", p.grad)
             before = state.get("accumulator", p.data)
-            w = self.update(before, g, state)
+            w = self._updated(i, before, g)
             for name, array in _arrays(state):  # in the order of definition, in which the random bits are taken
                 if name not in COLLECTED:
                     state[name] = precision.round(self.roles.get(name, "momentum"), array)
@@ -118,6 +147,14 @@ class Optimizer:
             self._store(i, w)
             for hook in step_hooks:
                 hook(self, i, before, g, w)
+
+    def _updated(self, i: int, w: Array, g: Array) -> Array:
+        """Return the new weights of parameter number `i`, by the hyperparameters of its group."""
+        self.group = self._group_of[i]
+        try:
+            return self.update(w, g, self.state[i])
+        finally:
+            self.group = self.param_groups[0]
 
     def _sync(self, i: int) -> None:
         """Round the weights of parameter number `i`, and go on from them, if others were put there since the last step.
@@ -191,9 +228,10 @@ class Optimizer:
             p.grad = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the learning rate and copies of all state arrays and counts, by the number of their parameter."""
+        """Return the learning rate, a list of several groups', and copies of all state, by the parameters' numbers."""
         arrays = {str(i): {k: np.array(to_device(v, "cpu")) for k, v in s.items()} for i, s in enumerate(self.state)}
-        return {"lr": self.lr, "state": arrays}
+        rates = [group["lr"] for group in self.param_groups]
+        return {"lr": rates if len(rates) > 1 else self.lr, "state": arrays}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned; raises ValueError if it is of other parameters."""

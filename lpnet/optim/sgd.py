@@ -5,8 +5,8 @@ from __future__ import annotations
 from ..backend import Array, get_array_module
 from ..kernels import kernel
 from ..precision import ByName, PrecisionLike
-from ..validate import Number
-from .optimizer import Optimizer, Params, State
+from .groups import Group, Hyperparameter, Params, on
+from .optimizer import Optimizer, State
 
 
 class SGD(Optimizer):
@@ -16,7 +16,7 @@ class SGD(Optimizer):
     ICML 2019. Parameters and errors as for Optimizer.
     """
 
-    momentum, weight_decay = Number(), Number()
+    momentum, weight_decay, nesterov = Hyperparameter(), Hyperparameter(), Hyperparameter(on)
 
     def __init__(
         self,
@@ -28,10 +28,13 @@ class SGD(Optimizer):
         precision: PrecisionLike | ByName = None,
         compensate: bool = False,
     ) -> None:
-        self.momentum, self.weight_decay, self.nesterov = momentum, weight_decay, bool(nesterov)
-        if self.nesterov and not self.momentum:
-            raise ValueError("SGD: nesterov needs a momentum above 0")
+        self.momentum, self.weight_decay, self.nesterov = momentum, weight_decay, nesterov
         super().__init__(params, lr, precision, compensate)
+
+    def check_group(self, group: Group) -> None:
+        """Raise ValueError for nesterov without momentum."""
+        if group["nesterov"] and not group["momentum"]:
+            raise ValueError("SGD: nesterov needs a momentum above 0")
 
     def update(self, w: Array, g: Array, state: State) -> Array:
         """Return the weights after one step."""

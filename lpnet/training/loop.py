@@ -63,7 +63,7 @@ def fit(
     loss : function
         The mean over a batch, of the output and y.
     schedule : function, optional
-        From the epoch to the learning rate, which it sets.
+        From the epoch to the learning rate, or to a list with one for each group of parameters, which it sets.
     swalp : SWALP, optional
         The running average; once it has a rate of its own and has started, the schedule no longer counts. Of several
         averages the first is measured and written; all are in the checkpoint.

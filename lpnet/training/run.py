@@ -47,7 +47,7 @@ class Run:
     stopped: bool = field(default=False, init=False)  # by a callback: this epoch is the last
     log: list[Row] = field(default_factory=list, init=False)
     tally: Tally = field(default_factory=Tally, init=False)  # of this epoch
-    rates: list[float] = field(default_factory=list, init=False)  # of each epoch, as the schedule said
+    rates: list[Any] = field(default_factory=list, init=False)  # of each epoch, as the schedule said
     first_loss: float | None = field(default=None, init=False)  # of the first step: a loss that diverges is held to it
     last_loss: float = field(default=math.nan, init=False)  # the last one that was read
     unread: tuple[Any, Any] | None = field(default=None, init=False)  # on a GPU: the last step's loss and inputs

@@ -44,7 +44,7 @@ def check_settings(run: Run, state: dict[str, Any]) -> None:
                     "resume with the same settings, or choose another folder"
                 )
     for epoch, was in enumerate(state.get("rates", [])):
-        now = None if run.schedule is None else float(run.schedule(epoch))
+        now = None if run.schedule is None else as_json(run.schedule(epoch))
         if now != was:
             raise ValueError(
                 f"it was made with a schedule that gives {was!r} in epoch {epoch}, not {now!r}: "
@@ -54,8 +54,15 @@ def check_settings(run: Run, state: dict[str, Any]) -> None:
 
 def _of_optimizer(optimizer: Any) -> dict[str, Any]:
     own = {str(i): text(precision) for i, precision in optimizer.overrides.items()}
-    chosen = _chosen(optimizer, "momentum", "nesterov", "betas", "eps", "weight_decay")
-    return {"kind": type(optimizer).__name__, "precision": text(optimizer.precision), "own": own, **chosen}
+    chosen = _chosen(optimizer, "momentum", "nesterov", "betas", "eps", "weight_decay", "alpha", "centered")
+    groups = [{**g, "params": len(g["params"]), "lr": None} for g in optimizer.param_groups]
+    more = {"groups": groups} if len(groups) > 1 else {}
+    return {"kind": type(optimizer).__name__, "precision": text(optimizer.precision), "own": own, **chosen, **more}
+
+
+def as_json(rate: Any) -> float | list[float]:
+    """Return a learning rate, or one for each group of parameters, as checkpoints keep it."""
+    return [float(r) for r in rate] if isinstance(rate, list | tuple) else float(rate)
 
 
 def _chosen(owner: Any, *names: str, **renamed: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from . import diagnosis
 from .evaluation import Tally, on_device
 from .log import Row
 from .quantizers import streams
+from .settings import as_json
 
 if TYPE_CHECKING:
     from .run import Run
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 def begin_epoch(run: Run) -> None:
     """Set the learning rate, unless SWALP has one of its own and has started."""
     if run.schedule is not None and not _averaging(run):
-        run.optimizer.lr = run.schedule(run.epoch)
-        run.rates[run.epoch :] = [float(run.optimizer.lr)]
+        run.optimizer.lr = rate = run.schedule(run.epoch)
+        run.rates[run.epoch :] = [as_json(rate)]
 
 
 def _averaging(run: Run) -> bool:

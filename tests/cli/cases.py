@@ -60,6 +60,7 @@ CASES = {
         Case("--val", "0.25", "fit.test_name", "val"),
         Case("--stop-after", "3", "fit.callbacks.1.patience", 3, "--val 0.2"),
         Case("--optimizer", "adam", "fit.optimizer.betas", (0.9, 0.999)),
+        Case("--optimizer", "rmsprop", "fit.optimizer.alpha", 0.99),
         Case("--schedule", "constant", "fit.schedule.__qualname__", "constant_schedule.<locals>.<lambda>"),
         Case("--warmup", "7", "warmup.steps", 7),
         Case("--clip", "2", "fit.callbacks.0.max_norm", 2),

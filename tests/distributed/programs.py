@@ -81,7 +81,11 @@ def train(folder: Path, kind: str, resume: bool = False) -> None:
     if FORMATS[kind] is not None:
         nn.lower(model, FORMATS[kind])
     precision = lp.Precision(weight=FORMATS[kind] and "bfp8", gradient=FORMATS[kind], momentum=FORMATS[kind])
-    optimizer = optim.SGD(model.parameters(), 0.05, momentum=0.9, precision=precision)
+    groups = [
+        {"params": model[0].parameters(), "lr": 0.1},
+        {"params": [*model[1].parameters(), *model[6].parameters()]},
+    ]
+    optimizer = optim.SGD(groups if kind == "float" else model.parameters(), 0.05, momentum=0.9, precision=precision)
     lp.fit(
         model,
         DataLoader((x, y), 20, shuffle=True, seed=4, transform=random_crop(1)),

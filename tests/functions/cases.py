@@ -350,6 +350,10 @@ def _losses() -> list[Case]:
     ]
     cases += [Case("cross_entropy", lambda x, o=o: F.cross_entropy(x, labels, **o), (normal(4, 3),)) for o in options]
     cases.append(Case("cross_entropy", lambda x: F.cross_entropy(x, labels.reshape(1, 2, 2)), (normal(1, 3, 2, 2),)))
+    for o in ({}, {"weight": [0.5, 1, 2], "label_smoothing": 0.1, "reduction": "none"}):
+        cases.append(
+            Case("cross_entropy", lambda x, t, o=o: F.cross_entropy(x, t, **o), (normal(4, 3), positive(4, 3)))
+        )
     pairs = [(normal(*s), normal(*s, seed=1)) for s in ((), (3,), (2, 1, 3))]
     return cases + [
         Case(f.__name__, lambda x, t, f=f, r=r: f(x, t, r), pair)

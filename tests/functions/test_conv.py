@@ -189,3 +189,9 @@ def test_one_image_is_a_batch_of_one(op):
     """(C, H, W) gives what (1, C, H, W) does, without the first axis."""
     x, W = normal(2, 4, 4), normal(2, 2, 3, 3)
     assert np.array_equal(op(lp.Tensor(x), W).data, op(lp.Tensor(x[None]), W).data[0])
+
+
+def test_conv1d_takes_its_options_in_tuples():
+    """Of one number, as PyTorch's."""
+    x, W = lp.Tensor(normal(2, 3, 8)), lp.Tensor(normal(4, 3, 3))
+    np.testing.assert_array_equal(F.conv1d(x, W, None, (2,), (1,), (2,)).data, F.conv1d(x, W, None, 2, 1, 2).data)

@@ -53,8 +53,13 @@ def test_any_integers_are_labels(dtype):
     [
         ((2, 3), [0, 3], ValueError, r"labels must be in 0\.\.2, got 0\.\.3"),
         ((2, 3), [-1, 2], ValueError, r"labels must be in 0\.\.2, got -1\.\.2"),
-        ((2, 3), [0.0, 1.0], TypeError, "labels must be integers, got dtype float64"),
-        ((2, 3), [True, False], TypeError, "labels must be integers, got dtype bool"),
+        (
+            (2, 3),
+            [0.0, 1.0],
+            TypeError,
+            r"labels must be integers, or probabilities \(2, 3\) .*float64",
+        ),
+        ((2, 3), [True, False], TypeError, r"labels must be integers, .*got \(2,\) of dtype bool"),
         ((2, 3), [0], ValueError, r"labels of shape \(1,\) do not fit logits of shape \(2, 3\)"),
         ((2, 3), [[0], [1]], ValueError, r"labels of shape \(2, 1\)"),
         ((3,), [0, 1, 2], ValueError, r"expected logits \(N, classes\), got shape \(3,\)"),
@@ -136,3 +141,20 @@ def test_places_are_samples():
 def test_wrong_options_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
         F.cross_entropy(np.zeros((4, 3), np.float32), LABELS, **options)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("weight", [None, [0.5, 1, 2]])
+def test_probabilities_are_labels(reduction, weight):
+    """The loss is that of each class, weighted by its probability: linear in the targets, by labels one by one."""
+    x, t = normal(4, 3), np.random.default_rng(0).dirichlet(np.ones(3), 4)
+    each = [F.cross_entropy(lp.Tensor(x), np.full(4, c), weight, reduction="none").data for c in range(3)]
+    losses = (t * np.stack(each, axis=1)).sum(axis=1)
+    expected = {"mean": losses.mean(), "sum": losses.sum(), "none": losses}[reduction]
+    np.testing.assert_allclose(F.cross_entropy(lp.Tensor(x), t, weight, reduction=reduction).data, expected, rtol=1e-13)
+
+
+def test_probabilities_refuse_an_ignored_label():
+    """Which they cannot name."""
+    with pytest.raises(ValueError, match="cross_entropy: ignore_index is a label; probabilities have none"):
+        F.cross_entropy(lp.Tensor(normal(2, 3)), np.ones((2, 3)), ignore_index=1)

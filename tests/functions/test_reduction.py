@@ -64,3 +64,54 @@ def test_argmax_is_numpys():
     x = np.random.default_rng(3).standard_normal((3, 4))
     np.testing.assert_array_equal(lp.Tensor(x).argmax(axis=1), x.argmax(axis=1))
     assert F.argmax(lp.Tensor(x)) == x.argmax()
+
+
+@pytest.mark.parametrize("op", [F.sum, F.mean, F.max, F.min, F.prod, F.logsumexp, F.var])
+@pytest.mark.parametrize("axis", [0, -1, (0,)])
+def test_one_number_has_an_axis(op, axis):
+    """Along axis 0 of a tensor without axes, as without an axis, and so does its gradient; axis 1 is refused."""
+    one, two = (lp.Tensor(np.array(0.75), requires_grad=True) for _ in range(2))
+    y, wanted = op(one, axis), op(two)
+    assert y.shape == () and y.item() == wanted.item()
+    y.backward()
+    wanted.backward()
+    np.testing.assert_array_equal(one.grad, two.grad, strict=True)
+    with pytest.raises(np.exceptions.AxisError):
+        op(one, 1)
+
+
+def test_cumsum_of_one_number_has_its_shape():
+    """Where NumPy makes an axis of it, and the gradient could not go back."""
+    x = lp.Tensor(np.array(3.0), requires_grad=True)
+    y = F.cumsum(x, 0)
+    y.backward()
+    assert y.shape == () and y.item() == 3 and x.grad.shape == () and x.grad == 1
+
+
+@pytest.mark.parametrize("shape, axis", [((0,), 0), ((3, 0), 1), ((0, 3), 1), ((0, 3), 0)])
+@pytest.mark.parametrize("op", [F.prod, F.softmax, F.log_softmax, F.cumsum])
+def test_nothing_goes_along_empty_axes(op, shape, axis):
+    """NumPy's product, or a tensor of the shape, and a gradient of it."""
+    x = lp.Tensor(np.zeros(shape), requires_grad=True)
+    y = op(x, axis)
+    expected = np.zeros(shape).prod(axis) if op is F.prod else np.zeros(shape)
+    np.testing.assert_array_equal(y.data, expected, strict=True)
+    y.sum().backward()
+    assert x.grad.shape == shape
+
+
+@pytest.mark.parametrize("correction", [0, 1, 1.5])
+@pytest.mark.parametrize("axis", [None, 0, (0, 1)])
+def test_the_variance_is_corrected_as_numpys(correction, axis):
+    """Variance and deviation divide by the number of elements less the correction; gradients are exact."""
+    x = distinct(3, 4)
+    t = lp.Tensor(x)
+    np.testing.assert_allclose(t.var(axis, correction=correction).data, x.var(axis, ddof=correction), rtol=1e-13)
+    np.testing.assert_allclose(t.std(axis, correction=correction).data, x.std(axis, ddof=correction), rtol=1e-13)
+    assert lp.gradcheck(lambda t: F.var(t, axis, correction=correction), [x])
+
+
+def test_argmax_keeps_the_axis():
+    """On request, as in NumPy."""
+    x = distinct(3, 4)
+    np.testing.assert_array_equal(lp.Tensor(x).argmax(1, keepdims=True), x.argmax(1, keepdims=True))

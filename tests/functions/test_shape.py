@@ -118,3 +118,11 @@ def test_numpys_integers_are_shapes_and_axes():
     x, i = lp.Tensor(np.arange(6.0).reshape(2, 3)), np.int64
     assert F.reshape(x, i(6)).shape == x.reshape(i(-1)).shape == (6,)
     assert x.reshape(i(3), i(2)).shape == x.transpose(i(1), i(0)).shape == (3, 2)
+
+
+def test_axes_that_are_not_there_are_refused_with_numpys_sentence():
+    """Of swapaxes, and of tensors of unlike numbers of axes to join."""
+    with pytest.raises(np.exceptions.AxisError, match="axis 5 is out of bounds"):
+        lp.Tensor(np.ones((2, 3))).swapaxes(0, 5)
+    with pytest.raises(ValueError, match="dimension"):
+        F.concatenate([lp.Tensor(np.ones(2)), lp.Tensor(np.ones((2, 2)))])

@@ -162,3 +162,10 @@ def test_torch_reads_and_writes_the_same_files(tmp_path):
     save_model(theirs, str(tmp_path / "theirs"))
     ours.load_state_dict(load(tmp_path / "theirs"))
     np.testing.assert_allclose(ours.eval()(x).numpy(), theirs(torch.from_numpy(x)).detach().numpy(), atol=1e-6)
+
+
+def test_a_pickle_is_told_of(tmp_path):
+    """With what to write in its place."""
+    (tmp_path / "m.pt").write_bytes(b"\x80\x02}q\x00.")
+    with pytest.raises(ValueError, match=r"m\.pt: a pickle, as torch\.save makes"):
+        load(tmp_path / "m.pt")

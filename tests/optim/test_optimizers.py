@@ -5,7 +5,7 @@ import pytest
 
 import lpnet as lp
 from lpnet.nn import Parameter
-from lpnet.optim import SGD, Adam, AdamW, LossScaler
+from lpnet.optim import SGD, Adam, AdamW, LossScaler, RMSprop
 
 
 def grid(step):
@@ -128,6 +128,35 @@ def test_adam_is_the_papers(kind, decoupled, decay, roles):
         assert np.array_equal(QUANTIZERS[role](state[name]), state[name]) == (role in roles)
 
 
+def rmsprop_twin(lr, alpha, eps, decay, momentum, centered, roles=()):
+    """Hinton's and Graves's equations, one number at a time."""
+    rounded = {role: QUANTIZERS[role] if role in roles else (lambda x: x) for role in QUANTIZERS}
+    w = np.random.default_rng(1).standard_normal((3, 4))
+    s, m, v, trajectory = np.zeros_like(w), np.zeros_like(w), np.zeros_like(w), [w.copy()]
+    for gs in gradients():
+        for i in np.ndindex(w.shape):
+            g = gs[i] + decay * w[i]
+            s[i] += (1 - alpha) * (g**2 - s[i])
+            m[i] += (1 - alpha) * (g - m[i])
+            variance = max(0, s[i] - m[i] ** 2) if centered else s[i]
+            v[i] = momentum * v[i] + g / (variance**0.5 + eps)
+            w[i] -= lr * v[i]
+        s, m, v = rounded["second_moment"](s), rounded["momentum"](m), rounded["momentum"](v)
+        trajectory.append(w.copy())
+    return np.array(trajectory)
+
+
+@pytest.mark.parametrize(
+    "decay, momentum, centered", [(0, 0, False), (0.1, 0, True), (0, 0.9, False), (0.1, 0.9, True)]
+)
+@pytest.mark.parametrize("roles", [(), ("momentum",), ("second_moment",), ("momentum", "second_moment")])
+def test_rmsprop_is_hintons(decay, momentum, centered, roles):
+    """Against its equations, one number at a time; each state is rounded if its role is, a negative variance is 0."""
+    weights, state = train(lambda p, q: RMSprop(p, 0.01, 0.9, 0.1, decay, momentum, centered, q), roles)
+    np.testing.assert_allclose(weights, rmsprop_twin(0.01, 0.9, 0.1, decay, momentum, centered, roles), atol=1e-12)
+    assert state.keys() == {"square"} | ({"mean"} if centered else set()) | ({"momentum"} if momentum else set())
+
+
 def test_adam_rounds_its_states_in_the_order_of_their_definition():
     """Random bits are taken in this order: were it a set's, it would change from process to process."""
     calls = []
@@ -211,6 +240,7 @@ def test_a_state_of_other_parameters_is_refused():
         (lambda p: SGD(p + p, 1), "more than once"),
         (lambda p: Adam(p, betas=(0.9, 1.0)), "betas"),
         (lambda p: AdamW(p, eps=-1), "AdamW: eps"),
+        (lambda p: RMSprop(p, alpha=1.5), "RMSprop: alpha must be a finite number from 0 to 1"),
         (lambda p: LossScaler(0), "scale"),
         (lambda p: LossScaler(growth_interval=0), "growth_interval"),
     ],

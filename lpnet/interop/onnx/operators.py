@@ -181,6 +181,11 @@ def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
     return graph.node("LayerNormalization", *inputs, axis=-len(f.over), epsilon=f.eps)
 
 
+@writes(norm.GroupNorm)
+def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
+    return graph.node("GroupNormalization", *inputs, num_groups=f.groups, epsilon=f.eps)
+
+
 @writes(pool.MaxPool2d)
 def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
     return graph.node("MaxPool", *inputs, dilations=f.dilation, **_pooled(f))
@@ -189,6 +194,15 @@ def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
 @writes(pool.AvgPool2d)
 def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
     return graph.node("AveragePool", *inputs, count_include_pad=int(f.count_include_pad), **_pooled(f))
+
+
+@writes(pool.AdaptiveAvgPool2d)
+def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
+    given, out = f.shape[2:], shape[2:]
+    if any(n % m for n, m in zip(given, out, strict=True)):
+        raise ValueError(f"export: ONNX pools images of {given} to whole parts of them only, not to {out}")
+    window = [n // m for n, m in zip(given, out, strict=True)]
+    return graph.node("AveragePool", *inputs, kernel_shape=window, strides=window)
 
 
 def _pooled(f: Any) -> dict[str, Any]:
