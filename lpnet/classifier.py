@@ -17,13 +17,16 @@ from .data.own import as_images, picture
 from .functions import softmax
 from .nn import Module, lower
 from .precision import Precision
+from .recipes import RECIPES
 from .tensor import Tensor, no_grad
 from .version import __version__
 
 FILES = ("best.npz", "averaged.npz", "model.npz")  # of a run folder, the one to be used first
 
 
-def about(network: str, dataset: Dataset, precision: str = "fp32", rounding: str = "stochastic") -> dict[str, Any]:
+def about(
+    network: str, dataset: Dataset, precision: str = "fp32", rounding: str = "stochastic", recipe: str | None = None
+) -> dict[str, Any]:
     """Return what a model file has to say of a network of `models.names()` that was trained on `dataset`.
 
     Give it to `fit` as config={"about": ...}, or to `save` beside the model: save(path, model=model, about=about(...)).
@@ -37,6 +40,7 @@ def about(network: str, dataset: Dataset, precision: str = "fp32", rounding: str
         "scale": dataset.scale,
         "precision": precision,
         "rounding": rounding,
+        "recipe": recipe,
         "version": __version__,
     }
 
@@ -110,7 +114,9 @@ def load_model(path: str | os.PathLike[str], rounded: bool = False) -> Classifie
         model = models.build(known["network"], shape, len(classes))
         model.load_state_dict(saved["model"])
         if rounded:
-            lower(model, Precision.parse(known["precision"], known["rounding"]))
+            recipe = known.get("recipe")
+            parsed = Precision.parse(known["precision"], known["rounding"])
+            lower(model, parsed if recipe is None else RECIPES[recipe]())
         mean, std = tuple(map(float, known["mean"])), tuple(map(float, known["std"]))
         return Classifier(model.eval(), classes, shape, mean, std, float(known["scale"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -21,7 +21,18 @@ BLOCK = re.compile(
 )
 HEAD = "import numpy as np\nimport matplotlib.pyplot as plt\n"  # what docs/conf.py gives pictures, too
 MARK = "\x1e"  # between the outputs of blocks
-PACKAGES = [lp.formats, lp.functions, lp.nn, lp.optim, lp.data, lp.models, lp.training, lp.sweeps, lp.distributed]
+PACKAGES = [
+    lp.recipes,
+    lp.formats,
+    lp.functions,
+    lp.nn,
+    lp.optim,
+    lp.data,
+    lp.models,
+    lp.training,
+    lp.sweeps,
+    lp.distributed,
+]
 
 
 @pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.name)

@@ -1,7 +1,7 @@
 """The command line, `lpnet COMMAND`, a file a group of commands.
 
 parsing (what they share), configured (what a configuration stands for), then train, evaluate (eval, predict), look
-(formats, summary, step, plot), experiments (demo, reproduce) and lab.
+(formats, recipes, summary, step, plot), experiments (demo, reproduce) and lab.
 """
 
 from __future__ import annotations

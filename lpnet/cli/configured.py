@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from .. import data, models, nn, optim, random, training
+from .. import data, models, nn, optim, random, recipes, training
 from .. import functions as F
 from ..data import DataLoader, Dataset
 from ..precision import Precision
@@ -83,6 +83,16 @@ def model(config: dict[str, Any], dataset: Dataset) -> nn.Module:
     return models.build(config["model"], dataset.images.shape[1:], len(dataset.classes))
 
 
+def precision(config: dict[str, Any]) -> Precision:
+    """Return what is rounded: a recipe, or what is said role by role."""
+    recipe = config.get("recipe")
+    if recipe is None:
+        return Precision.parse(config["precision"], config["rounding"])
+    if config["precision"] != "fp32":
+        raise ValueError(f"--recipe {recipe} says what is rounded: leave out --precision {config['precision']}")
+    return recipes.RECIPES[recipe]()
+
+
 def parts(config: dict[str, Any], sets: dict[str, Dataset], device: str) -> dict[str, Any]:
     """Return what `fit` needs."""
     random.manual_seed(config["seed"])
@@ -94,9 +104,9 @@ def parts(config: dict[str, Any], sets: dict[str, Dataset], device: str) -> dict
         transform=(data.random_crop(4), data.random_flip()) if config["augment"] else None,
     )
     network = model(config, sets["train"]).to(device)
-    precision = Precision.parse(config["precision"], config["rounding"])
-    nn.lower(network, precision if precision != Precision() else None)
-    optimizer = _optimizer(config, network, precision)
+    rounded = precision(config)
+    nn.lower(network, rounded if rounded != Precision() else None)
+    optimizer = _optimizer(config, network, rounded)
     measured = "val" if "val" in sets else "test"
     return {
         "model": network,
@@ -107,7 +117,7 @@ def parts(config: dict[str, Any], sets: dict[str, Dataset], device: str) -> dict
         "optimizer": optimizer,
         "swalp": _swalp(config, network, optimizer, len(train)),
         "schedule": _schedule(config, optimizer.lr, len(train)),
-        "scaler": scaler(config),
+        "scaler": scaler(config, rounded),
         "callbacks": _callbacks(config, measured),
         "loss": _loss(config),
     }
@@ -134,11 +144,12 @@ def _schedule(config: dict[str, Any], lr: float, steps: int) -> Any:
     return optim.schedules.warmup(schedule, config["warmup"], steps) if config.get("warmup") else schedule
 
 
-def scaler(config: dict[str, Any]) -> optim.LossScaler | None:
-    """Return what scales the loss, if anything does."""
-    scale = config.get("loss_scale")
+def scaler(config: dict[str, Any], rounded: Precision | None = None) -> optim.LossScaler | None:
+    """Return what scales the loss, if anything does: an option, or else a recipe."""
+    scale: Any = config.get("loss_scale")
     if scale is None:
-        return None
+        scale = getattr(rounded, "loss_scale", 1.0)
+        return None if scale == 1 else optim.LossScaler(scale)
     return optim.LossScaler(growth_interval=1000) if scale == "dynamic" else optim.LossScaler(scale)
 
 

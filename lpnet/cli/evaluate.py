@@ -52,7 +52,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         test = configured.datasets(config, arguments.data_dir)["test"]
         loader = DataLoader(test, config["batch_size"])
         network = configured.model(config, test).to(choose_device(arguments.device))
-        precision = Precision.parse(config["precision"], config["rounding"])
+        precision = configured.precision(config)
         if not isinstance(config["augment"], bool):
             raise ValueError(f"augment must be true or false, got {config['augment']!r}")
     except KeyError as error:
@@ -87,7 +87,7 @@ def _load(file: Path, network: nn.Module, about: Any) -> None:
 def _print_errors(name: str, network: nn.Module, loader: DataLoader, precision: Precision) -> None:
     """Print the loss and error of a saved model, with exact activations and, if different, with rounded ones."""
     for activations, p in (("exact", None), ("rounded", precision)):
-        if p is None or p.activation is not None:
+        if p is None or p.activation is not None or p.products is not None:
             nn.lower(network, p)
             result = measure(network, loader)
             print(f"{name:10} {activations:12} {result['loss']:8.4f} {result['error']:6.2f} %")

@@ -1,4 +1,4 @@
-"""lpnet formats, summary, step, plot: to look at what there is."""
+"""lpnet formats, recipes, summary, step, plot: to look at what there is."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import data, models, nn, optim, picture, plots, random
 from .. import functions as F
+from .. import recipes as known
 from .._summary import summary
 from .._watch import watch
 from ..formats import format, show
@@ -32,6 +33,8 @@ def add(commands: Any) -> None:
         help="formats, such as e4m3, fixed8.6 or bfp8:16; several are shown on one axis",
     )
     p.add_argument("--plot", metavar="FILE", type=path, help="draw their numbers on lines")
+    p = command(commands, "recipes", recipes, "list the recipes with their sources, or draw the products of one")
+    p.add_argument("name", metavar="NAME", nargs="?", help=f"one of {', '.join(known.names())}")
     p = command(commands, "summary", summarize, "show what a network is made of: layers, parameters, bytes, products")
     p.add_argument("model", metavar="MODEL", help=f"one of {', '.join(models.names())}")
     add_data(p)
@@ -78,6 +81,11 @@ def formats(arguments: argparse.Namespace) -> None:
             raise ValueError("--plot needs the name of a format to draw")
         plots.save_formats(names, arguments.plot)
         print(f"picture: {arguments.plot}")
+
+
+def recipes(arguments: argparse.Namespace) -> None:
+    """Print all recipes, or one with its products."""
+    print(known.listing() if arguments.name is None else known.describe(arguments.name))
 
 
 def _network(config: dict[str, Any], dataset: data.Dataset) -> tuple[nn.Module, Precision, optim.Optimizer]:

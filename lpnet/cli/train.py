@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .. import data, distributed, models, nn, plots, training
+from .. import data, distributed, models, nn, plots, recipes, training
 from ..backend import choose_device, set_num_threads
 from ..checkpoint import save
 from ..classifier import about
@@ -57,6 +57,13 @@ def add(commands: Any) -> None:
         help="stop when the validation loss has not fallen for so many epochs; none: never",
     )
     add_precision(p)
+    p.add_argument(
+        "--recipe",
+        choices=recipes.names(),
+        metavar="NAME",
+        help="what is rounded, layers in float and loss scale as a paper has them, in place of --precision: "
+        f"{', '.join(recipes.names())} (see 'lpnet recipes')",
+    )
     p.add_argument("--epochs", type=number(int, 1), default=10, help="passes over the training set")
     p.add_argument("--batch-size", type=number(int, 1), default=128, help="samples a step")
     _add_optimizer(p)
@@ -184,7 +191,7 @@ def _train(arguments: argparse.Namespace) -> None:
     parts = configured.parts(config, sets, choose_device(arguments.device))
     if arguments.trace is not None:
         parts["callbacks"].append(training.TraceRounding(arguments.trace, out / "rounding.jsonl"))
-    config["about"] = about(config["model"], sets["train"], config["precision"], config["rounding"])
+    config["about"] = about(config["model"], sets["train"], config["precision"], config["rounding"], config["recipe"])
     _tell(config["model"], parts["model"], sets)
     progress = False if arguments.quiet else "lines" if arguments.no_bar else True
     fit(
@@ -200,7 +207,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _folder(arguments: argparse.Namespace) -> Path:
-    name = f"{Path(arguments.data).stem or 'data'}-{arguments.model}-{arguments.precision}"
+    name = f"{Path(arguments.data).stem or 'data'}-{arguments.model}-{arguments.recipe or arguments.precision}"
     return Path("runs") / re.sub(r"[^\w.=,-]+", "-", name)[:150].strip("-")
 
 

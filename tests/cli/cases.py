@@ -38,6 +38,7 @@ CASES = {
         Case("--data-dir", "there", "load.root", Path("there"), MNIST),
         Case("--precision", "weight=bfp8", "fit.optimizer.precision.weight.format", BFP8),
         Case("--rounding", "nearest", "fit.optimizer.precision.weight.rounding", "nearest", "--precision bfp8"),
+        Case("--recipe", "nvfp4", "fit.optimizer.precision.name", "nvfp4"),
         Case("--epochs", "8", "fit.epochs", 8),
         Case("--batch-size", "100", "fit.train.batch_size", 100),
         Case("--lr", "0.2", "fit.optimizer.lr", 0.2),
@@ -83,6 +84,7 @@ CASES = {
         Case("NAME", "e4m3", "describe.name", lp.format("e4m3")),
         Case("--plot", "line.png", "plot.path", Path("line.png"), "e4m3"),
     ),
+    "recipes": (Case("NAME", "nvfp4", "recipe.name", "nvfp4"),),
     "summary": (
         Case("MODEL", "mlp", "build.name", "mlp", without="small_cnn"),
         Case("--data", "mnist", "load.name", "mnist", "mlp"),

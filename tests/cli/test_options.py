@@ -86,6 +86,7 @@ def calls(tmp_path, monkeypatch):
         ("smoothing", configured.F, "cross_entropy", configured.F.cross_entropy),
         ("warmup", optim.schedules, "warmup", optim.schedules.warmup),
         ("describe", look.show, "describe", ""),
+        ("recipe", look.known, "describe", ""),
         ("plot", look.plots, "save_formats", None),
         ("demo", demo, "run", ""),
         ("lab", lab, "serve", None),
