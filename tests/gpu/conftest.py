@@ -11,6 +11,7 @@ import pytest
 import lpnet as lp
 from lpnet import backend
 
+from ..loud import skip_loudly
 from . import blas, host, standin
 
 
@@ -55,9 +56,3 @@ def fake(monkeypatch):
     blas.calls.clear()
     yield standin
     backend.forget_cuda()
-
-
-def skip_loudly(reason):
-    """Skip a test, and say so where nobody can overlook it."""
-    sys.__stderr__.write(f"\nSKIPPED: {reason}\n")
-    pytest.skip(reason)

@@ -7,7 +7,7 @@ import pytest
 from lpnet.kernels.cuda.launch import launch, options, source
 
 from . import nvrtc
-from .conftest import skip_loudly
+from ..loud import skip_loudly
 
 FILES = sorted(f.name for f in resources.files("lpnet.kernels.cuda").iterdir() if f.name.endswith(".cu"))
 ARCHITECTURES = ("sm_75", "sm_80", "sm_89", "sm_90", "sm_100")

@@ -9,7 +9,7 @@ import lpnet as lp
 from lpnet import backend
 from lpnet.random import Stream
 
-from .conftest import skip_loudly
+from ..loud import skip_loudly
 from .test_quantize import FORMATS, numbers, same
 
 pytestmark = pytest.mark.gpu

@@ -170,6 +170,42 @@ class Browser:
             )
         )
 
+    def text(self, css):
+        """Return the whole text of an element, hidden or not."""
+        return self.js("return document.querySelector(arguments[0])?.textContent", css)
+
+    def shows(self, css, text):
+        """Wait until an element has a text."""
+        self.wait(lambda: self.text(css) == text, f"{text!r} in {css}")
+
+    def table(self, caption):
+        """Return the rows of the table with that caption."""
+        return self.js(
+            "const t = [...document.querySelectorAll('table')].find(t => t.caption?.textContent === arguments[0]);"
+            "return [...(t?.tBodies[0].rows ?? [])].map(r => [...r.cells].map(c => c.textContent));",
+            caption,
+        )
+
+    def keys(self, *keys):
+        """Press keys, wherever the focus is."""
+        from selenium.webdriver import ActionChains
+
+        ActionChains(self.driver).send_keys(*keys).perform()
+
+    def focus(self):
+        """Return the name of what has the focus."""
+        return self.js("const e = document.activeElement; return e.getAttribute('aria-label') ?? e.innerText;")
+
+    def copy(self):
+        """Open the program, press its button, and return what is on the clipboard."""
+        self.driver.execute_cdp_cmd(
+            "Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
+        )
+        self.js("navigator.clipboard.writeText('')")
+        self.find(".program .q-item").click()
+        self.press("Copy")
+        return self.wait(lambda: self.js("return navigator.clipboard.readText()"), "the program")
+
     def errors(self):
         """Return what the page complained of since the last time."""
         return [e["message"] for e in self.driver.get_log("browser") if e["level"] == "SEVERE"]

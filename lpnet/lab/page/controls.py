@@ -73,6 +73,8 @@ class Panel:
             self.tell("")
         except (ValueError, TypeError) as error:  # fields that do not go together: all stays as it was
             self.texts[field.name] = before
+            if field.options:
+                self.put(field.name, before)
             self.tell(str(error))
         self.on_change()
 

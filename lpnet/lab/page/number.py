@@ -63,6 +63,11 @@ class NumberPanel(Panel):
         self._buttons: list[ui.button] = []
         self._row: list[ui.button] = []
 
+    def values(self) -> dict[str, Any]:
+        """Return what the fields say; of a row that became too short, its last number."""
+        found = super().values()
+        return {**found, "at": min(found["at"], len(found["row"]) - 1)}
+
     def update(self) -> None:
         """Show what the fields say now."""
         seen = number.shown(**self.values())

@@ -20,6 +20,7 @@ class Player(Panel):
     job: Callable[..., None]  # a static method, of a Worker and the settings
     at_once: ClassVar[bool] = True  # whether it plays as soon as it is opened or a field is changed
 
+    print: ui.label  # the fingerprint of what is shown
     worker: Worker | None = None
     drawn: Any = None
     ended = False
@@ -48,6 +49,8 @@ class Player(Panel):
         settings = self.values()
         self.prepare(settings)
         self.leave()
+        self.status.set_text("")  # what it said is of other settings
+        self.print.set_text("")
         self.worker, self.drawn, self.ended = Worker(lambda worker: type(self).job(worker, settings)), None, False
         if self.at_once:
             self.worker.play()
