@@ -17,6 +17,8 @@ import numpy as np
 from . import precision as _precision
 from . import tables
 from .backend import Array, check_one_device, elementwise, get_array_module, to_device
+from .formats import Format
+from .kernels.packing import Packed, pack
 from .operators import Operators
 
 
@@ -34,6 +36,8 @@ class Tensor(Operators):
         self.grad: Array | None = None
         self.requires_grad = requires_grad
         self.node: Node | None = None  # None: a leaf, made by the user
+        self.kept_as: Format | None = None  # whose codes backward keeps in place of these numbers, if it needs them
+        self.codes: Packed | None = None  # these, once a function has kept them
 
     @property
     def creator(self) -> Function | None:
@@ -160,6 +164,20 @@ class Function:
         """Return the gradient of each input, or None, given the result's. Broadcasting is undone by the engine."""
         raise NotImplementedError
 
+    def _pack(self, x: Tensor) -> None:
+        """Keep the codes of a tensor in place of its numbers, if it has a format for that."""
+        names = [name for name, value in vars(self).items() if value is x.data]
+        if x.kept_as is None or not names:
+            return
+        if x.codes is None:
+            x.codes = pack(x.kept_as, x.data)
+        if x.codes is not None:
+            vars(self).update(dict.fromkeys(names, x.codes))
+
+    def _unpack(self) -> None:
+        packed = {name: value for name, value in vars(self).items() if isinstance(value, Packed)}
+        vars(self).update((name, codes.unpack()) for name, codes in packed.items())
+
     def __call__(self, *inputs: Any) -> Tensor:
         """Run `forward`, round with the active precision, and link the graph, which keeps that precision."""
         tensors = as_tensors(inputs)
@@ -170,7 +188,11 @@ class Function:
         with np.errstate(under="ignore"):  # what is too small is 0, whoever wants to hear of other faults
             y = as_array(self.forward(*arrays))  # NumPy's 0-d results are scalars, not arrays
         out = Tensor(precision.round("activation", y) if self.rounds is True else y)
+        if self.rounds is not True:
+            out.kept_as = next((x.kept_as for x in tensors if x.kept_as is not None), None)
         if _grad_enabled.get() and any(self.needs):
+            for x in (*tensors, out):
+                self._pack(x)
             self.inputs = tuple(map(_place, tensors))
             out.node, out.requires_grad = Node(self, out.data), True
         return out
@@ -220,6 +242,7 @@ def _taker(place: Place) -> Tensor | None:
 
 def _step(function: Function, gy: Array, grads: dict[int, Array]) -> None:
     """Add to `grads` what one function gives back to its inputs."""
+    function._unpack()
     with np.errstate(under="ignore"):
         gxs = function.backward(gy)
     for x, gx in zip(function.inputs, gxs if isinstance(gxs, tuple) else (gxs,), strict=True):

@@ -6,8 +6,10 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..precision import PrecisionLike, as_precision, most_specific
+from ..kernels.packing import packer
+from ..precision import Precision, PrecisionLike, as_precision, most_specific
 from ..registry import unknown
+from ..validate import flag
 from .activations import Activation
 from .containers import Sequential
 from .layers import Convolution
@@ -20,6 +22,7 @@ def lower(
     model: Module,
     precision: PrecisionLike | Mapping[str | type[Module], PrecisionLike],
     layers: Iterable[type[Module] | str] = PAPER,
+    packed: bool = False,
 ) -> dict[str, str]:
     """Mark layers of `model` so that each computes exactly and rounds its output, and the error reaching it, once.
 
@@ -31,8 +34,12 @@ def lower(
     name, or the longest name of what it is within, before patterns, types and "*". Its own name and its type choose it
     whatever `layers` says; the rest is for those of `layers`.
 
+    With packed, the numbers that backward needs of a marked layer's output are kept in the codes of its format, a byte
+    each (two above 8 bits), and what training computes keeps its bits.
+
     Earlier marks are replaced. Returns {name: type} of the marked layers. Raises ValueError for a name that the model
-    does not have, TypeError for layers and keys that are neither types nor names.
+    does not have and for packed with a format that has no such codes, TypeError for layers and keys that are neither
+    types nor names.
     """
     given = precision if isinstance(precision, Mapping) else {"*": precision}
     table = {key: None if value is None else as_precision(value) for key, value in given.items()}
@@ -50,6 +57,8 @@ def lower(
             key = next((t for t in type(module).__mro__ if t in table), key)
         if key is not None and (key == name or name in names or isinstance(module, types)):
             chosen[name] = table[key]
+    if flag("lower", "packed", packed):
+        _check_packed(chosen)
     rounded = {id(modules[name]) for name, value in chosen.items() if value is not None}
     pairs = [pair for module in modules.values() for pair in _before_activation(module, types)]
     left = {id(layer) for layer, activation in pairs if id(activation) in rounded}
@@ -57,9 +66,23 @@ def lower(
     for name, module in modules.items():
         kept = name in names or name in keys or id(module) not in left
         module.precision = chosen.get(name) if kept else None
+        module.packed = packed and module.precision is not None
         if module.precision is not None:
             marked[name] = type(module).__name__
     return marked
+
+
+def _check_packed(chosen: Mapping[str, Precision | None]) -> None:
+    """Raise ValueError for a precision whose activations have no short codes."""
+    for name, precision in chosen.items():
+        rounder = precision and precision.activation
+        fmt = getattr(rounder, "format", None)
+        if precision is not None and (fmt is None or packer(fmt) is None):
+            raise ValueError(
+                "lower: packed=True takes fixed and block floating point of at most 16 bits (a block a sample, a "
+                "channel or all) and other numbers of at most 8 bits without blocks; activations of "
+                f"{name or 'the model'!r} are {'in float' if rounder is None else fmt or rounder}"
+            )
 
 
 def _types_and_names(what: str, given: Iterable[Any]) -> tuple[tuple[type[Module], ...], set[str]]:

@@ -1,4 +1,4 @@
-"""What backward keeps: inputs and output of an operation, a bit a number, a few numbers a channel; and in packed codes."""
+"""What backward keeps: inputs and output of an operation, a bit a number, a few numbers a channel."""
 
 import weakref
 
