@@ -18,7 +18,7 @@ from .formats import Format
 from .nn import Module
 from .optim import Optimizer
 from .precision import ROLES, Precision
-from .products import RESULTS, WEIGHTS, Operand, Products
+from .products import RESULTS, Memory, Operand, Products, signs_of
 from .tensor import Tensor
 
 
@@ -134,16 +134,18 @@ class _Products(Products):
         if products.accumulate is not None:
             vars(self).update(accumulate=_Accumulator(products.accumulate, self._add_sum))
 
-    def operand(self, name: str, x: Array, axis: int, groups: int = 1) -> Array:
+    def operand(self, name: str, x: Array, axis: int, groups: int = 1, memory: Memory | None = None) -> Array:
         vars(self).update(_result=RESULTS[name])
         make = getattr(self, name)
-        if isinstance(make, Operand):
-            x = make.rotated(x, axis, groups)
-            y, fmt = make.rounded(x, axis, name in WEIGHTS), make.format.along(axis)
-        else:
-            y, fmt = super().operand(name, x, axis, groups), None
-        if make is not None:
-            vars(self)["_add"](name, x, y, fmt)
+        y = super().operand(name, x, axis, groups, memory)
+        if make is not None and not isinstance(make, Operand):
+            vars(self)["_add"](name, x, y, None)
+        return y
+
+    def _rounded(self, make: Operand, name: str, x: Array, axis: int, groups: int, memory: Memory) -> Array:
+        y = super()._rounded(make, name, x, axis, groups, memory)
+        x = make.rotated(x, axis, groups, signs_of(make, name, memory))
+        vars(self)["_add"](name, x, y, make.format.along(axis))
         return y
 
     def _add_sum(self, exact: Array, y: Array, fmt: Any) -> None:

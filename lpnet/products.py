@@ -183,10 +183,8 @@ class Products:
             return make.rounded(x, scale)
         return x if make is None else get_array_module(x).asarray(make(x, axis), dtype=x.dtype)
 
-    @staticmethod
-    def _rounded(make: Operand, name: str, x: Array, axis: int, groups: int, memory: Memory) -> Array:
-        product = next(pair for pair in PRODUCTS.values() if name in pair)
-        x = make.rotated(x, axis, groups, once(memory, product, make.signs))
+    def _rounded(self, make: Operand, name: str, x: Array, axis: int, groups: int, memory: Memory) -> Array:
+        x = make.rotated(x, axis, groups, signs_of(make, name, memory))
         if make.mask:
             memory[name] = make.inside(x, axis)
         return make.rounded(x, axis, name in WEIGHTS)
@@ -216,6 +214,11 @@ class Products:
     def __repr__(self) -> str:
         shown = [f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) not in (None, False)]
         return f"Products({', '.join(shown)})"
+
+
+def signs_of(make: Operand, name: str, memory: Memory) -> Sequence[int]:
+    """Return the signs that an operand is rotated with: those of the other operand of its product."""
+    return once(memory, next(pair for pair in PRODUCTS.values() if name in pair), make.signs)
 
 
 def once(memory: Memory, key: Any, make: Callable[[], T]) -> T:

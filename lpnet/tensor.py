@@ -7,6 +7,7 @@ returned and the reverse sweep rounds what `backward` returned: there is no othe
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any, Literal
@@ -16,6 +17,8 @@ import numpy as np
 from . import precision as _precision
 from . import tables
 from .backend import Array, check_one_device, elementwise, get_array_module, to_device
+from .formats import Format
+from .kernels.packing import Packed, pack
 from .operators import Operators
 
 
@@ -32,13 +35,19 @@ class Tensor(Operators):
         self.data: Array = as_array(data)
         self.grad: Array | None = None
         self.requires_grad = requires_grad
-        self.creator: Function | None = None  # None: a leaf, made by the user
-        self.keeps_grad = False
+        self.node: Node | None = None  # None: a leaf, made by the user
+        self.kept_as: Format | None = None  # whose codes backward keeps in place of these numbers, if it needs them
+        self.codes: Packed | None = None  # these, once a function has kept them
+
+    @property
+    def creator(self) -> Function | None:
+        """The Function that made this tensor, None for a leaf."""
+        return None if self.node is None else self.node.creator
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         """Return a copy that is a leaf: the graph that made the tensor is not copied with it."""
         new = memo[id(self)] = object.__new__(type(self))
-        vars(new).update(copy.deepcopy({**vars(self), "creator": None}, memo))
+        vars(new).update(copy.deepcopy({**vars(self), "node": None}, memo))
         return new
 
     def detach(self) -> Tensor:
@@ -47,7 +56,8 @@ class Tensor(Operators):
 
     def retain_grad(self) -> Tensor:
         """Have `backward` leave the gradient of this intermediate result in `.grad` too; returns self."""
-        self.keeps_grad = True
+        if self.node is not None:
+            self.node.retained = weakref.ref(self)  # once the tensor is gone nobody can see its gradient
         return self
 
     def backward(self, grad: Array | None = None) -> None:
@@ -108,6 +118,26 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad=True)
 
 
+class Node:
+    """A result's place in the graph: what the sweep asks of a tensor, and not its numbers.
+
+    Those are kept by functions whose backward needs them, and by nobody else once the user has let the tensor go.
+    """
+
+    role, requires_grad = Tensor.role, True
+
+    def __init__(self, creator: Function, y: Array) -> None:
+        self.creator, self.shape, self.dtype = creator, y.shape, y.dtype
+        self.retained: Callable[[], Tensor | None] | None = None
+
+
+Place = Tensor | Node  # in the graph: a leaf is there itself
+
+
+def _place(x: Tensor) -> Place:
+    return x.node or x
+
+
 _grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
 
 
@@ -140,6 +170,20 @@ class Function:
         """Return the gradient of each input, or None, given the result's. Broadcasting is undone by the engine."""
         raise NotImplementedError
 
+    def _pack(self, x: Tensor) -> None:
+        """Keep the codes of a tensor in place of its numbers, if it has a format for that."""
+        names = [name for name, value in vars(self).items() if value is x.data]
+        if x.kept_as is None or not names:
+            return
+        if x.codes is None:
+            x.codes = pack(x.kept_as, x.data)
+        if x.codes is not None:
+            vars(self).update(dict.fromkeys(names, x.codes))
+
+    def _unpack(self) -> None:
+        packed = {name: value for name, value in vars(self).items() if isinstance(value, Packed)}
+        vars(self).update((name, codes.unpack()) for name, codes in packed.items())
+
     def __call__(self, *inputs: Any) -> Tensor:
         """Run `forward`, round with the active precision, and link the graph, which keeps that precision."""
         tensors = as_tensors(inputs)
@@ -152,9 +196,13 @@ class Function:
         if self.rounds is True:
             self.inside, y = precision.inside(y), precision.round("activation", y)
         out = Tensor(y)
+        if self.rounds is not True:
+            out.kept_as = next((x.kept_as for x in tensors if x.kept_as is not None), None)
         if grad_enabled() and any(self.needs):
-            self.inputs = tensors
-            out.creator, out.requires_grad = self, True
+            for x in (*tensors, out):
+                self._pack(x)
+            self.inputs = tuple(map(_place, tensors))
+            out.node, out.requires_grad = Node(self, out.data), True
         return out
 
 
@@ -182,25 +230,33 @@ def _leave(leaf: Tensor, gy: Array) -> None:
 
 def _sweep(root: Tensor, seed: Array, keep: Callable[[Tensor, Array], None]) -> None:
     """Walk the graph from `root` back to its leaves, each function after all that use its result."""
-    grads = {id(root): seed}  # of tensors still to be visited
-    for tensor in _users_first(root):
-        gy = grads.pop(id(tensor), None)  # None: every user's backward gave None
-        if gy is not None and (tensor.creator is None or tensor.keeps_grad):
-            keep(tensor, gy)
-        if tensor.creator is not None:
+    grads = {id(_place(root)): seed}  # of places still to be visited
+    for place in _users_first(_place(root)):
+        gy = grads.pop(id(place), None)  # None: every user's backward gave None
+        if gy is not None and (taker := _taker(place)) is not None:
+            keep(taker, gy)
+        if place.creator is not None:
             if gy is not None:
-                _step(tensor.creator, gy, grads)
-            tensor.creator.__dict__.clear()  # frees what backward had kept
+                _step(place.creator, gy, grads)
+            place.creator.__dict__.clear()  # frees what backward had kept
+
+
+def _taker(place: Place) -> Tensor | None:
+    """Return the tensor that is to get the gradient, if one is."""
+    if isinstance(place, Tensor):
+        return place
+    return None if place.retained is None else place.retained()
 
 
 def _step(function: Function, gy: Array, grads: dict[int, Array]) -> None:
     """Add to `grads` what one function gives back to its inputs."""
+    function._unpack()
     with np.errstate(under="ignore"):
         gxs = function.backward(gy if function.inside is None else gy * function.inside)
     for x, gx in zip(function.inputs, gxs if isinstance(gxs, tuple) else (gxs,), strict=True):
         if gx is None or not x.requires_grad:
             continue
-        summed, gx = gx.shape != x.shape, _unbroadcast(gx, x.data)
+        summed, gx = gx.shape != x.shape, _unbroadcast(gx, x)
         if function.rounds or summed:
             gx = _round_error(function, x, gx)
         if id(x) in grads:  # a value used more than once: the sum is an operation too
@@ -209,39 +265,39 @@ def _step(function: Function, gy: Array, grads: dict[int, Array]) -> None:
         grads[id(x)] = gx
 
 
-def _round_error(function: Function, x: Tensor, gx: Array) -> Array:
+def _round_error(function: Function, x: Place, gx: Array) -> Array:
     return function.precision.round("error", gx) if x.role == "error" else gx
 
 
-def _users_first(root: Tensor) -> list[Tensor]:
-    """Return the tensors behind `root` that need a gradient, each before those it was made from."""
+def _users_first(root: Place) -> list[Place]:
+    """Return the places behind `root` that need a gradient, each before those it was made from."""
     order, seen, stack = [], set(), [(root, False)]
     while stack:
-        tensor, done = stack.pop()
+        place, done = stack.pop()
         if done:
-            order.append(tensor)
-        elif id(tensor) not in seen:
-            seen.add(id(tensor))
-            stack.append((tensor, True))
-            stack += [(x, False) for x in _inputs(tensor) if x.requires_grad]
+            order.append(place)
+        elif id(place) not in seen:
+            seen.add(id(place))
+            stack.append((place, True))
+            stack += [(x, False) for x in _inputs(place) if x.requires_grad]
     return order[::-1]
 
 
-def _inputs(tensor: Tensor) -> tuple[Tensor, ...]:
-    if tensor.creator is None:
+def _inputs(place: Place) -> tuple[Place, ...]:
+    if place.creator is None:
         return ()
-    if not tensor.creator.__dict__:
+    if not place.creator.__dict__:
         raise RuntimeError("backward: this graph was walked before and is freed; run the forward pass again")
-    return tensor.creator.inputs
+    return place.creator.inputs
 
 
-def _unbroadcast(gx: Array, x: Array) -> Array:
+def _unbroadcast(gx: Array, x: Place) -> Array:
     """Return `gx` summed over the axes along which `x` was broadcast, as an array of x's dtype."""
     if gx.shape != x.shape:
-        lead = gx.ndim - x.ndim
+        lead = gx.ndim - len(x.shape)
         stretched = tuple(i for i, n in enumerate(x.shape, lead) if n == 1 and gx.shape[i] != 1)
         gx = gx.sum(axis=tuple(range(lead)) + stretched).reshape(x.shape)
-    return get_array_module(x).asarray(gx, dtype=x.dtype)
+    return get_array_module(gx).asarray(gx, dtype=x.dtype)
 
 
 def as_array(data: Any) -> Array:

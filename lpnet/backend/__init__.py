@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .arrays import Array, get_array_module, select
+from .bits import positive, select_by_bits
 from .blas import one_blas_thread
 from .cuda import cublas, cuda_available, cuda_problem, forget_cuda, on_forget, raw_module
 from .devices import (
@@ -43,9 +44,11 @@ __all__ = [
     "on_host",
     "one_blas_thread",
     "parallel",
+    "positive",
     "processors",
     "raw_module",
     "select",
+    "select_by_bits",
     "set_num_threads",
     "slices",
     "through",

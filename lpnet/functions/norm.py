@@ -60,7 +60,7 @@ class BatchNorm(Function):
 
     def forward(self, x: Array, weight: Array, bias: Array) -> Array:
         self._check(x, weight, bias)
-        xp, self.weight = get_array_module(x), weight
+        xp, self.weight, self.bias = get_array_module(x), weight, bias
         self.x = x = xp.ascontiguousarray(x)
         if not x.size:
             return x

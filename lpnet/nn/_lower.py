@@ -6,8 +6,10 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..kernels.packing import packer
 from ..precision import EXACT, Precision, PrecisionLike, as_precision, most_specific
 from ..registry import unknown
+from ..validate import flag
 from .activations import Activation
 from .containers import Sequential
 from .layers import Convolution, Linear
@@ -23,6 +25,7 @@ def lower(
     precision: PrecisionLike | Mapping[str | type[Module], PrecisionLike],
     layers: Layers | None = None,
     exact: Layers | None = None,
+    packed: bool = False,
 ) -> dict[str, str]:
     """Mark layers of `model` so that each computes exactly and rounds its output, and the error reaching it, once.
 
@@ -36,9 +39,12 @@ def lower(
     name, or the longest name of what it is within, before patterns, types and "*". Its own name and its type choose it
     whatever `layers` says; the rest is for those of `layers`.
 
+    With packed, the numbers that backward needs of a marked layer's output are kept in the codes of its format, a byte
+    each (two above 8 bits), and what training computes keeps its bits.
+
     Earlier marks are replaced; what products remember is each layer's own. Returns {name: type} of the marked layers.
-    Raises ValueError for a name that the model does not have, and for products where no layer is left to have any;
-    TypeError for layers and keys that are neither types nor names.
+    Raises ValueError for a name that the model does not have, for products where no layer is left to have any, and for
+    packed with a format that has no such codes; TypeError for layers and keys that are neither types nor names.
     """
     given = precision if isinstance(precision, Mapping) else {"*": precision}
     table = {key: None if value is None else as_precision(value) for key, value in given.items()}
@@ -64,6 +70,8 @@ def lower(
             chosen[name] = table[key]
         elif layers is None and isinstance(module, MULTIPLY):
             chosen[name] = _products_only(table[key])
+    if flag("lower", "packed", packed):
+        _check_packed(chosen)
     rounded = {id(modules[name]) for name, value in chosen.items() if value is not None}
     pairs = [pair for module in modules.values() for pair in _before_activation(module, types)]
     left = {id(layer) for layer, activation in pairs if id(activation) in rounded}
@@ -75,6 +83,7 @@ def lower(
     for name, module in modules.items():
         mark = marks[name]
         module.precision = None if mark is None else mark.own()
+        module.packed = packed and mark is not None
     return {name: type(modules[name]).__name__ for name, mark in marks.items() if mark is not None}
 
 
@@ -108,6 +117,19 @@ def _check_products(given: Mapping[Any, PrecisionLike], marks: Mapping[str, Prec
         name = getattr(wanted[0], "name", "") or "a precision"
         rest = f" once {', '.join(map(str, exact))} stay in float" if (exact := getattr(wanted[0], "exact", ())) else ""
         raise ValueError(f"lower: {name} rounds products, and the model has no layer that multiplies{rest}")
+
+
+def _check_packed(chosen: Mapping[str, Precision | None]) -> None:
+    """Raise ValueError for a precision whose activations have no short codes."""
+    for name, precision in chosen.items():
+        rounder = precision and precision.activation
+        fmt = getattr(rounder, "format", None)
+        if precision is not None and (fmt is None or packer(fmt) is None):
+            raise ValueError(
+                "lower: packed=True takes fixed and block floating point of at most 16 bits (a block a sample, a "
+                "channel or all) and other numbers of at most 8 bits without blocks; activations of "
+                f"{name or 'the model'!r} are {'in float' if rounder is None else fmt or rounder}"
+            )
 
 
 def _types_and_names(what: str, given: Iterable[Any]) -> tuple[tuple[type[Module], ...], set[str]]:

@@ -30,6 +30,7 @@ class Module:
 
     training = True
     precision: Precision | None = None  # set by `lower`: compute exactly, then round the output once
+    packed = False  # set by `lower`: backward keeps that output in the codes of its format
 
     def forward(self, *inputs: Any) -> Tensor:
         """Return the output for the inputs; a subclass defines it."""
@@ -44,6 +45,7 @@ class Module:
                 y = self.forward(*inputs)
             with use(self.precision):
                 y = F.identity(y)
+            y.kept_as = getattr(self.precision.activation, "format", None) if self.packed else None
         for observe in forward_hooks:
             observe(self, y)
         return y

@@ -1,4 +1,6 @@
-"""What backward keeps: the inputs and the output of an operation, which live anyway, and a few numbers a channel."""
+"""What backward keeps: inputs and output of an operation, a bit a number, a few numbers a channel."""
+
+import weakref
 
 import numpy as np
 import pytest
@@ -37,11 +39,25 @@ def arrays(value):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_backward_keeps_inputs_and_output_only(name):
-    """Every large array that a function holds is an input of it or its output: no copy, no unfolded windows."""
-    y = LAYERS[name](lp.Tensor(normal(N, C, H, H), requires_grad=True))
-    own = [y.data, *(x.data for x in y.creator.inputs)]
+    """Every large array that a function holds is an input of it or its output, but for a bit a number: no copies."""
+    x = lp.Tensor(normal(N, C, H, H), requires_grad=True)
+    y = LAYERS[name](x)
+    own = [x.data, y.data, *(leaf.data for leaf in y.creator.inputs if isinstance(leaf, lp.Tensor))]
     for held in (a for value in vars(y.creator).values() for a in arrays(value)):
-        assert held.size <= C or any(np.shares_memory(held, a) for a in own)
+        assert held.nbytes <= max(4 * C, y.size / 8) or any(np.shares_memory(held, a) for a in own)
+
+
+def test_what_no_backward_needs_is_freed_at_once():
+    """An intermediate result lives as long as its user has it, or a function whose backward takes its numbers."""
+    x = lp.Tensor(normal(N, C, H, H), requires_grad=True)
+    hidden = x * 2.0
+    numbers = weakref.ref(hidden.data)
+    y = F.exp(hidden)  # whose backward takes its result
+    kept, total = weakref.ref(y.data), y.sum()
+    del hidden, y
+    assert numbers() is None and kept() is not None
+    total.backward()
+    assert kept() is None and np.allclose(x.grad, 2 * np.exp(2 * x.data))
 
 
 def test_backward_frees_what_it_kept():

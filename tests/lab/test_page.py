@@ -71,7 +71,9 @@ def test_each_bit_flips_and_the_slider_drags(page):
         told = explains(page, [value], "e4m3")
         assert told.code(value).replace(" ", "") == bits
     for place in 150, -40:
-        page.js("const s = arguments[0]; s.value = arguments[1]; s.dispatchEvent(new Event('input'));", slider(page), place)
+        page.js(
+            "const s = arguments[0]; s.value = arguments[1]; s.dispatchEvent(new Event('input'));", slider(page), place
+        )
         page.wait(lambda place=place: place_of(page) == place, f"place {place} of the slider")
     page.js("arguments[0].focus()", slider(page))
     page.keys("\ue014")  # right
@@ -223,7 +225,7 @@ def test_the_rounding_tab_draws_the_copies(page):
 
 
 def test_the_ball_tab_draws_the_walk(page):
-    """The curves are the squared distances of all copies, the dashed line is the theory's, the dotted one the grid's."""
+    """The curves are the squared distances of all copies, the dashed line the theory's, the dotted one the grid's."""
     texts = {"start": "20", "steps": "50", "copies": "30", "bits": "5"}
     page.go("?tab=ball&" + "&".join(f"{name}={text}" for name, text in texts.items()))
     ended(page, "step 70 of 70")
@@ -332,7 +334,7 @@ def test_what_cannot_be_is_a_sentence_and_changes_nothing(page):
 
 
 def test_two_tabs_of_a_browser_do_not_disturb_each_other(page):
-    """Two trainings at once, each with its seed, end with the bits that each has alone; one goes on when one is shut."""
+    """Two trainings at once, each with its seed, end with the bits that each has alone; shutting one leaves the other."""
     small = {"hidden": "8", "epochs": "20", "average_from": "10"}
     seeds = ["1", "2"]
     for i, seed in enumerate(seeds):
@@ -377,11 +379,13 @@ LOOK = """
 const shown = e => e.checkVisibility({checkOpacity: true, checkVisibilityCSS: true}) && e.getClientRects().length;
 const rgb = c => { const d = document.createElement('canvas').getContext('2d'); d.fillStyle = c; d.fillRect(0, 0, 1, 1);
   return [...d.getImageData(0, 0, 1, 1).data]; };
-const light = c => { const [r, g, b] = c.map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+const linear = v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+const light = c => { const [r, g, b] = c.map(v => linear(v / 255));
   return .2126 * r + .7152 * g + .0722 * b; };
 const ground = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor);
   if (c[3] > 250) return c; } return [255, 255, 255, 255]; };
-const ratio = (a, b) => { const [x, y] = [light(a), light(b)]; return (Math.max(x, y) + .05) / (Math.min(x, y) + .05); };
+const ratio = (a, b) => { const [x, y] = [light(a), light(b)];
+  return (Math.max(x, y) + .05) / (Math.min(x, y) + .05); };
 const pale = [], nameless = [];
 const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 while (walk.nextNode()) {
@@ -391,14 +395,15 @@ while (walk.nextNode()) {
   if (r < 4.5) pale.push([text.slice(0, 30), Math.round(100 * r) / 100]);
 }
 for (const e of document.querySelectorAll('button, input, [role=img], [role=tab], a'))
-  if (shown(e) && !(e.getAttribute('aria-label') || e.innerText?.trim() || e.labels?.length)) nameless.push(e.outerHTML);
+  if (shown(e) && !(e.getAttribute('aria-label') || e.innerText?.trim() || e.labels?.length))
+    nameless.push(e.outerHTML);
 return {pale, nameless, wide: document.documentElement.scrollWidth - innerWidth};
 """
 
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_all_can_be_read(page, dark):
-    """In both themes text stands out by 4.5 to 1 (WCAG 2 AA), every control has a name, and nothing is wider than 360 px."""
+    """In both themes text stands out by 4.5 to 1 (WCAG 2 AA), all controls have names, nothing is wider than 360 px."""
     for tab in TABS:
         page.go(f"?tab={tab}&row=0.3 -1.5&format=mxfp4&hidden=8")
         if tab == "training":

@@ -16,10 +16,10 @@ from ...files import atomic_write
 from ...formats import Format
 from ...nn import Module
 from ...precision import Precision, Quantizer
-from ...tensor import Function, Tensor
+from ...tensor import Function, Place, Tensor
 from ...version import __version__
 from . import formats
-from .graph import Graph
+from .graph import Graph, Shape
 from .operators import WRITERS, no_counterpart
 
 _TRACED = 2  # samples that a model of any batch is run with
@@ -43,14 +43,15 @@ def export(
         formats.stored(Graph(None), "", fmt.encode(np.zeros((2, 2), np.float32)))  # raises where there is no type
     x, y = _traced(model, tuple(n or _TRACED for n in input_shape))
     names, parameters = {id(x): "input"}, {id(p): name for name, p in model.named_parameters()}
-    for tensor in _in_order(y):
-        if id(tensor) in names:
+    root = y.node or y
+    for place in _in_order(root):
+        if id(place) in names:
             continue
-        if tensor.creator is None:
-            names[id(tensor)] = _constant(graph, parameters.get(id(tensor), ""), tensor, fmt)
+        if isinstance(place, Tensor):
+            names[id(place)] = _constant(graph, parameters.get(id(place), ""), place, fmt)
         else:
-            names[id(tensor)] = _written(graph, tensor.creator, [names[id(t)] for t in tensor.creator.inputs], tensor)
-    graph.node("Identity", names[id(y)])
+            names[id(place)] = _written(graph, place.creator, [names[id(x)] for x in place.creator.inputs], place.shape)
+    graph.node("Identity", names[id(root)])
     _save(graph, path, x, y)
 
 
@@ -76,16 +77,16 @@ def _traced(model: Module, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         return x, model(x)
 
 
-def _in_order(root: Tensor) -> Iterator[Tensor]:
-    """Yield the tensors that `root` is made of, each after those it was made from, and `root` itself."""
-    tensors, sorter, waiting = {id(root): root}, graphlib.TopologicalSorter[int](), [root]
+def _in_order(root: Place) -> Iterator[Place]:
+    """Yield the places in the graph that `root` is made of, each after those it was made from, and `root` itself."""
+    places, sorter, waiting = {id(root): root}, graphlib.TopologicalSorter[int](), [root]
     while waiting:
-        tensor = waiting.pop()
-        inputs = tensor.creator.inputs if tensor.creator is not None else ()
-        waiting += [x for x in inputs if id(x) not in tensors]
-        tensors.update((id(x), x) for x in inputs)
-        sorter.add(id(tensor), *map(id, inputs))
-    return (tensors[i] for i in sorter.static_order())
+        place = waiting.pop()
+        inputs = place.creator.inputs if place.creator is not None else ()
+        waiting += [x for x in inputs if id(x) not in places]
+        places.update((id(x), x) for x in inputs)
+        sorter.add(id(place), *map(id, inputs))
+    return (places[i] for i in sorter.static_order())
 
 
 def _constant(graph: Graph, name: str, tensor: Tensor, fmt: Format | None) -> str:
@@ -94,16 +95,16 @@ def _constant(graph: Graph, name: str, tensor: Tensor, fmt: Format | None) -> st
     return graph.constant(array, name=name) if encoded is None else formats.stored(graph, name, encoded)
 
 
-def _written(graph: Graph, function: Function, inputs: list[str], result: Tensor) -> str:
+def _written(graph: Graph, function: Function, inputs: list[str], shape: Shape) -> str:
     """Write an operation and the rounding of its result; return its name."""
     kind = type(function)
     if kind not in WRITERS:
         raise no_counterpart(function)
-    name = WRITERS[kind](graph, function, inputs, result.shape)
+    name = WRITERS[kind](graph, function, inputs, shape)
     quantizer = _quantizer(function.precision, kind.__name__)
     if quantizer is None or function.rounds is not True:
         return name
-    return formats.rounded(graph, quantizer, name, result.shape)
+    return formats.rounded(graph, quantizer, name, shape)
 
 
 def _quantizer(precision: Precision, where: str) -> Format | None:

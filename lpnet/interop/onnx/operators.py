@@ -170,8 +170,8 @@ def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
     if not f.given:
         raise ValueError("export: BatchNorm takes its statistics from the batch; only given ones are a constant")
     # As lpnet computes it: a factor and a term a channel. BatchNormalization would round otherwise.
-    scale = f.inputs[1].data * f.inverse
-    shift = f.inputs[2].data - f.mean * scale
+    scale = f.weight * f.inverse
+    shift = f.bias - f.mean * scale
     factor, term = (graph.constant(v.reshape(-1, *[1] * (len(shape) - 2))) for v in (scale, shift))  # (C,) -> (C, 1, 1)
     return graph.node("Add", graph.node("Mul", inputs[0], factor), term)
 
@@ -238,7 +238,7 @@ def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
 
 @writes(shape.BroadcastTo)
 def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
-    given = (1,) * (len(shape) - f.inputs[0].ndim) + f.inputs[0].shape
+    given = (1,) * (len(shape) - len(f.inputs[0].shape)) + f.inputs[0].shape
     if graph.batch is not None and shape[:1] == (graph.batch,) != given[:1]:
         raise ValueError(f"export: a broadcast to {shape} knows the batch's length: give N in input_shape, not None")
     kept = [1 if n == m else n for n, m in zip(shape, given, strict=True)]  # 1 stretches nothing
