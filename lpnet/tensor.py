@@ -160,7 +160,7 @@ class Function:
     # still is), or only the gradients (values move, but an input may get the sum of several gradients).
     rounds: bool | Literal["backward"] = True
     precision = _precision.EXACT  # the active one, while it runs and when it is walked back
-    inside: Array | None = None  # where its result was not clipped, if a quantizer asks for that
+    unclipped: Array | None = None  # where its result was not clipped, if a quantizer asks for that
 
     def forward(self, *arrays: Array) -> Array:
         """Return the result for the inputs' arrays."""
@@ -194,7 +194,7 @@ class Function:
         with np.errstate(under="ignore"):  # what is too small is 0, whoever wants to hear of other faults
             y = as_array(self.forward(*arrays))  # NumPy's 0-d results are scalars, not arrays
         if self.rounds is True:
-            self.inside, y = precision.inside(y), precision.round("activation", y)
+            self.unclipped, y = precision.inside(y), precision.round("activation", y)
         out = Tensor(y)
         if self.rounds is not True:
             out.kept_as = next((x.kept_as for x in tensors if x.kept_as is not None), None)
@@ -252,7 +252,7 @@ def _step(function: Function, gy: Array, grads: dict[int, Array]) -> None:
     """Add to `grads` what one function gives back to its inputs."""
     function._unpack()
     with np.errstate(under="ignore"):
-        gxs = function.backward(gy if function.inside is None else gy * function.inside)
+        gxs = function.backward(gy if function.unclipped is None else gy * function.unclipped)
     for x, gx in zip(function.inputs, gxs if isinstance(gxs, tuple) else (gxs,), strict=True):
         if gx is None or not x.requires_grad:
             continue

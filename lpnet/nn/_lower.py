@@ -124,7 +124,9 @@ def _check_packed(chosen: Mapping[str, Precision | None]) -> None:
     for name, precision in chosen.items():
         rounder = precision and precision.activation
         fmt = getattr(rounder, "format", None)
-        if precision is not None and (fmt is None or packer(fmt) is None):
+        if precision is None or (rounder is None and precision.products is not None):
+            continue  # nothing is kept that was rounded
+        if fmt is None or packer(fmt) is None:
             raise ValueError(
                 "lower: packed=True takes fixed and block floating point of at most 16 bits (a block a sample, a "
                 "channel or all) and other numbers of at most 8 bits without blocks; activations of "

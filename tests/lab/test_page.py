@@ -334,7 +334,7 @@ def test_what_cannot_be_is_a_sentence_and_changes_nothing(page):
 
 
 def test_two_tabs_of_a_browser_do_not_disturb_each_other(page):
-    """Two trainings at once, each with its seed, end with the bits that each has alone; shutting one leaves the other."""
+    """Two trainings at once, each with its seed, end with the bits each has alone; shutting one leaves the other."""
     small = {"hidden": "8", "epochs": "20", "average_from": "10"}
     seeds = ["1", "2"]
     for i, seed in enumerate(seeds):
