@@ -1,6 +1,5 @@
 """The lab in a browser: each control of each tab is used, and what the page shows is the library's own answer."""
 
-import json
 import subprocess
 import sys
 from urllib.parse import parse_qs, urlsplit
@@ -170,23 +169,6 @@ def ran(program):
     return done.stdout.split()[-1]
 
 
-@pytest.mark.parametrize("tab", ["rounding", "ball"])
-def test_all_controls_of_a_run_count(page, tab):
-    """Every field is in the address and in the program, which, copied and run, ends with the bits that the page has."""
-    page.go(f"?tab={tab}")
-    fill_in(page, tab, ALL[tab])
-    settings = settings_of(tab, ALL[tab])
-    page.shows(PROGRAM, MODULES[tab].python(settings))
-    page.wait(lambda: address(page) == (tab, ALL[tab]), "the address")
-    steps = settings["steps"] + (settings["start"] if tab == "ball" else 0)
-    print_ = ended(page, f"step {steps} of {steps}")
-    assert ran(page.copy()) == print_
-    page.press("Play")  # at its end: once more
-    assert ended(page, f"step {steps} of {steps}") == print_
-    page.go("?" + urlsplit(page.driver.current_url).query)  # the link leads to the same
-    assert ended(page, f"step {steps} of {steps}") == print_
-
-
 def test_a_run_is_paused_stepped_and_restarted(page):
     """Pause holds the step, one step is one, Restart begins again."""
     page.go("?tab=ball&steps=100000&copies=2000")
@@ -219,7 +201,7 @@ def test_the_rounding_tab_draws_the_copies(page):
     assert lines["exact"][-1] == [30, pytest.approx(1.6)]
     values, counts = np.unique(w, return_counts=True)
     assert page.series("how many copies")[0]["data"] == np.stack([values, counts], 1).tolist()
-    table = dict(page.table("Where the copies are"))
+    table = dict(page.table("After these steps"))
     assert table["mean of the copies"] == f"{w.mean():.9g}"
     assert table["updates swallowed"] == f"{sum(n for _, n in seen) / (30 * 40):.2%}"
 
@@ -246,39 +228,6 @@ def test_the_ball_tab_draws_the_walk(page):
 def follow(seen):
     """Return the copy that is farthest out when the averaging starts."""
     return int(((seen[20][0] - [0.075, -0.05]) ** 2).sum(1).argmax())
-
-
-def test_all_controls_of_the_training_count(page):
-    """Its first step is what `lp.watch` sees, its log what `lp.fit` returns, and the copied program has its bits."""
-    page.go("?tab=training")
-    fill_in(page, "training", ALL["training"])
-    settings = settings_of("training", ALL["training"])
-    page.shows(PROGRAM, training.python(settings))
-    page.wait(lambda: address(page) == ("training", ALL["training"]), "the address")
-    page.press("One step")
-    page.wait(lambda: page.text(STATUS).startswith("step 1 of 8, epoch 1 of 2"), "the first step")
-    run = training.parts(**settings)
-    with lp.watch(run["model"], run["optimizer"]) as seen:
-        x, y = next(iter(run["train"]))
-        lp.functions.cross_entropy(run["model"](x), y).backward()
-        run["optimizer"].step()
-    told = page.table("The updates of the last step that was watched (lp.watch)")
-    assert [row[:6] for row in told] == [update.row()[:6] for update in seen.updates.values()]
-    assert page.table("What rounding did to its layers (lp.trace)") == seen.trace.rows()
-    page.press("Play")
-    print_ = ended(page, "step 8 of 8, epoch 2 of 2")
-    run = training.parts(**settings)
-    log = lp.fit(**run, progress=False)
-    for chart in "loss", "error":
-        lines = {series["name"]: series["data"] for series in page.series(f"{chart} ")}
-        assert lines["test"] == [[row["epoch"], row[f"test_{chart}"]] for row in log]
-        assert lines["test, SWALP"] == [[r["epoch"], r[f"swalp_{chart}"]] for r in log if f"swalp_{chart}" in r]
-    for name, p in run["model"].named_parameters():
-        if p.ndim > 1:
-            values, counts = np.unique(p.numpy(), return_counts=True)
-            bars = page.series(f"how many weights of {name} ")[0]["data"]
-            assert len(values) > observe.BARS or bars == np.stack([values, counts], 1).tolist()
-    assert ran(page.copy()) == print_
 
 
 def test_two_dimensional_data_show_what_is_decided(page):
@@ -308,8 +257,7 @@ def test_a_recipe_takes_the_place_of_the_roles(page):
     page.go("?tab=training&hidden=8")
     name = lp.recipes.names()[-1]
     page.choose("Precision", name)
-    page.wait(lambda: not page.driver.find_elements("css selector", 'input[aria-label="Weight"]:not([style])')[0]
-              .is_displayed(), "the end of the roles")  # fmt: skip
+    page.wait(lambda: not page.field("Weight").is_displayed(), "the end of the roles")
     first = " ".join(lp.recipes.RECIPES[name].__doc__.split()).removeprefix("Return ")
     assert first.startswith(page.text(".controls > .caption").rstrip("."))
     page.press("One step")
@@ -334,7 +282,7 @@ def test_what_cannot_be_is_a_sentence_and_changes_nothing(page):
 
 
 def test_two_tabs_of_a_browser_do_not_disturb_each_other(page):
-    """Two trainings at once, each with its seed, end with the bits each has alone; shutting one leaves the other."""
+    """Two trainings at once, each with its seed, end with the bits each has alone; one goes on when one is shut."""
     small = {"hidden": "8", "epochs": "20", "average_from": "10"}
     seeds = ["1", "2"]
     for i, seed in enumerate(seeds):
@@ -364,8 +312,8 @@ def test_the_keyboard_reaches_everything(page):
     for _ in range(15):
         page.keys("\ue004")
         reached.append(page.focus())
-    assert reached[:7] == ["Skip to main content", "Number", "Dark or light", "Numbers", "Drag the number", "Format",
-                           "Rounding"]  # fmt: skip
+    controls = ["Numbers", "Drag the number", "Format", "Rounding"]
+    assert reached[:7] == ["Skip to main content", "Number", "Dark or light", *controls]
     assert reached[7].startswith("sign bit 1 of 1 is 0") and reached[14].startswith("mantissa bit 1 of 3 is 0")
     page.keys("\ue007")
     explains(page, [1.625], "e4m3")
@@ -375,54 +323,12 @@ def test_the_keyboard_reaches_everything(page):
         page.wait(lambda name=name: address(page)[0] == name, name)
 
 
-LOOK = """
-const shown = e => e.checkVisibility({checkOpacity: true, checkVisibilityCSS: true}) && e.getClientRects().length;
-const rgb = c => { const d = document.createElement('canvas').getContext('2d'); d.fillStyle = c; d.fillRect(0, 0, 1, 1);
-  return [...d.getImageData(0, 0, 1, 1).data]; };
-const linear = v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
-const light = c => { const [r, g, b] = c.map(v => linear(v / 255));
-  return .2126 * r + .7152 * g + .0722 * b; };
-const ground = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor);
-  if (c[3] > 250) return c; } return [255, 255, 255, 255]; };
-const ratio = (a, b) => { const [x, y] = [light(a), light(b)];
-  return (Math.max(x, y) + .05) / (Math.min(x, y) + .05); };
-const pale = [], nameless = [];
-const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-while (walk.nextNode()) {
-  const e = walk.currentNode.parentElement, text = walk.currentNode.textContent.trim();
-  if (!text || !shown(e) || e.closest('script, style, .unseen, .q-icon')) continue;
-  const r = ratio(rgb(getComputedStyle(e).color), ground(e));
-  if (r < 4.5) pale.push([text.slice(0, 30), Math.round(100 * r) / 100]);
-}
-for (const e of document.querySelectorAll('button, input, [role=img], [role=tab], a'))
-  if (shown(e) && !(e.getAttribute('aria-label') || e.innerText?.trim() || e.labels?.length))
-    nameless.push(e.outerHTML);
-return {pale, nameless, wide: document.documentElement.scrollWidth - innerWidth};
-"""
-
-
-@pytest.mark.parametrize("dark", [False, True])
-def test_all_can_be_read(page, dark):
-    """In both themes text stands out by 4.5 to 1 (WCAG 2 AA), all controls have names, nothing is wider than 360 px."""
-    for tab in TABS:
-        page.go(f"?tab={tab}&row=0.3 -1.5&format=mxfp4&hidden=8")
-        if tab == "training":
-            page.press("One step")
-            page.wait(lambda: page.table("What rounding did to its layers (lp.trace)"), "the tables")
-        for width in 360, 1600:
-            page.size(width, 900, dark)
-            page.wait(lambda width=width: page.js("return innerWidth") == width, "the width")
-            page.wait(lambda: page.js("return document.body.classList.contains('body--dark')") == dark, "the theme")
-            seen = page.js(LOOK)
-            assert seen == {"pale": [], "nameless": [], "wide": 0}, (tab, width, json.dumps(seen, indent=1))
-
-
 def test_light_and_dark(page):
     """The button turns the theme, and charts take the new ink."""
     page.go()
     before = page.js("return document.body.classList.contains('body--dark')")
     for dark in not before, before:
-        page.press('"Dark or light"')
+        page.press("Dark or light")
         page.wait(lambda dark=dark: page.js("return document.body.classList.contains('body--dark')") == dark, "it")
         page.wait(
             lambda: page.js(
