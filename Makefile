@@ -45,7 +45,12 @@ bench: .venv-bench/bench
 	PATH="$(CURDIR)/.venv-bench/bin:$$PATH" .venv-bench/bin/python -m tests.benchmarks $(TABLES)
 
 # On a machine with a GPU: its tests and figures, into tests/GPU.md. CUDA is the driver's, 12 or 13. Peers may be missing.
+# WHEELS=FOLDER: install from there, without a network. Where all is installed: python -m tests.benchmarks.gpu [STAGE ...].
 CUDA ?= 13
+ifdef WHEELS
+bench-gpu: export PIP_NO_INDEX = 1
+bench-gpu: export PIP_FIND_LINKS = $(abspath $(WHEELS))
+endif
 bench-gpu: .venv-gpu/test,cuda$(CUDA)
 	-.venv-gpu/bin/python -m pip install -q --disable-pip-version-check -e '.[bench]'
 	PATH="$(CURDIR)/.venv-gpu/bin:$$PATH" .venv-gpu/bin/python -m tests.benchmarks.gpu
