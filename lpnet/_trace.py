@@ -67,6 +67,12 @@ def _moved_far(x: np.ndarray, error: np.ndarray, fmt: Any) -> np.ndarray:
         return (error != 0) & ((x > fmt.max) | (x < fmt.min))
 
 
+def in_place_of(quantizer: Any, record: Any) -> Any:
+    """Return the function `record` with the format and rounding of a quantizer: what else looks on asks for them."""
+    vars(record).update({k: getattr(quantizer, k) for k in ("format", "rounding") if hasattr(quantizer, k)})
+    return record
+
+
 class Trace:
     """Sites by (place, role); `print` it for a table."""
 
@@ -88,7 +94,7 @@ class Trace:
             stats.add(Tensor(x).numpy(), Tensor(y).numpy(), getattr(quantizer, "format", None))
             return y
 
-        return record
+        return in_place_of(quantizer, record)
 
     def rows(self) -> list[list[str]]:
         """Return the cells of the table below its `HEAD`."""

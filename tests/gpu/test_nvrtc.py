@@ -6,8 +6,8 @@ import pytest
 
 from lpnet.kernels.cuda.launch import launch, options, source
 
-from . import nvrtc
 from ..loud import skip_loudly
+from . import nvrtc
 
 FILES = sorted(f.name for f in resources.files("lpnet.kernels.cuda").iterdir() if f.name.endswith(".cu"))
 ARCHITECTURES = ("sm_75", "sm_80", "sm_89", "sm_90", "sm_100")

@@ -157,7 +157,12 @@ class Browser:
 
     def press(self, name):
         """Press the button of a name."""
-        self.find(f'button[aria-label="{name}"], button', None if f'"{name}"' in name else name).click()
+
+        def look():
+            found = self.driver.find_elements("css selector", "button")
+            return next((e for e in found if name in e.text or name == e.get_attribute("aria-label")), None)
+
+        self.wait(look, name).click()
 
     def series(self, words):
         """Return the series of the chart of those words, as ECharts has them."""

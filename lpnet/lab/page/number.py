@@ -95,7 +95,6 @@ class NumberPanel(Panel):
                 self._row = [_choice(partial(self.choose, i)) for i in range(len(seen.row))]
         for i, (button, x) in enumerate(zip(self._row, seen.row, strict=True)):
             button.set_text(f"{x:.6g}")
-            button.props["outline"] = i != seen.at
             button.props["aria-pressed"] = str(i == seen.at).lower()
 
     def _show_bits(self, seen: Shown) -> None:
@@ -156,7 +155,8 @@ class NumberPanel(Panel):
 
 
 def _choice(press: Callable[[], None]) -> ui.button:
-    return ui.button(on_click=press).props("no-caps dense unelevated padding='2px 10px'")
+    button = ui.button(on_click=press, color=None).classes("choice")
+    return button.props("no-caps dense unelevated padding='2px 10px'")
 
 
 def _target(seen: Shown) -> float:

@@ -46,30 +46,35 @@ class Player(Panel):
 
     def update(self) -> None:
         """Start anew with what the fields say now."""
+        self.start(self.at_once)
+
+    def start(self, playing: bool) -> Worker:
+        """Start anew, playing or waiting; returns the worker."""
         settings = self.values()
         self.prepare(settings)
         self.leave()
         self.status.set_text("")  # what it said is of other settings
         self.print.set_text("")
-        self.worker, self.drawn, self.ended = Worker(lambda worker: type(self).job(worker, settings)), None, False
-        if self.at_once:
-            self.worker.play()
+        self.drawn, self.ended = None, False
+        self.worker = worker = Worker(lambda worker: type(self).job(worker, settings))
+        if playing:
+            worker.play()
         self.show_state()
+        return worker
 
     def play(self) -> None:
         """Play, or pause."""
         if self.worker is None or self.worker.finished:
-            self.again()
-        assert self.worker is not None
-        (self.worker.pause if self.worker.playing else self.worker.play)()
+            self.tell("")
+            self.start(True)
+        else:
+            (self.worker.pause if self.worker.playing else self.worker.play)()
         self.show_state()
 
     def step(self) -> None:
         """Take one step."""
-        if self.worker is None or self.worker.finished:
-            self.update()
-        assert self.worker is not None
-        self.worker.step()
+        worker = self.start(False) if self.worker is None or self.worker.finished else self.worker
+        worker.step()
         self.show_state()
 
     def again(self) -> None:
