@@ -78,6 +78,12 @@ def _beyond(x: np.ndarray, error: np.ndarray, fmt: Any) -> np.ndarray:
     return (error != 0) & ((x > fmt.max) | (x < fmt.min))
 
 
+def in_place_of(quantizer: Any, record: Any) -> Any:
+    """Return the function `record` with a quantizer's format, rounding and mask: what else looks on asks for them."""
+    vars(record).update({k: getattr(quantizer, k) for k in ("format", "rounding", "inside") if hasattr(quantizer, k)})
+    return record
+
+
 class Trace:
     """Sites by (place, role); `print` it for a table. Operands of products have their names for a role."""
 
@@ -99,8 +105,7 @@ class Trace:
             self._add(place, role, x, y, getattr(quantizer, "format", None))
             return y
 
-        record.inside = getattr(quantizer, "inside", lambda x: None)  # type: ignore[attr-defined]  # masks stay
-        return record
+        return in_place_of(quantizer, record)
 
     def _products(self, place: str, products: Products) -> Products:
         return _Products(products, partial(self._add, place))

@@ -365,3 +365,23 @@ def test_shifted_brings_the_largest_into_a_half_to_one():
         y = recipes.shifted(x)
         assert 0.5 < abs(y).max() <= 1 and np.log2(x[0] / y[0]) == int(np.log2(x[0] / y[0]))
     assert not recipes.shifted(np.zeros(3, np.float32)).any()
+
+
+def test_the_first_step_of_fit_masks_what_was_clipped():
+    """`fit` looks on in the first step, at the ends of formats, and the errors are those of a loop of one's own."""
+    x, y = np.random.default_rng(0).standard_normal((8, 6)).astype(np.float32), np.arange(8) % 3
+    precision = lp.Precision(activation=lp.Quantizer("fixed4.3", "nearest", mask=True))
+    weights = []
+    for steps in ("fit", "loop"):
+        lp.manual_seed(0)
+        model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3))
+        nn.lower(model, precision)
+        optimizer = lp.optim.SGD(model.parameters(), 0.5)
+        if steps == "fit":
+            lp.fit(model, lp.data.DataLoader((x, y), 8), epochs=1, optimizer=optimizer, progress=False)
+        else:
+            F.cross_entropy(model(lp.Tensor(x)), y).backward()
+            optimizer.step()
+        weights.append([p.numpy() for p in model.parameters()])
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -68,6 +68,26 @@ def test_the_accumulator_is_what_is_watched():
     assert str(step.update("weight").format) == "fixed16.10"
 
 
+def test_a_step_of_fit_is_seen_as_one_by_hand():
+    """`fit` looks at the ends of formats in its first step; who watches it sees formats all the same."""
+    x, y = np.random.default_rng(0).standard_normal((16, 4)).astype(np.float32), np.arange(16) % 2
+    seen = []
+    for fitted in (False, True):
+        lp.manual_seed(0)
+        model = lp.models.mlp(4, 2, (8,))
+        lp.nn.lower(model, "fixed8.4")
+        optimizer = lp.optim.SGD(model.parameters(), 0.5, precision="fixed8.4")
+        with watch(model, optimizer) as step:
+            if fitted:
+                lp.fit(model, [(x, y)], epochs=1, optimizer=optimizer, progress=False)
+            else:
+                lp.functions.cross_entropy(model(x), y).backward()
+                optimizer.step()
+        seen.append(str(step))
+        assert len(step.update("1.weight").ratios)
+    assert seen[0] == seen[1]
+
+
 def test_watching_changes_no_number():
     """The same weights after a step in bfp4, watched or not."""
     weights = []

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import distributed
 from .. import functions as F
-from .._trace import Trace, tracing
+from .._trace import Trace, in_place_of, tracing
 from ..backend import Array, device_of, get_array_module, to_device
 from ..formats import Blocked, FixedPoint, Format
 from ..formats.base import bound
@@ -196,7 +196,7 @@ class _Ends(Trace):
             self.beyond[place, role] = ((x > bound(fmt.max, x.dtype)) | (x < bound(fmt.min, x.dtype))).mean(), fmt
             return quantizer(x)
 
-        return record
+        return in_place_of(quantizer, record)
 
     def _products(self, place: str, products: Products) -> Products:
         return products

@@ -1,5 +1,6 @@
 """The lab in a browser: each control of each tab is used, and what the page shows is the library's own answer."""
 
+import json
 import subprocess
 import sys
 from urllib.parse import parse_qs, urlsplit
@@ -141,6 +142,7 @@ def fill_in(page, tab, texts):
     for field in MODULES[tab].FIELDS:
         if field.name in texts:
             (page.choose if field.options else page.type)(field.label, texts[field.name])
+            page.wait(lambda f=field: address(page)[1].get(f.name) == texts[f.name], f"{field.label} in the address")
 
 
 def settings_of(tab, texts):
@@ -207,7 +209,7 @@ def test_the_rounding_tab_draws_the_copies(page):
 
 
 def test_the_ball_tab_draws_the_walk(page):
-    """The curves are the squared distances of all copies, the dashed line the theory's, the dotted one the grid's."""
+    """The curves are the squared distances of all copies, dashed is the theory's line, dotted the grid's."""
     texts = {"start": "20", "steps": "50", "copies": "30", "bits": "5"}
     page.go("?tab=ball&" + "&".join(f"{name}={text}" for name, text in texts.items()))
     ended(page, "step 70 of 70")
@@ -282,7 +284,7 @@ def test_what_cannot_be_is_a_sentence_and_changes_nothing(page):
 
 
 def test_two_tabs_of_a_browser_do_not_disturb_each_other(page):
-    """Two trainings at once, each with its seed, end with the bits each has alone; one goes on when one is shut."""
+    """Two trainings at once, each with its seed, end with the bits that each has alone; one outlives the other."""
     small = {"hidden": "8", "epochs": "20", "average_from": "10"}
     seeds = ["1", "2"]
     for i, seed in enumerate(seeds):
@@ -321,6 +323,50 @@ def test_the_keyboard_reaches_everything(page):
     for name in list(TABS)[1:]:
         page.keys("\ue014", "\ue007")
         page.wait(lambda name=name: address(page)[0] == name, name)
+
+
+LOOK = """
+const shown = e => e.checkVisibility({checkOpacity: true, checkVisibilityCSS: true}) && e.getClientRects().length;
+const d = document.createElement('canvas').getContext('2d', {willReadFrequently: true}), known = {};
+const paint = c => { d.clearRect(0, 0, 1, 1); d.fillStyle = c; d.fillRect(0, 0, 1, 1);
+  return [...d.getImageData(0, 0, 1, 1).data]; };
+const rgb = c => known[c] ??= paint(c);
+const linear = v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+const light = c => { const [r, g, b] = c.map(v => linear(v / 255));
+  return .2126 * r + .7152 * g + .0722 * b; };
+const ground = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor);
+  if (c[3] > 250) return c; } return [255, 255, 255, 255]; };
+const ratio = (a, b) => { const [x, y] = [light(a), light(b)].sort((x, y) => y - x); return (x + .05) / (y + .05); };
+const pale = [], nameless = [];
+const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walk.nextNode()) {
+  const e = walk.currentNode.parentElement, text = walk.currentNode.textContent.trim();
+  if (!text || !shown(e) || e.closest('script, style, .unseen, .q-icon')) continue;
+  const r = ratio(rgb(getComputedStyle(e).color), ground(e));
+  if (r < 4.5) pale.push([text.slice(0, 30), Math.round(100 * r) / 100]);
+}
+for (const e of document.querySelectorAll('button, input, [role=img], [role=tab], a'))
+  if (shown(e) && !(e.getAttribute('aria-label') || e.innerText?.trim() || e.labels?.length))
+    nameless.push(e.outerHTML);
+return {pale, nameless, wide: document.documentElement.scrollWidth - innerWidth};
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_all_can_be_read(page, dark):
+    """In both themes text stands out by 4.5 to 1 (WCAG 2 AA), controls have names, and all fits in 360 px."""
+    for tab in TABS:
+        page.go(f"?tab={tab}&row=0.3 -1.5&format=mxfp4&hidden=8")
+        if tab == "training":
+            page.press("One step")
+            page.wait(lambda: page.table("What rounding did to its layers (lp.trace)"), "the tables")
+        for width in 360, 1600:
+            page.size(width, 900, dark)
+            page.wait(lambda width=width: page.js("return innerWidth") == width, "the width")
+            page.wait(lambda: page.js("return document.body.classList.contains('body--dark')") == dark, "the theme")
+            page.wait(lambda: page.js("return !document.getAnimations().length"), "the end of what moves")
+            seen = page.js(LOOK)
+            assert seen == {"pale": [], "nameless": [], "wide": 0}, (tab, width, json.dumps(seen, indent=1))
 
 
 def test_light_and_dark(page):
