@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any, Literal
 
@@ -16,7 +16,8 @@ import numpy as np
 
 from . import precision as _precision
 from . import tables
-from .backend import Array, check_one_device, elementwise, get_array_module, to_device
+from ._sweep import Node, place_of, sweep
+from .backend import Array, check_one_device, get_array_module, to_device
 from .formats import Format
 from .kernels.packing import Packed, pack
 from .operators import Operators
@@ -75,7 +76,7 @@ class Tensor(Operators):
         seed = xp.asarray(grad, dtype=self.dtype)
         if seed.shape != self.shape:
             raise ValueError(f"backward: grad has shape {seed.shape}, the tensor {self.shape}")
-        _sweep(self, seed, _leave)
+        sweep(self, seed, _leave)
 
     def __repr__(self) -> str:
         name, data = type(self).__name__, self.numpy()
@@ -116,26 +117,6 @@ class Parameter(Tensor):
 
     def __init__(self, data: Any) -> None:
         super().__init__(data, requires_grad=True)
-
-
-class Node:
-    """A result's place in the graph: what the sweep asks of a tensor, and not its numbers.
-
-    Those are kept by functions whose backward needs them, and by nobody else once the user has let the tensor go.
-    """
-
-    role, requires_grad = Tensor.role, True
-
-    def __init__(self, creator: Function, y: Array) -> None:
-        self.creator, self.shape, self.dtype = creator, y.shape, y.dtype
-        self.retained: Callable[[], Tensor | None] | None = None
-
-
-Place = Tensor | Node  # in the graph: a leaf is there itself
-
-
-def _place(x: Tensor) -> Place:
-    return x.node or x
 
 
 _grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
@@ -180,7 +161,8 @@ class Function:
         if x.codes is not None:
             vars(self).update(dict.fromkeys(names, x.codes))
 
-    def _unpack(self) -> None:
+    def unpack(self) -> None:
+        """Give back the numbers whose codes are kept, for `backward`."""
         packed = {name: value for name, value in vars(self).items() if isinstance(value, Packed)}
         vars(self).update((name, codes.unpack()) for name, codes in packed.items())
 
@@ -201,7 +183,7 @@ class Function:
         if grad_enabled() and any(self.needs):
             for x in (*tensors, out):
                 self._pack(x)
-            self.inputs = tuple(map(_place, tensors))
+            self.inputs = tuple(map(place_of, tensors))
             out.node, out.requires_grad = Node(self, out.data), True
         return out
 
@@ -214,7 +196,7 @@ def gradients(root: Tensor, weight: float, leaves: Sequence[Tensor]) -> list[Arr
     found: dict[int, Array] = {}
     _check_required(root)
     seed = get_array_module(root.data).full_like(root.data, weight)
-    _sweep(root, seed, lambda leaf, gy: found.update({id(leaf): gy}))
+    sweep(root, seed, lambda leaf, gy: found.update({id(leaf): gy}))
     return [found.get(id(leaf)) for leaf in leaves]
 
 
@@ -226,78 +208,6 @@ def _check_required(root: Tensor) -> None:
 def _leave(leaf: Tensor, gy: Array) -> None:
     # A copy: gy may be a read-only view, or what another tensor gets too.
     leaf.grad = gy.copy() if leaf.grad is None else as_array(leaf.grad + gy)
-
-
-def _sweep(root: Tensor, seed: Array, keep: Callable[[Tensor, Array], None]) -> None:
-    """Walk the graph from `root` back to its leaves, each function after all that use its result."""
-    grads = {id(_place(root)): seed}  # of places still to be visited
-    for place in _users_first(_place(root)):
-        gy = grads.pop(id(place), None)  # None: every user's backward gave None
-        if gy is not None and (taker := _taker(place)) is not None:
-            keep(taker, gy)
-        if place.creator is not None:
-            if gy is not None:
-                _step(place.creator, gy, grads)
-            place.creator.__dict__.clear()  # frees what backward had kept
-
-
-def _taker(place: Place) -> Tensor | None:
-    """Return the tensor that is to get the gradient, if one is."""
-    if isinstance(place, Tensor):
-        return place
-    return None if place.retained is None else place.retained()
-
-
-def _step(function: Function, gy: Array, grads: dict[int, Array]) -> None:
-    """Add to `grads` what one function gives back to its inputs."""
-    function._unpack()
-    with np.errstate(under="ignore"):
-        gxs = function.backward(gy if function.unclipped is None else gy * function.unclipped)
-    for x, gx in zip(function.inputs, gxs if isinstance(gxs, tuple) else (gxs,), strict=True):
-        if gx is None or not x.requires_grad:
-            continue
-        summed, gx = gx.shape != x.shape, _unbroadcast(gx, x)
-        if function.rounds or summed:
-            gx = _round_error(function, x, gx)
-        if id(x) in grads:  # a value used more than once: the sum is an operation too
-            total = as_array(elementwise(get_array_module(gx).add, grads[id(x)], gx))
-            gx = _round_error(function, x, total)
-        grads[id(x)] = gx
-
-
-def _round_error(function: Function, x: Place, gx: Array) -> Array:
-    return function.precision.round("error", gx) if x.role == "error" else gx
-
-
-def _users_first(root: Place) -> list[Place]:
-    """Return the places behind `root` that need a gradient, each before those it was made from."""
-    order, seen, stack = [], set(), [(root, False)]
-    while stack:
-        place, done = stack.pop()
-        if done:
-            order.append(place)
-        elif id(place) not in seen:
-            seen.add(id(place))
-            stack.append((place, True))
-            stack += [(x, False) for x in _inputs(place) if x.requires_grad]
-    return order[::-1]
-
-
-def _inputs(place: Place) -> tuple[Place, ...]:
-    if place.creator is None:
-        return ()
-    if not place.creator.__dict__:
-        raise RuntimeError("backward: this graph was walked before and is freed; run the forward pass again")
-    return place.creator.inputs
-
-
-def _unbroadcast(gx: Array, x: Place) -> Array:
-    """Return `gx` summed over the axes along which `x` was broadcast, as an array of x's dtype."""
-    if gx.shape != x.shape:
-        lead = gx.ndim - len(x.shape)
-        stretched = tuple(i for i, n in enumerate(x.shape, lead) if n == 1 and gx.shape[i] != 1)
-        gx = gx.sum(axis=tuple(range(lead)) + stretched).reshape(x.shape)
-    return get_array_module(gx).asarray(gx, dtype=x.dtype)
 
 
 def as_array(data: Any) -> Array:

@@ -34,6 +34,7 @@ ORDER = [
     "products",
     "precision",
     "operators",
+    "_sweep",
     "tensor",
     "recipes",
     "functions",

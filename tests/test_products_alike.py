@@ -7,18 +7,10 @@ import lpnet as lp
 from lpnet import functions as F
 from lpnet import nn
 
-NVFP4 = lp.Products(
-    x="nvfp4",
-    W="nvfp4:16x16",
-    gy_input=lp.Operand("nvfp4", "stochastic"),
-    W_input="nvfp4:16x16",
-    gy_weight=lp.Operand("nvfp4", "stochastic", rotate=16),
-    x_weight=lp.Operand("nvfp4", rotate=16),
-)
 PRODUCTS = {
     "mxfp8, stochastic": lp.Products.uniform("mxfp8_e4m3", "stochastic"),
     "mxfp4, 4/3": lp.Products.uniform("mxfp4_e2m1:4/3", "stochastic", rotate=32),
-    "nvfp4": NVFP4,
+    "nvfp4": lp.recipes.nvfp4().products,
     "in chunks": lp.Products.uniform("e4m3", accumulate=lp.Accumulator(add="e6m9", every=8)),
     "stochastic sums": lp.Products.uniform("e5m2", accumulate=lp.Accumulator(lp.Quantizer("e6m9"), "fp16")),
 }

@@ -24,7 +24,7 @@ class Adam(Optimizer):
     decay of the two means; eps, added to the root; the rest as for Optimizer.
     """
 
-    decoupled = False
+    decoupled, counts = False, True
     betas, eps, weight_decay = Hyperparameter(_decays), Hyperparameter(), Hyperparameter()
     roles: ClassVar[dict[str, str]] = {"square": "second_moment"}
 

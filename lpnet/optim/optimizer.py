@@ -48,6 +48,7 @@ class Optimizer:
     """
 
     lr = LearningRate()
+    counts = False  # whether `update` depends on how many steps there were
     roles: ClassVar[dict[str, str]] = {}  # of arrays of the state that are no momentum, by name
     param_groups: list[Group]
     initial_rates: list[float]  # of the groups, as they were made

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ..formats import Blocked
+from ..formats.block import block_name
 from ..pertensor import PerTensor
 from ..precision import ROLES
 from ..products import PRODUCTS, Operand, Products
@@ -91,10 +92,10 @@ def short(fmt: Any) -> str:
 
 
 def _blocks(fmt: Any) -> str:
-    block = "x".join(map(str, fmt.block)) if isinstance(fmt.block, tuple) else fmt.block
     factor = f" times {fmt.factor:.3g}" if fmt.factor != 1 else ""
     whole = " and a float32 for the array" if fmt.tensor else ""
-    return f"{fmt.element} in blocks of {block}, scales in {fmt.scale} by the rule {fmt.scaling}{factor}{whole}"
+    blocks = f"{fmt.element} in blocks of {block_name(fmt.block)}"
+    return f"{blocks}, scales in {fmt.scale} by the rule {fmt.scaling}{factor}{whole}"
 
 
 def _rest(recipe: Recipe) -> Iterator[str]:

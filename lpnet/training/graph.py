@@ -21,8 +21,8 @@ class GraphedStep:
     A step of a small network is hundreds of kernels, and asking for each takes the host longer than the GPU needs for
     it. step = GraphedStep(model, optimizer); loss = step(x, y) does what a loop of your own would: forward, backward,
     update, with the same random bits; cuBLAS may add up a product in another order. The first step of a batch's shape
-    is taken as ever, the second recorded, all others are the recording; another learning rate is recorded anew. On the
-    CPU every step is taken as ever.
+    is taken as ever, the second recorded, all others are the recording; with another learning rate, or other
+    hyperparameters, it is done anew. On the CPU every step is taken as ever.
 
     What the recorded step did on the host is not done again: hooks are not called, and numbers that it computed there
     stay what they were. So an optimizer that counts its steps, as Adam does, is refused.
@@ -34,21 +34,29 @@ class GraphedStep:
     def __init__(
         self, model: Module, optimizer: Optimizer, loss: Loss = F.cross_entropy, precision: PrecisionLike = None
     ) -> None:
+        if optimizer.counts:
+            raise ValueError(
+                f"GraphedStep: {type(optimizer).__name__} counts its steps on the host, where a recorded step does "
+                "nothing; use SGD, or a loop of your own"
+            )
         self.model, self.optimizer, self.loss, self.precision = model, optimizer, loss, as_precision(precision)
-        self._seen: set[Any] = set()
-        self._graphs: dict[Any, _Graph] = {}
+        self._hyperparameters: list[dict[str, Any]] = []  # of the steps that are known, group by group
+        self._graphs: dict[Any, _Graph | None] = {}  # by the shapes of a batch; None: taken once, not yet recorded
 
     def __call__(self, x: Any, y: Any) -> Array:
         """Take a step on a batch (N, ...) and its labels; return the loss, an array on the model's device, ()."""
         x, y = on_device(self.model.device, x, y)
-        key = x.shape, x.dtype, y.shape, y.dtype, float(self.optimizer.lr)
-        if device_of(x) == "cpu" or key not in self._seen:
-            self._seen.add(key)
+        batch = x.shape, x.dtype, y.shape, y.dtype
+        hyperparameters = [{**group, "params": None} for group in self.optimizer.param_groups]
+        if hyperparameters != self._hyperparameters:
+            self._hyperparameters, self._graphs = hyperparameters, {}
+        if device_of(x) == "cpu" or batch not in self._graphs:
+            self._graphs[batch] = None
             return self._step(x, y)
-        if key not in self._graphs:
-            self._graphs = {known: graph for known, graph in self._graphs.items() if known[-1] == key[-1]}
-            self._graphs[key] = _Graph(self._step, x, y, _slots(self.model, self.optimizer))
-        return self._graphs[key](x, y)
+        graph = self._graphs[batch]
+        if graph is None:
+            graph = self._graphs[batch] = _Graph(self._step, x, y, _slots(self.model, self.optimizer))
+        return graph(x, y)
 
     def _step(self, x: Array, y: Array) -> Array:
         self.optimizer.zero_grad()
@@ -56,11 +64,6 @@ class GraphedStep:
             loss = self.loss(self.model(Tensor(x)), y)
         loss.backward()
         self.optimizer.step()
-        if any("t" in state for state in self.optimizer.state):
-            raise ValueError(
-                f"GraphedStep: {type(self.optimizer).__name__} counts its steps on the host, where a recorded step "
-                "does nothing; use SGD, or a loop of your own"
-            )
         return loss.data
 
 

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from ... import random
+from ..._sweep import Place
 from ...checkpoint import encode_exactly, readable_format
 from ...files import atomic_write
 from ...formats import Format
 from ...nn import Module
 from ...precision import Precision, Quantizer
-from ...tensor import Function, Place, Tensor
+from ...tensor import Function, Tensor
 from ...version import __version__
 from . import formats
 from .graph import Graph, Shape
