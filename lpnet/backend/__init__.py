@@ -5,7 +5,7 @@ from __future__ import annotations
 from .arrays import Array, get_array_module, select
 from .bits import positive, select_by_bits
 from .blas import one_blas_thread
-from .cuda import cublas, cuda_available, cuda_problem, forget_cuda, on_forget, raw_module
+from .cuda import cast, cuda_available, cuda_problem, forget_cuda, on_forget, raw_module
 from .devices import (
     DEVICES,
     check_one_device,
@@ -26,10 +26,10 @@ __all__ = [
     "DEVICES",
     "MOST_PROCESSES",
     "Array",
+    "cast",
     "check_one_device",
     "choose_device",
     "copy_like",
-    "cublas",
     "cuda_available",
     "cuda_problem",
     "device_of",

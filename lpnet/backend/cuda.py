@@ -11,7 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..files import atomic_write
+from .arrays import Array, get_array_module
 
 
 @functools.cache
@@ -77,19 +80,34 @@ def raw_module(source: str, options: tuple[str, ...]) -> Any:
     return cupy.RawModule(path=str(file))
 
 
+CAST = """
+extern "C" __global__ void cast(const FROM* x, TO* y, long long n) {
+  for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < n; i += (long long)gridDim.x * blockDim.x)
+    y[i] = (TO)x[i];
+}
+"""
+
+
+def cast(x: Array, dtype: Any) -> Array:
+    """Return float32 or float64 numbers in the other type, subnormals, too, which CuPy's `astype` makes zeros of."""
+    cupy, wide = sys.modules.get("cupy"), np.dtype(dtype) == np.float64
+    if get_array_module(x) is not cupy or x.dtype == dtype:
+        return x.astype(dtype, copy=False)
+    x, y = cupy.ascontiguousarray(x), cupy.empty(x.shape, dtype)
+    if x.size:
+        _caster(wide)((min(-(-x.size // 256), 65535), 1), (256,), (x, y, np.int64(x.size)))
+    return y
+
+
 @functools.cache
-def cublas() -> Any:
-    """Return CuPy's binding of cuBLAS; None where it is not as this version of lpnet knows it."""
-    try:
-        binding = importlib.import_module("cupy_backends.cuda.libs.cublas")
-    except ImportError:
-        return None
-    return binding if hasattr(binding, "gemmEx") and hasattr(binding, "gemmStridedBatchedEx") else None
+def _caster(wide: bool) -> Any:
+    types = ("-DFROM=float", "-DTO=double") if wide else ("-DFROM=double", "-DTO=float")
+    return raw_module(CAST, ("-std=c++17", *types)).get_function("cast")
 
 
 def forget_cuda() -> None:
     """Forget what was found out about CuPy and compiled with it, so that it is looked for again."""
-    for forget in (cuda_problem.cache_clear, cublas.cache_clear, *_forgetters):
+    for forget in (cuda_problem.cache_clear, _caster.cache_clear, *_forgetters):
         forget()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, get_array_module, on_host
+from ..backend import Array, cast, get_array_module, on_host
 from ..distributed import shards
 from ..random import Stream
 from ..rounding import Stochastic
@@ -96,7 +96,7 @@ class BlockScaled(Blocked):
 
     def finite(self, largest: Array) -> Array:
         """Return largest magnitudes in float64, NaN where they are not finite."""
-        largest = largest.astype(np.float64)
+        largest = cast(largest, np.float64)
         return get_array_module(largest).where(largest < np.inf, largest, np.nan)
 
     def tensor_scale_of(self, largest: Array) -> Any:
@@ -111,7 +111,7 @@ class BlockScaled(Blocked):
         found = shards.largest(xp.where(xp.isnan(largest), 0.0, largest).max()) / (top * self.element.max)
         # At least the smallest float32, so that an array of zeros or of tiny numbers has a scale to divide by
         found = xp.clip(found, tiny(np.dtype(np.float32)), float(np.finfo(np.float32).max))
-        return found.astype(np.float32).astype(np.float64)
+        return cast(cast(found, np.float32), np.float64)
 
     def scales_of(
         self, x: Array, largest: Array, tensor_scale: Any, rounded: Callable[[Array], Array] | None = None
@@ -159,8 +159,8 @@ class BlockScaled(Blocked):
         """Return that of each block, NaN where `largest` is; added up place by place in float64."""
         if not x.size:
             return largest
-        xp, squares = get_array_module(x), x.astype(np.float64)
-        squares *= squares
+        xp, wide = get_array_module(x), cast(x, np.float64)
+        squares = wide * wide
         numbers = self._sums(xp.ones_like(squares))
         return xp.where(xp.isnan(largest), largest, xp.sqrt(self._sums(squares) / numbers))
 
@@ -181,7 +181,7 @@ class BlockScaled(Blocked):
     def _rounded(
         self, x: Array, scales: Array, tensor_scale: Any, rounding: str | Stochastic, stream: Stream | None
     ) -> Array:
-        elements = self.elements(x, (scales * tensor_scale).astype(x.dtype), rounding, stream)
+        elements = self.elements(x, cast(scales * tensor_scale, x.dtype), rounding, stream)
         return self.scaled(elements, scales, tensor_scale)
 
     def spacing(self, x: Array) -> Array:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..backend import Array, get_array_module, to_device
+from ..backend import Array, cast, get_array_module, to_device
 from ..distributed import shards
 from ..random import Stream
 from ..rounding import Stochastic
@@ -130,14 +130,14 @@ class Blocked(Format):
     def scales(self, x: Array) -> Array:
         """Return what the elements of each block are multiplied with, in x's dtype."""
         scales, tensor_scale = self.block_scales(x)
-        return (scales * tensor_scale).astype(x.dtype, copy=False)
+        return cast(scales * tensor_scale, x.dtype)
 
     def scaled(self, elements: Array, scales: Array, tensor_scale: Any) -> Array:
         """Return elements times the scale of their block, which is exact, times that of the array."""
         dtype = elements.dtype
-        y = elements * self.expand(scales.astype(dtype), elements.shape)
+        y = elements * self.expand(cast(scales, dtype), elements.shape)
         if self.tensor or self.factor != 1:
-            y = y * (dtype.type(tensor_scale) if isinstance(tensor_scale, float) else tensor_scale.astype(dtype))
+            y = y * (dtype.type(tensor_scale) if isinstance(tensor_scale, float) else cast(tensor_scale, dtype))
         return get_array_module(y).asarray(y if self.signed_zero else y + 0.0)
 
     @property

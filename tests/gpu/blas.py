@@ -6,7 +6,9 @@ import ctypes
 
 import numpy as np
 
-calls: list[str] = []
+TF32, FLOAT32 = 77, 68  # CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_COMPUTE_32F
+
+calls: list[str] = []  # of each product, in what; of several matrices, how many
 
 
 def _matrix(pointer: int, rows: int, columns: int, apart: int) -> np.ndarray:
@@ -21,83 +23,73 @@ def to_tf32(x: np.ndarray) -> np.ndarray:
     return (np.ascontiguousarray(x).view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
 
 
-def gemmEx(
-    handle: int,
-    op_a: int,
-    op_b: int,
-    m: int,
-    n: int,
-    k: int,
-    alpha: int,
-    a: int,
-    a_type: int,
-    lda: int,
-    b: int,
-    b_type: int,
-    ldb: int,
-    beta: int,
-    c: int,
-    c_type: int,
-    ldc: int,
-    compute: int,
-    algorithm: int,
-) -> None:
-    """c = op(a) op(b) in TF32; alpha must be 1, beta 0, all types float32."""
-    calls.append("gemmEx")
-    assert (ctypes.c_float.from_address(alpha).value, ctypes.c_float.from_address(beta).value) == (1, 0)
-    assert (a_type, b_type, c_type, compute) == (0, 0, 0, 77)
-    assert lda >= (k if op_a else m) and ldb >= (n if op_b else k) and ldc >= m, "cuBLAS refuses such a leading size"
-    left = _matrix(a, k, m, lda).T if op_a else _matrix(a, m, k, lda)
-    right = _matrix(b, n, k, ldb).T if op_b else _matrix(b, k, n, ldb)
-    _matrix(c, m, n, ldc)[...] = to_tf32(left) @ to_tf32(right)
+class CuBLAS:
+    """A handle, as lpnet's own: alpha must be 1, beta 0, all types float32."""
 
+    def on(self, stream: object) -> CuBLAS:
+        """There are no streams."""
+        return self
 
-def gemmStridedBatchedEx(
-    handle: int,
-    op_a: int,
-    op_b: int,
-    m: int,
-    n: int,
-    k: int,
-    alpha: int,
-    a: int,
-    a_type: int,
-    lda: int,
-    a_apart: int,
-    b: int,
-    b_type: int,
-    ldb: int,
-    b_apart: int,
-    beta: int,
-    c: int,
-    c_type: int,
-    ldc: int,
-    c_apart: int,
-    count: int,
-    compute: int,
-    algorithm: int,
-) -> None:
-    """The same for `count` matrices, each kind so many numbers apart."""
-    for i in range(count):
-        gemmEx(
-            handle,
-            op_a,
-            op_b,
-            m,
-            n,
-            k,
-            alpha,
-            a + 4 * i * a_apart,
-            a_type,
-            lda,
-            b + 4 * i * b_apart,
-            b_type,
-            ldb,
-            beta,
-            c + 4 * i * c_apart,
-            c_type,
-            ldc,
-            compute,
-            algorithm,
-        )
-    calls[-count:] = ["gemmStridedBatchedEx"]
+    def gemm(
+        self,
+        op_a: int,
+        op_b: int,
+        m: int,
+        n: int,
+        k: int,
+        alpha: int,
+        a: int,
+        a_type: int,
+        lda: int,
+        b: int,
+        b_type: int,
+        ldb: int,
+        beta: int,
+        c: int,
+        c_type: int,
+        ldc: int,
+        compute: int,
+        algorithm: int,
+    ) -> None:
+        """c = op(a) op(b), in TF32 or float32."""
+        calls.append({TF32: "TF32", FLOAT32: "float32"}[compute])
+        assert (ctypes.c_float.from_address(alpha).value, ctypes.c_float.from_address(beta).value) == (1, 0)
+        assert (a_type, b_type, c_type) == (0, 0, 0)
+        assert lda >= (k if op_a else m) and ldb >= (n if op_b else k) and ldc >= m, "cuBLAS refuses such sizes"
+        left = _matrix(a, k, m, lda).T if op_a else _matrix(a, m, k, lda)
+        right = _matrix(b, n, k, ldb).T if op_b else _matrix(b, k, n, ldb)
+        if compute == TF32:
+            left, right = to_tf32(left), to_tf32(right)
+        _matrix(c, m, n, ldc)[...] = (right.T @ left.T).T  # by rows, as NumPy would have it: the same sums
+
+    def gemm_strided(
+        self,
+        op_a: int,
+        op_b: int,
+        m: int,
+        n: int,
+        k: int,
+        alpha: int,
+        a: int,
+        a_type: int,
+        lda: int,
+        a_apart: int,
+        b: int,
+        b_type: int,
+        ldb: int,
+        b_apart: int,
+        beta: int,
+        c: int,
+        c_type: int,
+        ldc: int,
+        c_apart: int,
+        count: int,
+        compute: int,
+        algorithm: int,
+    ) -> None:
+        """The same for `count` matrices, each kind so many numbers apart."""
+        for i in range(count):
+            places = a + 4 * i * a_apart, b + 4 * i * b_apart, c + 4 * i * c_apart
+            first, second = (op_a, op_b, m, n, k, alpha), (beta, places[2], c_type, ldc, compute, algorithm)
+            self.gemm(*first, places[0], a_type, lda, places[1], b_type, ldb, *second)
+        calls[-count:] = [f"{calls[-1]} {count}"]

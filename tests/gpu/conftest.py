@@ -10,6 +10,7 @@ import pytest
 
 import lpnet as lp
 from lpnet import backend
+from lpnet.kernels.cuda import cublas
 
 from ..loud import skip_loudly
 from . import blas, host, standin
@@ -49,7 +50,7 @@ def fake(monkeypatch):
         skip_loudly("there is no g++: the kernels were NOT compared with NumPy, nothing was tried on the stand-in")
     monkeypatch.setenv("CUPY_CACHE_DIR", str(Path(tempfile.gettempdir(), f"lpnet-stand-in-{os.getuid()}")))
     monkeypatch.setitem(sys.modules, "cupy", standin)
-    monkeypatch.setitem(sys.modules, "cupy_backends.cuda.libs.cublas", blas)
+    monkeypatch.setattr(cublas, "CuBLAS", blas.CuBLAS)
     backend.forget_cuda()
     assert lp.cuda_available()
     standin.waits.clear()

@@ -370,7 +370,7 @@ lib = types.SimpleNamespace(
     )
 )
 cuda = types.SimpleNamespace(
-    get_cublas_handle=lambda: 0,
+    get_current_stream=lambda: types.SimpleNamespace(ptr=0),
     nvrtc=types.SimpleNamespace(getVersion=lambda: ("stand-in", host.HEADER.read_text(encoding="utf-8"))),
     Device=lambda: types.SimpleNamespace(compute_capability="host"),
     compiler=types.SimpleNamespace(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ... import random
+from . import cublas
 
 _recording: Recording | None = None  # the one that is being made: a process makes one at a time
 
@@ -46,7 +46,7 @@ class Recording:
         cupy = sys.modules["cupy"]
         self.stream = cupy.cuda.Stream()  # what the default stream does waits for it, and it for that
         self.memory = cupy.cuda.MemoryPool()
-        self.cublas = CuBLAS(self.stream, cupy)
+        self.cublas = cublas.CuBLAS().on(self.stream)
         # What the host writes before the graph runs is no memory of the graph's own, which an earlier array of it,
         # gone by now, may have had.
         self.places = cupy.empty((STREAMS, 2), np.uint64)
@@ -91,44 +91,3 @@ class Recording:
                 at.set(np.array([stream.seed, stream.site], np.uint64))
                 stream.site += self.taken[key]
             self.graph.launch()
-
-
-class CuBLAS:
-    """cuBLAS by its own library, with a handle for one stream: CuPy's binding refuses to be recorded.
-
-    The two functions take what CuPy's do. Raises OSError where the library is not found.
-    """
-
-    WORKSPACE = 32 << 20  # bytes, as cuBLAS recommends for Hopper; a recorded product may not ask for memory
-
-    def __init__(self, stream: Any, cupy: Any) -> None:
-        major = cupy.cuda.runtime.runtimeGetVersion() // 1000
-        self.library, self.handle = ctypes.CDLL(f"libcublas.so.{major}"), ctypes.c_void_p()
-        self.workspace = cupy.empty(self.WORKSPACE, np.uint8)
-        self._call("cublasCreate_v2", ctypes.byref(self.handle))
-        self._call("cublasSetStream_v2", self.handle, ctypes.c_void_p(stream.ptr))
-        size = ctypes.c_size_t(self.WORKSPACE)
-        self._call("cublasSetWorkspace_v2", self.handle, ctypes.c_void_p(self.workspace.data.ptr), size)
-
-    def gemmEx(self, handle: Any, *arguments: int) -> None:
-        """As cublasGemmEx."""
-        self._call("cublasGemmEx", handle, *_typed("iiiiippiipiippiiii", arguments))
-
-    def gemmStridedBatchedEx(self, handle: Any, *arguments: int) -> None:
-        """As cublasGemmStridedBatchedEx."""
-        self._call("cublasGemmStridedBatchedEx", handle, *_typed("iiiiippiilpiilppiiliii", arguments))
-
-    def _call(self, name: str, *arguments: Any) -> None:
-        if status := getattr(self.library, name)(*arguments):
-            raise RuntimeError(f"{name} failed with status {status}")
-
-    def __del__(self) -> None:
-        with contextlib.suppress(Exception):  # at the end of the process the library may be gone
-            self.library.cublasDestroy_v2(self.handle)
-
-
-_C = {"i": ctypes.c_int, "l": ctypes.c_longlong, "p": ctypes.c_void_p}
-
-
-def _typed(kinds: str, arguments: tuple[int, ...]) -> list[Any]:
-    return [_C[kind](value) for kind, value in zip(kinds, arguments, strict=True)]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ... import random
-from ...backend import Array, get_array_module
+from ...backend import Array, cast, get_array_module
 from ...distributed import shards
 from ...formats import BlockFloatingPoint, BlockScaled, Exponent, FixedPoint, FloatingPoint, Format, Table
 from ...formats.base import bound, quiet, tiny
@@ -117,8 +117,9 @@ def _(fmt: BlockScaled, x: Array) -> Plan | None:
         largest = fmt.finite(_largest_in_tiles(fmt, x).view(x.dtype))
         tensor_scale = fmt.tensor_scale_of(largest)
         scales = fmt.scales_of(x, largest, tensor_scale)
-        both = {"scales": (scales * tensor_scale).astype(x.dtype), "blocks": scales.astype(x.dtype)}
-    whole = get_array_module(x).asarray(tensor_scale, dtype=x.dtype) if fmt.tensor or fmt.factor != 1 else None
+        both = {"scales": cast(scales * tensor_scale, x.dtype), "blocks": cast(scales, x.dtype)}
+        scale = get_array_module(x).asarray(tensor_scale)
+    whole = cast(scale, x.dtype) if fmt.tensor or fmt.factor != 1 else None
     name, numbers = grid(fmt.element, x)
     return name, x, {**numbers, **both, "whole": whole, **blocks(fmt, x.shape)}
 

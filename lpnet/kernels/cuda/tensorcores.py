@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ...backend import Array, cublas, get_array_module
+from ...backend import Array, get_array_module
+from .cublas import CuBLAS, cublas
 from .digits import known_digits
 from .recording import current as recording_now
 
@@ -22,25 +23,21 @@ def matmul(a: Array, b: Array) -> Array:
     few = all(digits is not None and digits <= DIGITS for digits in (known_digits(a), known_digits(b)))
     xp, recording = get_array_module(a), recording_now()
     usual = a.dtype == b.dtype == np.float32 and a.ndim == b.ndim and a.ndim in (2, 3) and a.size and b.size
-    if usual and recording is not None:
-        return Products(recording.cublas, xp, recording.cublas.handle, few)(a, b)
-    if usual and few and (binding := cublas()) is not None:
-        return Products(binding, xp, xp.cuda.get_cublas_handle())(a, b)
-    return xp.matmul(a, b)
+    handle = (cublas() if recording is None else recording.cublas) if usual else None
+    if handle is None:
+        return xp.matmul(a, b)
+    return Products(handle.on(xp.cuda.get_current_stream()), xp, few)(a, b)
 
 
 class Products:
-    """cuBLAS multiplying float32 arrays, in TF32 or, without `tf32`, in float32: all that knows about its calls.
-
-    binding: CuPy's undocumented one, or one that takes the same arguments.
-    """
+    """cuBLAS multiplying float32 arrays, in TF32 or, without `tf32`, in float32: all that knows about its calls."""
 
     one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)  # read by cuBLAS while the call runs
     FLOAT, ANY = 0, -1  # CUDA_R_32F, CUBLAS_GEMM_DEFAULT
     TF32, FLOAT32 = 77, 68  # CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_COMPUTE_32F
 
-    def __init__(self, binding: Any, xp: Any, handle: Any, tf32: bool = True) -> None:
-        self.binding, self.xp, self.handle = binding, xp, handle
+    def __init__(self, handle: CuBLAS, xp: Any, tf32: bool = True) -> None:
+        self.handle, self.xp = handle, xp
         self.compute = self.TF32 if tf32 else self.FLOAT32
 
     def __call__(self, a: Array, b: Array) -> Array:
@@ -52,9 +49,9 @@ class Products:
         # cuBLAS counts along columns: to it row-major arrays are transposed, and y' = b' a'.
         (a, a_order, a_rows), (b, b_order, b_rows) = self._lying(a), self._lying(b)
         one, zero = self.one.ctypes.data, self.zero.ctypes.data
-        start = self.handle, b_order, a_order, n, m, k, one
+        start = b_order, a_order, n, m, k, one
         if not batch:
-            self.binding.gemmEx(
+            self.handle.gemm(
                 *start,
                 b.data.ptr,
                 self.FLOAT,
@@ -70,7 +67,7 @@ class Products:
                 self.ANY,
             )
         else:
-            self.binding.gemmStridedBatchedEx(
+            self.handle.gemm_strided(
                 *start,
                 b.data.ptr,
                 self.FLOAT,

@@ -15,6 +15,7 @@ import numpy as np
 import lpnet as lp
 from lpnet import backend
 from lpnet.kernels.cuda import launch
+from lpnet.kernels.cuda.cublas import cublas as handle
 from lpnet.kernels.cuda.tensorcores import Products
 from lpnet.random import Stream
 from lpnet.rounding import MODES
@@ -76,7 +77,7 @@ def cublas() -> Iterator[str]:
 
     Eight shapes, alone, stacked and shared, as they lie and transposed: numbers that are not those of float64.
     """
-    product, rng = _tensor_cores(), np.random.default_rng(0)
+    product, rng = _products(True), np.random.default_rng(0)
     shapes = ((5, 7, 3), (1, 4, 6), (6, 1, 2), (3, 5, 1), (64, 300, 48), (16, 144, 4096), (16, 27, 1000), (10, 64, 128))
     stacks, turned, calls, wrong = (((), ()), ((4,), (4,)), ((1,), (4,)), ((4,), (1,))), (False, True), 0, 0
     for (m, k, n), (one, other), a_turned, b_turned in itertools.product(shapes, stacks, turned, turned):
@@ -94,9 +95,9 @@ def cublas() -> Iterator[str]:
     yield f"{calls} calls, {wrong} of them with a number that differs."
 
 
-def _tensor_cores() -> Products:
+def _products(tf32: bool) -> Products:
     cupy = sys.modules["cupy"]
-    return Products(backend.cublas(), cupy, cupy.cuda.get_cublas_handle())
+    return Products(handle().on(cupy.cuda.get_current_stream()), cupy, tf32)
 
 
 def tests() -> Iterator[str]:
@@ -117,7 +118,6 @@ def sums() -> Iterator[str]:
     Exact below 2^24 units, K <= 1040; beyond, tensor cores cut off what float32 would round.
     """
     cupy, rng = sys.modules["cupy"], np.random.default_rng(0)
-    tensor_cores = _tensor_cores()
     yield "| K | operands | TF32, largest | toward zero | float32, largest | toward zero |\n|---:|---|" + "---:|" * 4
     for k, kind in itertools.product((1040, 1041, 2048, 8192, 131072), ("all 127", "random", "random times 2^-8..2^0")):
         a, b = (rng.integers(-127, 128, shape).astype(np.float32) for shape in ((32, k), (k, 32)))
@@ -126,7 +126,7 @@ def sums() -> Iterator[str]:
             a = a * np.exp2(rng.integers(-8, 1, k)).astype(np.float32)
         exact, size = a.astype(np.float64) @ b, np.abs(a).astype(np.float64) @ np.abs(b)
         found = []
-        for product in (tensor_cores, cupy.matmul):
+        for product in (_products(True), _products(False)):
             error = (product(cupy.asarray(a), cupy.asarray(b)).get() - exact) / size
             found += [f"{np.abs(error).max():.1e}", f"{0 - (error * np.sign(exact)).mean():+.1e}"]
         yield f"| {k} | {kind} | {' | '.join(found)} |"
