@@ -35,22 +35,23 @@ struct Rounding {  // to integers, in the modes of lpnet/rounding.py
 
   __device__ inline REAL operator()(REAL n, int lane) const {
     if (mode == MODE_NEAREST) return RINT(n);
+    REAL whole = FLOOR(n);
+    if (mode == MODE_STOCHASTIC) return ADD(whole, uniform(lane) < ADD(n, -whole) ? (REAL)1 : (REAL)0);
     if (mode == MODE_TOWARD_ZERO) return TRUNC(n);
     if (mode == MODE_CEIL) return CEIL(n);
-    REAL whole = FLOOR(n);
     if (mode == MODE_FLOOR) return whole;
     if (mode == MODE_NEAREST_AWAY) {
       whole = TRUNC(n);
       return ADD(whole, with_sign(magnitude(ADD(n, -whole)) >= (REAL)0.5 ? (REAL)1 : (REAL)0, n));
     }
-    REAL fraction = ADD(n, -whole);
-    bool up = mode == MODE_NEAREST_UP ? fraction >= (REAL)0.5 : uniform(lane) < fraction;
-    return ADD(whole, up ? (REAL)1 : (REAL)0);
+    return ADD(whole, ADD(n, -whole) >= (REAL)0.5 ? (REAL)1 : (REAL)0);  // MODE_NEAREST_UP
   }
 
   // x / s; where a tiny number is to be rounded away from zero it must not become zero first.
-  __device__ inline REAL divided(REAL x, REAL s) const {
-    REAL n = DIV(x, s);
+  __device__ inline REAL divided(REAL x, REAL s) const { return kept(x, DIV(x, s)); }
+  __device__ inline REAL divided_by_power(REAL x, REAL s) const { return kept(x, over_power(x, s)); }
+
+  __device__ inline REAL kept(REAL x, REAL n) const {
     bool lost = (mode == MODE_FLOOR || mode == MODE_CEIL) && n == 0 && x != 0;
     return lost ? with_sign(FROM_BITS((Bits)1), x) : n;
   }
@@ -65,7 +66,7 @@ struct Integers {  // from bottom to top, times a gap
       REAL own = MUL(power_below(x), (REAL)1 / ((REAL)(1ull << DIGITS)));
       if (is_finite(own) && own > s) s = own;
     }
-    REAL y = MUL(round(round.divided(x, s), lane), s);
+    REAL y = MUL(round(round.divided_by_power(x, s), lane), s);
     if (!saturate) return y;
     REAL high = MUL(top, s), low = MUL(bottom, s);
     if (!is_finite(low)) low = -high;  // -2^128 is no float32
@@ -82,7 +83,7 @@ struct Floats {  // of exponents low..high, and what lies above `top`
     REAL s = MUL(power < low ? low : power > high ? high : power, unit);
     if (s < smallest) s = smallest;
     if (!subnormals && power < low) s = low;
-    REAL y = MUL(round(round.divided(x, s), lane), s);
+    REAL y = MUL(round(round.divided_by_power(x, s), lane), s);
     if (clips)
       y = y < -top ? -top : y > top ? top : y;
     else if (magnitude(y) > top)
@@ -131,11 +132,15 @@ struct Blocks {
   i64 rows, length, width, tall, tile, tile_step, row_step, outer_step, inner_step;
   i64 row, cut, within, place, inner, index, first;
 
-  __device__ inline void start_row() { first = row / rows * outer_step + row % rows / tall * row_step; }
+  __device__ inline void start_row() {
+    i64 outer = divided(row, rows);
+    first = outer * outer_step + divided(row - outer * rows, tall) * row_step;
+  }
 
   __device__ inline void go_to(i64 i) {
-    inner = i % width, place = i / width % length, row = i / width / length;
-    cut = place / tile, within = place % tile;
+    i64 before = divided(i, width);
+    row = divided(before, length), inner = i - before * width, place = before - row * length;
+    cut = divided(place, tile), within = place - cut * tile;
     start_row();
     index = first + cut * tile_step + inner * inner_step;
   }
@@ -187,6 +192,23 @@ __device__ inline void store(const REAL* own, const REAL* x, REAL* y, i64 first,
 __device__ inline Bits larger(Bits most, REAL x) {
   Bits b = TO_BITS(x) & ~(Bits)SIGN;
   return b > most ? b : most;
+}
+
+// The same of n numbers one after the other, of which `parts` threads take packs in turn.
+__device__ inline Bits largest(const REAL* x, i64 n, i64 part, i64 parts) {
+  Bits most = 0;
+  if (((u64)x & 15) == 0 && n % PACK == 0) {
+    const Pack* packs = (const Pack*)x;
+#pragma unroll 4
+    for (i64 j = part; j < n / PACK; j += parts) {
+      Pack pack = packs[j];
+#pragma unroll
+      for (int k = 0; k < PACK; ++k) most = larger(most, pack.v[k]);
+    }
+  } else {
+    for (i64 j = part; j < n; j += parts) most = larger(most, x[j]);
+  }
+  return most;
 }
 
 // What an element becomes before and after it is rounded in units of its block's scale. A scale of 0 or NaN makes it 0.
@@ -278,8 +300,7 @@ extern "C" __global__ void lists(const REAL* x, REAL* y, i64 n, const REAL* valu
 extern "C" __global__ void largest_in_rows(const REAL* x, Bits* y, i64 rows, i64 length, i64 parts, i64 n) {
   EACH(t, rows * parts) {
     i64 row = divided(t, parts);
-    Bits most = 0;
-    for (i64 j = t - row * parts; j < length; j += parts) most = larger(most, x[row * length + j]);
+    Bits most = largest(x + row * length, length, t - row * parts, parts);
     Bits* to = y + (row - divided(row, n) * n);
     if (most > *to) atomicMax(to, most);  // the same in any order, and seldom needed
   }
@@ -288,10 +309,14 @@ extern "C" __global__ void largest_in_rows(const REAL* x, Bits* y, i64 rows, i64
 // The same of the tiles of x (outer, length, width), of which `tiles` fill the length; the last may be shorter.
 extern "C" __global__ void largest_in_tiles(const REAL* x, Bits* y, i64 n, i64 length, i64 width, i64 tile, i64 tiles) {
   EACH(t, n) {
-    i64 first = t / width % tiles * tile;
-    const REAL* from = x + (t / width / tiles * length + first) * width + t % width;
+    i64 before = divided(t, width), outer = divided(before, tiles), first = (before - outer * tiles) * tile;
+    i64 inside = first + tile < length ? tile : length - first;
+    const REAL* from = x + (outer * length + first) * width + (t - before * width);
     Bits most = 0;
-    for (i64 j = 0; j < tile && first + j < length; ++j) most = larger(most, from[j * width]);
+    if (width == 1)
+      most = largest(from, inside, 0, 1);
+    else
+      for (i64 j = 0; j < inside; ++j) most = larger(most, from[j * width]);
     y[t] = most;
   }
 }
@@ -318,9 +343,7 @@ extern "C" __global__ void gaps_of_rows(const REAL* x, REAL* y, i64 n, i64 lengt
                                         REAL smallest) {
   Gap gap = {low, high, unit, smallest};
   EACH(i, n) {
-    Bits most = 0;
-    for (i64 j = 0; j < length; ++j) most = larger(most, x[i * length + j]);
-    y[i] = gap(most);
+    y[i] = gap(largest(x + i * length, length, 0, 1));
   }
 }
 

@@ -61,3 +61,10 @@ __device__ inline REAL exact_power_below(REAL x) {
   while (b & (b - 1)) b &= b - 1;  // the highest bit of a subnormal is the number
   return FROM_BITS(b);
 }
+
+// x / s for a power of two s: the product with 1 / s is the same number, and that has bits where s is neither among the
+// subnormals nor the largest.
+__device__ inline REAL over_power(REAL x, REAL s) {
+  const Bits one = (Bits)1 << DIGITS, both = INFINITE - one;  // the bits of the smallest normal, and of s and 1 / s in all
+  return TO_BITS(s) >= one && TO_BITS(s) < both ? MUL(x, FROM_BITS(both - TO_BITS(s))) : DIV(x, s);
+}
