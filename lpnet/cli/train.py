@@ -201,6 +201,7 @@ def _train(arguments: argparse.Namespace) -> None:
         config=config,
         checkpoint_every=arguments.checkpoint_every,
         progress=progress,
+        graph=True,
     )
     _finish(out, config, parts, sets)
     print(f"results: {out}")

@@ -202,10 +202,15 @@ class _Ends(Trace):
         return products
 
 
+def time_to_look(run: Run) -> bool:
+    """Return whether the next step is the first of the first epoch or of the last."""
+    return not run.tally.seen and run.epoch in (0, run.epochs - 1)
+
+
 @contextlib.contextmanager
 def look_at_ends(run: Run) -> Iterator[None]:
-    """Count, in the first step of the first epoch and of the last, what is beyond the ends of formats."""
-    if run.tally.seen or run.epoch not in (0, run.epochs - 1):
+    """Count, where it is time to look, what is beyond the ends of formats in this step."""
+    if not time_to_look(run):
         yield
         return
     with tracing(_Ends(), run.model, run.optimizer) as seen:

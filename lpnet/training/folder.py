@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +17,7 @@ from . import state
 from .callbacks import Callback
 from .diagnosis import check_unread
 from .log import Row, as_json, plot_curves
+from .signals import sigterm_raises
 
 if TYPE_CHECKING:
     from .run import Run
@@ -119,13 +118,13 @@ class Folder(Callback):
     def saves_when_stopped(self, run: Run) -> Iterator[None]:
         """Write a checkpoint of the last whole step when the block is left by an exception, Ctrl-C or SIGTERM."""
         try:
-            with _sigterm_raises():
+            with sigterm_raises():
                 yield
         except FloatingPointError:
             raise  # a state of numbers that are not finite, or absurd, must not replace a good one
         except BaseException:
             with contextlib.suppress(Exception):  # what stopped the run is what is to be told
-                run.snapshot.restore(run)
+                run.go_back()
                 if run.finite():
                     self.checkpoint(run)
                     self.write_log(run)
@@ -143,24 +142,6 @@ class Folder(Callback):
         if averaged:
             save(self.path / "averaged.npz", model=averaged, **about)
         plot_curves(run.log, self.path / "curves.png")
-
-
-@contextlib.contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Have SIGTERM end the block with SystemExit, unless the program sees to it itself."""
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-
-    def stop(number: int, _: Any) -> None:
-        raise SystemExit(128 + number)
-
-    signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

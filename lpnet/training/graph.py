@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from .. import distributed
 from .. import functions as F
 from ..backend import Array, copy_like, device_of
 from ..kernels.cuda.recording import Recording
-from ..nn import Module
+from ..nn import Module, module
 from ..optim import Optimizer
+from ..optim.optimizer import step_hooks
 from ..precision import PrecisionLike, as_precision, use
 from ..tensor import Tensor
+from .callbacks import Callback
 from .evaluation import Loss, on_device
+from .quantizers import held_functions, precisions
+
+if TYPE_CHECKING:
+    from .run import Run
 
 
 class GraphedStep:
@@ -20,9 +27,9 @@ class GraphedStep:
 
     A step of a small network is hundreds of kernels, and asking for each takes the host longer than the GPU needs for
     it. step = GraphedStep(model, optimizer); loss = step(x, y) does what a loop of your own would: forward, backward,
-    update, with the same random bits; cuBLAS may add up a product in another order. The first step of a batch's shape
-    is taken as ever, the second recorded, all others are the recording; with another learning rate, or other
-    hyperparameters, it is done anew. On the CPU every step is taken as ever.
+    update, to the same bits. The first step of a batch's shape is taken as ever, the second recorded, all others are
+    the recording; with another learning rate, or other hyperparameters, it is done anew. On the CPU every step is taken
+    as ever. `lpnet train` does this by itself, `fit` with graph=True.
 
     What the recorded step did on the host is not done again: hooks are not called, and numbers that it computed there
     stay what they were. So an optimizer that counts its steps, as Adam does, is refused.
@@ -45,29 +52,49 @@ class GraphedStep:
 
     def __call__(self, x: Any, y: Any) -> Array:
         """Take a step on a batch (N, ...) and its labels; return the loss, an array on the model's device, ()."""
-        x, y = on_device(self.model.device, x, y)
+        return self.take(*on_device(self.model.device, x, y))[1].copy()
+
+    def take(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """Take a step on a batch that is on the model's device; return its outputs and loss, until the next step."""
         batch = x.shape, x.dtype, y.shape, y.dtype
         hyperparameters = [{**group, "params": None} for group in self.optimizer.param_groups]
         if hyperparameters != self._hyperparameters:
             self._hyperparameters, self._graphs = hyperparameters, {}
-        if device_of(x) == "cpu" or batch not in self._graphs:
-            self._graphs[batch] = None
+        if device_of(x) == "cpu" or batch not in self._graphs or not self._known():
+            self._graphs.setdefault(batch, None)
             return self._step(x, y)
         graph = self._graphs[batch]
         if graph is None:
             graph = self._graphs[batch] = _Graph(self._step, x, y, _slots(self.model, self.optimizer))
         return graph(x, y)
 
-    def _step(self, x: Array, y: Array) -> Array:
+    def _known(self) -> bool:
+        """Return whether the weights are those of the last step: others are rounded first."""
+        optimizer = self.optimizer
+        pairs = zip(optimizer.params, optimizer._written, strict=True)
+        return all(p.data is written for p, written in pairs if p.requires_grad)
+
+    def _step(self, x: Array, y: Array) -> tuple[Array, Array]:
         self.optimizer.zero_grad()
         with use(self.precision):
-            loss = self.loss(self.model(Tensor(x)), y)
+            logits = self.model(Tensor(x))
+            loss = self.loss(logits, y)
         loss.backward()
         self.optimizer.step()
-        return loss.data
+        return logits.data, loss.data
 
 
 Slot = tuple[Any, Any]  # a dictionary or list, and the place in it of an array that each step replaces
+
+
+def recordable(run: Run) -> bool:
+    """Return whether steps of a run can be recorded: they are the GPU's, and nothing in them is the host's."""
+    at_work = [type(callback) for callback in run.callbacks]
+    own = any(c.around_step is not Callback.around_step or c.on_backward is not Callback.on_backward for c in at_work)
+    products = any(precision.products is not None for precision in precisions(run).values())
+    hooks = module.forward_hooks or step_hooks or distributed.on()
+    host = own or products or hooks or run.scaler is not None or run.optimizer.counts or held_functions(run)
+    return run.model.device != "cpu" and not host
 
 
 def _slots(model: Module, optimizer: Optimizer) -> list[Slot]:
@@ -81,24 +108,32 @@ def _slots(model: Module, optimizer: Optimizer) -> list[Slot]:
 class _Graph:
     """A step, recorded for arrays of certain shapes."""
 
-    def __init__(self, step: Callable[[Array, Array], Array], x: Array, y: Array, slots: list[Slot]) -> None:
+    def __init__(
+        self, step: Callable[[Array, Array], tuple[Array, Array]], x: Array, y: Array, slots: list[Slot]
+    ) -> None:
         self.x, self.y = copy_like(x, x), copy_like(y, y)
-        before = [owner[key] for owner, key in slots]
+        self.slots, self.arrays = slots, [owner[key] for owner, key in slots]
         self.recording = Recording()
         try:
             with self.recording.made():
-                self.loss = step(self.x, self.y)
-                for old, new in _replaced(slots, before):
+                self.results = step(self.x, self.y)
+                for old, new in _replaced(slots, self.arrays):
                     old[...] = new  # the next step is to find it where this one did
         finally:
-            for (owner, key), old in zip(slots, before, strict=True):
-                owner[key] = old
+            self._put_back()
 
-    def __call__(self, x: Array, y: Array) -> Array:
-        """Play it for a batch of these shapes; return the loss."""
+    def _put_back(self) -> None:
+        for (owner, key), array in zip(self.slots, self.arrays, strict=True):
+            owner[key] = array
+
+    def __call__(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """Play it for a batch of these shapes; return what the step gave, in arrays of the recording's own."""
+        for old, new in _replaced(self.slots, self.arrays):
+            old[...] = new  # what a step without it, or another recording, has put there since
+        self._put_back()
         self.x[...], self.y[...] = x, y
         self.recording.play()
-        return self.loss.copy()
+        return self.results
 
 
 def _replaced(slots: list[Slot], before: list[Array]) -> list[tuple[Array, Array]]:

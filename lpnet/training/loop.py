@@ -46,6 +46,7 @@ def fit(
     progress: bool | str | Callable[[Row], None] = True,
     callbacks: Sequence[Callback] = (),
     test_name: str = "test",
+    graph: bool = False,
 ) -> list[Row]:
     """Train `model` and return the log: one dictionary an epoch.
 
@@ -93,6 +94,11 @@ def fit(
         `training.EarlyStopping`, or your own `training.Callback`; what they remember is in the checkpoint.
     test_name : str
         What the rows call the measures on `test`: "val" for a validation set.
+    graph : bool
+        On a GPU, record a step and launch it as a whole, several times as fast for a small network, to the same bits:
+        see `training.GraphedStep`. What the model does on the host besides is done while recording only. Steps in which
+        the host has a part (Adam's count, a scaler, products, functions that round, callbacks around the step) are
+        taken as ever.
 
     Raises
     ------
@@ -125,6 +131,7 @@ def fit(
             evaluate_every,
             callbacks,
             test_name,
+            graph,
         )
         diagnosis.check_alike(run)
         if out is None:

@@ -23,7 +23,7 @@ def streams(run: Run) -> list[random.Stream]:
 def held_streams(run: Run) -> dict[str, random.Stream]:
     """Return the streams that quantizers hold themselves, by where they are held."""
     found: dict[int, tuple[str, random.Stream]] = {}
-    for where, precision in _precisions(run).items():
+    for where, precision in precisions(run).items():
         for role, stream in precision.streams().items():
             found.setdefault(id(stream), (f"{where}.{role}", stream))
     for name, average in run.averages().items():
@@ -35,9 +35,9 @@ def held_streams(run: Run) -> dict[str, random.Stream]:
 
 def held_functions(run: Run) -> dict[str, Any]:
     """Return the users' functions that round, by where they are held, as what has their state."""
-    precisions = {**_precisions(run), **{f"swalp.{name}": one.precision for name, one in run.averages().items()}}
+    held = {**precisions(run), **{f"swalp.{name}": one.precision for name, one in run.averages().items()}}
     found: dict[int, tuple[str, Any]] = {}
-    for where, precision in precisions.items():
+    for where, precision in held.items():
         for role, function in precision.rounders().items():
             owner = function.__self__ if inspect.ismethod(function) else function
             if not isinstance(owner, Quantizer | Operand | Format | type) and hasattr(owner, "__dict__"):
@@ -45,7 +45,8 @@ def held_functions(run: Run) -> dict[str, Any]:
     return {name: stateful(owner) for name, owner in found.values()}
 
 
-def _precisions(run: Run) -> dict[str, Precision]:
+def precisions(run: Run) -> dict[str, Precision]:
+    """Return the precisions of a run by where they are: in `fit`, the optimizer, the layers."""
     lowered = {name: m.precision for name, m in run.model.named_modules() if m.precision is not None}
     own = {f"optimizer.{i}": precision for i, precision in run.optimizer.overrides.items()}
     return {"fit": run.precision, "optimizer": run.optimizer.precision, **own, **lowered}

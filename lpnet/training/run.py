@@ -17,6 +17,7 @@ from ..precision import Precision, use
 from .attributes import stateful
 from .callbacks import Callback
 from .evaluation import Batches, Loss, Tally, evaluate
+from .graph import GraphedStep, recordable
 from .log import Row
 from .positioned import Positioned
 from .snapshot import Snapshot
@@ -39,6 +40,7 @@ class Run:
     evaluate_every: int
     callbacks: Sequence[Callback] = ()
     test_name: str = "test"  # what rows call the measures on `test`
+    graph: bool = False
 
     epoch: int = field(default=0, init=False)  # epochs that are finished
     step: int = field(default=0, init=False)  # steps that were taken
@@ -52,7 +54,8 @@ class Run:
     last_loss: float = field(default=math.nan, init=False)  # the last one that was read
     unread: tuple[Any, Any] | None = field(default=None, init=False)  # on a GPU: the last step's loss and inputs
     beyond: dict[tuple[str, str], Any] = field(default_factory=dict, init=False)  # the ends of formats: see `diagnosis`
-    snapshot: Snapshot = field(init=False)  # of the moment after the last whole step
+    snapshot: Snapshot | None = field(init=False)  # of the moment after the last whole step; None: there is no way back
+    recorded: GraphedStep | None = field(default=None, init=False)  # what takes the steps on a GPU
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.evaluate_every < 1:
@@ -68,11 +71,19 @@ class Run:
         if not hasattr(self.train, "load_state_dict"):
             self.train = Positioned(self.train)
         self.lr = self.optimizer.lr
+        if self.graph and recordable(self):
+            self.recorded = GraphedStep(self.model, self.optimizer, self.loss, self.precision)
         self.keep()
 
     def keep(self) -> None:
         """Remember this moment, between two steps, for a stop in the midst of the next."""
         self.snapshot = Snapshot(self)
+
+    def go_back(self) -> None:
+        """Be at the moment after the last whole step; raises RuntimeError where that is gone."""
+        if self.snapshot is None:
+            raise RuntimeError("fit: the step before is gone")
+        self.snapshot.restore(self)
 
     def stop(self) -> None:
         """End the run with the epoch it is in; for callbacks."""

@@ -18,6 +18,7 @@ from .evaluation import Tally, on_device
 from .log import Row
 from .quantizers import streams
 from .settings import as_json
+from .signals import uninterrupted
 
 if TYPE_CHECKING:
     from .run import Run
@@ -48,12 +49,31 @@ def take_step(run: Run, x: Any, y: Any) -> None:
 def _step(run: Run, x: Any, y: Any) -> None:
     if run.schedule is not None and getattr(run.schedule, "each_step", False) and not _averaging(run):
         run.optimizer.lr = run.schedule(run.step / len(run.train))
+    if run.recorded is None or diagnosis.time_to_look(run):
+        _finish(run, x, *_taken(run, x, y))
+        return
+    # A recorded step writes over the arrays of the one before: there is no going back to these.
+    with uninterrupted():
+        run.snapshot = None
+        run.model.train()
+        logits, loss = run.recorded.take(x, y)
+        _finish(run, x, Tally.of(Tensor(logits), Tensor(loss), y), loss)
+
+
+def _taken(run: Run, x: Any, y: Any) -> tuple[Tally, Array]:
+    """Take the step; return what was measured, and the loss."""
     drawn = [(stream, stream.site) for stream in streams(run)]
     with _blocks(run):
         tally, loss = (_by_shards if distributed.on() else _at_once)(run, x, y, drawn)
         for callback in run.callbacks:
             callback.on_backward(run)
         _update(run)
+    return tally, loss
+
+
+def _finish(run: Run, x: Any, tally: Tally, loss: Array) -> None:
+    """Count the step, and let those look who want to."""
+    run.lr = run.optimizer.lr
     on_host = device_of(loss) == "cpu"
     if on_host:
         diagnosis.check_weights(run)
@@ -131,7 +151,6 @@ def _scaled(run: Run, loss: Tensor) -> Tensor:
 
 
 def _update(run: Run) -> None:
-    run.lr = run.optimizer.lr
     if run.scaler is None:
         run.optimizer.step()
     else:

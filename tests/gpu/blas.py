@@ -6,6 +6,8 @@ import ctypes
 
 import numpy as np
 
+from . import standin
+
 TF32, FLOAT32 = 77, 68  # CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_COMPUTE_32F
 
 calls: list[str] = []  # of each product, in what; of several matrices, how many
@@ -58,9 +60,12 @@ class CuBLAS:
         assert lda >= (k if op_a else m) and ldb >= (n if op_b else k) and ldc >= m, "cuBLAS refuses such sizes"
         left = _matrix(a, k, m, lda).T if op_a else _matrix(a, m, k, lda)
         right = _matrix(b, n, k, ldb).T if op_b else _matrix(b, k, n, ldb)
-        if compute == TF32:
-            left, right = to_tf32(left), to_tf32(right)
-        _matrix(c, m, n, ldc)[...] = (right.T @ left.T).T  # by rows, as NumPy would have it: the same sums
+        read = to_tf32 if compute == TF32 else np.asarray
+
+        def product() -> None:  # by rows, as NumPy would have it: the same sums
+            _matrix(c, m, n, ldc)[...] = (read(right).T @ read(left).T).T
+
+        standin.launched(product)
 
     def gemm_strided(
         self,

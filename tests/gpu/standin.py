@@ -30,6 +30,7 @@ for _line in Path(__file__).with_name("surface.txt").read_text(encoding="utf-8")
 
 _FROM_HOST = {"asarray", "array", "ascontiguousarray"}  # take arrays and lists of the host
 _WAITING = {"nonzero", "argwhere", "flatnonzero", "unique", "array_equal", "allclose", "extract", "compress"}
+_WRITING = {"copyto", "put", "fill", "sort", "partition"}  # into their first argument
 _AT = {"add", "subtract", "maximum", "minimum", "bitwise_and", "bitwise_or", "bitwise_xor"}
 _NO_WHERE = ("where", "initial")  # of reductions; in the signatures of none of CuPy's
 
@@ -56,6 +57,42 @@ def _wait(reason: str) -> None:
     if _forbidden:
         raise HiddenWait(f"{reason} waits for the GPU")
     waits.append(reason)
+
+
+launches = 0  # what the GPU was asked for, one by one
+_tape: list[Callable[[], Any]] | None = None  # what is being recorded
+_written: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # arrays that the recording wrote into, as they were before
+
+
+def _new(compute: Callable[[], Any], base: Any = None) -> Any:
+    """Return what the GPU computes; what is recorded is computed again, into the same arrays, when it is played."""
+    global launches
+    value = compute()
+    if base is not None and _shares(value, base):
+        return _wrap(value, base)
+    launches += 1
+    result = _wrap(value, base)
+    if _tape is not None:
+        _tape.append(lambda: _refill(result, compute()))
+    return result
+
+
+def _refill(result: Any, value: Any) -> None:
+    if isinstance(result, ndarray):
+        result.host[...] = value
+    elif isinstance(result, tuple | list):
+        for one, its in zip(result, value, strict=True):
+            _refill(one, its)
+
+
+def _into(target: Any, write: Callable[[], Any]) -> None:
+    """Have the GPU write into an array."""
+    global launches
+    launches += 1
+    if _tape is not None:
+        _written.setdefault(id(target.host), (target.host, target.host.copy()))
+        _tape.append(write)
+    write()
 
 
 def _wrap(value: Any, base: Any = None) -> Any:
@@ -165,7 +202,13 @@ class ndarray:
         return _wrap(self.host[_key(key)], self)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self.host[_key(key)] = _operand(value)
+        place, value = _key(key), _operand(value)
+        _into(self, lambda: self.host.__setitem__(place, value))
+
+    def set(self, a: np.ndarray) -> None:
+        """Write an array of the host into this one: no part of a recording."""
+        assert _tape is None
+        self.host[...] = a
 
     @property
     def data(self) -> Any:
@@ -187,9 +230,12 @@ class ndarray:
             _check_keywords(f"ndarray.{name}", keywords)
             if name in _WAITING:
                 _wait(name)
-            out = keywords.get("out")
-            result = value(*_open(args), **{k: _open(v) for k, v in keywords.items()})
-            return out if out is not None else _wrap(result, self)
+            out, inputs, others = keywords.get("out"), _open(args), {k: _open(v) for k, v in keywords.items()}
+            target = self if name in _WRITING else out
+            if target is None:
+                return _new(lambda: value(*inputs, **others), self)
+            _into(target, lambda: value(*inputs, **others))
+            return out
 
         return method
 
@@ -203,8 +249,11 @@ def _key(key: Any) -> Any:
 
 def _operator(name: str) -> Callable[..., Any]:
     def method(self: ndarray, *others: Any) -> Any:
-        result = getattr(self.host, name)(*(_operand(other) for other in others))
-        return self if name.startswith("__i") and name != "__invert__" else _wrap(result)
+        function, operands = getattr(self.host, name), [_operand(other) for other in others]
+        if not name.startswith("__i") or name == "__invert__":
+            return _new(lambda: function(*operands))
+        _into(self, lambda: function(*operands))
+        return self
 
     return method
 
@@ -224,19 +273,26 @@ class _Ufunc:
     def __call__(self, *args: Any, out: Any = None, dtype: Any = None, casting: Any = "same_kind") -> Any:
         inputs = [_operand(a) for a in args]
         outs = {} if out is None else {"out": _open(out)}
-        with np.errstate(all="ignore"):  # a GPU has no warnings
-            result = self.function(*inputs, dtype=dtype, casting=casting, **outs)
-        return _wrap(result) if out is None else out
+
+        def compute() -> Any:
+            with np.errstate(all="ignore"):  # a GPU has no warnings
+                return self.function(*inputs, dtype=dtype, casting=casting, **outs)
+
+        if out is None:
+            return _new(compute)
+        _into(out, compute)
+        return out
 
     def at(self, a: Any, indices: Any, b: Any = None) -> None:
         if self.name not in _AT:
             raise NotImplementedError(f"`cupy_{self.name}.at` is not supported yet")
-        self.function.at(_open(a), _key(indices), _operand(b))
+        places, numbers = _key(indices), _operand(b)
+        _into(a, lambda: self.function.at(a.host, places, numbers))
 
     def reduce(self, a: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: bool = False) -> Any:
         if self.name not in ("add", "multiply"):
             raise NotImplementedError(f"`cupy_{self.name}.reduce` is not supported yet")
-        return _wrap(self.function.reduce(_open(a), axis=axis, dtype=dtype, keepdims=keepdims))
+        return _new(lambda: self.function.reduce(_open(a), axis=axis, dtype=dtype, keepdims=keepdims))
 
 
 def _function(name: str) -> Callable[..., Any]:
@@ -246,13 +302,20 @@ def _function(name: str) -> Callable[..., Any]:
         _check_keywords(name, keywords)
         if name in _WAITING or (name == "where" and len(args) == 1):
             _wait(name)
-        keywords = {k: _open(v, from_host) for k, v in keywords.items()}
-        with np.errstate(all="ignore"):
-            result = numpys(*_open(args, from_host), **keywords)
+        out = keywords.get("out")
+        inputs, keywords = _open(args, from_host), {k: _open(v, from_host) for k, v in keywords.items()}
         base = next((a for a in args if isinstance(a, ndarray)), None)
-        if base is not None and result is base.host:
-            return base
-        return _wrap(result, base)
+
+        def compute() -> Any:
+            with np.errstate(all="ignore"):
+                return numpys(*inputs, **keywords)
+
+        target = args[0] if name in _WRITING else out
+        if target is not None:
+            _into(target, compute)
+            return target
+        result = _new(compute, base)
+        return base if isinstance(result, ndarray) and base is not None and result.host is base.host else result
 
     return function
 
@@ -279,6 +342,8 @@ def _fresh(shape: Any, dtype: Any) -> Any:
         raise OutOfMemoryError(f"Out of memory allocating {nbytes:,} bytes (allocated so far: 0 bytes).")
     array = np.empty(sizes, dtype)
     array.fill(np.nan if array.dtype.kind == "f" else 0 if array.dtype.kind == "b" else 77)
+    if _tape is not None:
+        _tape.append(array.shape.__len__)  # does nothing, and keeps the array
     return array
 
 
@@ -291,25 +356,25 @@ def empty_like(a: Any, dtype: Any = None) -> Any:
 
 
 def zeros(shape: Any, dtype: Any = float, order: str = "C") -> Any:
-    array = _fresh(shape, dtype)
+    array = empty(shape, dtype)
     array.fill(0)
-    return _wrap(array)
+    return array
 
 
 def asarray(a: Any, dtype: Any = None, order: Any = None, *, blocking: bool = False) -> Any:
     if isinstance(a, ndarray) and dtype in (None, a.host.dtype):
         return a
     if isinstance(a, ndarray):
-        return _wrap(a.host.astype(dtype))
+        return _new(lambda: a.host.astype(dtype))
     _fresh(np.shape(a), dtype or getattr(a, "dtype", float))  # is there room
     return _wrap(np.array(_open(a), dtype) if not isinstance(a, np.ndarray) else np.array(a, dtype))
 
 
 def matmul(a: Any, b: Any, out: Any = None) -> Any:
-    result = np.matmul(_open(a), _open(b))
+    left, right = _open(a), _open(b)
     if out is None:
-        return _wrap(result)
-    out.host[...] = result
+        return _new(lambda: np.matmul(left, right))
+    _into(out, lambda: np.matmul(left, right, out=out.host))
     return out
 
 
@@ -336,9 +401,65 @@ class RawModule:
 
         def launch(grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], shared_mem: int = 0) -> None:
             sizes = [ctypes.c_uint(size) for size in (*grid, *block)]
-            function(*sizes, *(_argument(a) for a in args))
+            own, kept = [_argument(a) for a in args], args  # the arrays themselves, too, while they are recorded
+            launched(lambda: kept and function(*sizes, *own))
 
         return launch
+
+
+def launched(work: Callable[[], Any]) -> None:
+    """Do work that writes into fresh arrays only, and record it."""
+    global launches
+    launches += 1
+    if _tape is not None:
+        _tape.append(work)
+    work()
+
+
+class Graph:
+    """What was recorded, done again by one launch."""
+
+    def __init__(self, tape: list[Callable[[], Any]]) -> None:
+        self.tape = tape
+
+    def launch(self) -> None:
+        """Do it."""
+        global launches
+        launches += 1
+        for work in self.tape:
+            work()
+
+
+class Stream:
+    """A stream of the GPU; what is recorded in one is done as well, to know its shapes, and undone at its end."""
+
+    ptr = 1
+
+    def __enter__(self) -> Stream:
+        global _stream
+        self.outer, _stream = _stream, self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        global _stream
+        _stream = self.outer
+
+    def begin_capture(self, mode: int) -> None:
+        """Record from now on."""
+        global _tape
+        _tape = []
+
+    def end_capture(self) -> Graph:
+        """Return what was recorded."""
+        global _tape
+        for array, before in _written.values():
+            array[...] = before
+        _written.clear()
+        tape, _tape = _tape, None
+        return Graph(tape)
+
+
+_stream: Any = types.SimpleNamespace(ptr=0)
 
 
 _C = {
@@ -370,7 +491,11 @@ lib = types.SimpleNamespace(
     )
 )
 cuda = types.SimpleNamespace(
-    get_current_stream=lambda: types.SimpleNamespace(ptr=0),
+    Stream=Stream,
+    get_current_stream=lambda: _stream,
+    MemoryPool=lambda: types.SimpleNamespace(malloc=None),
+    using_allocator=contextlib.nullcontext,
+    runtime=types.SimpleNamespace(streamCaptureModeRelaxed=2),
     nvrtc=types.SimpleNamespace(getVersion=lambda: ("stand-in", host.HEADER.read_text(encoding="utf-8"))),
     Device=lambda: types.SimpleNamespace(compute_capability="host"),
     compiler=types.SimpleNamespace(
