@@ -135,6 +135,7 @@ class Trainer:
             resume=begun,
             config=config,
             progress=False,
+            graph=True,
             **more,
         )
 

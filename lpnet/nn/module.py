@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import reprlib
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableSequence, Set
 from typing import Any, TypeVar
@@ -52,7 +53,9 @@ class Module:
 
     def _members(self) -> Iterator[tuple[str, Any]]:
         for name, value in vars(self).items():
-            if isinstance(value, Parameter | Buffer | Module):
+            if type(value) in _PLAIN:  # most are, and a training step walks its model a few times
+                continue
+            if isinstance(value, _MEMBER):
                 yield name, value
             elif isinstance(value, Collection):
                 yield from _held(name, value)
@@ -146,7 +149,7 @@ class Module:
     @property
     def device(self) -> str:
         """Where the parameters and buffers are, "cpu" or "cuda"; "cpu" for a module without any."""
-        return next((tensor.device for tensor in self._named_state().values()), "cpu")
+        return next((tensor.device for tensor in itertools.chain(self.parameters(), self.buffers())), "cpu")
 
     def to(self, device: str) -> Module:
         """Move parameters and buffers to "cpu" or "cuda"; returns self.
@@ -183,14 +186,20 @@ class Module:
         return f"{type(self).__name__}(\n  {body}\n)"
 
 
+_MEMBER = (Parameter, Buffer, Module)
+_PLAIN = {type(None), bool, int, float, str}  # types of what cannot hold one
+
+
 def _held(name: str, value: Any, within: tuple[int, ...] = ()) -> Iterator[tuple[str, Any]]:
     """Yield (name, value) of the Parameters, Buffers and Modules in a container, "name.0" or "name.key" and so on."""
-    if isinstance(value, Parameter | Buffer | Module):
+    if type(value) in _PLAIN:
+        return
+    if isinstance(value, _MEMBER):
         yield name, value
     elif isinstance(value, list | tuple | Mapping) and id(value) not in within:
         for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
             yield from _held(f"{name}.{key}", item, (*within, id(value)))
-    elif isinstance(value, Set | MutableSequence) and any(isinstance(v, Parameter | Buffer | Module) for v in value):
+    elif isinstance(value, Set | MutableSequence) and any(isinstance(v, _MEMBER) for v in value):
         raise TypeError(
             f"Module: attribute {name!r} is a {type(value).__name__} with Parameters or Modules in it; "
             "use a list, tuple or dict"

@@ -82,8 +82,14 @@ def check_loss(run: Run, loss: Array, x: Any, drawn: list[tuple[Stream, int]]) -
 
 def check_weights(run: Run) -> None:
     """Raise FloatingPointError if a weight is not finite: such a state must not replace a good checkpoint."""
-    if any(not bool(get_array_module(p.data).isfinite(p.data).all()) for p in run.model.parameters()):
+    if not finite([p.data for p in run.model.parameters()]):
         raise FloatingPointError(where(run, "a weight is not finite", None))
+
+
+def finite(arrays: list[Array]) -> bool:
+    """Return whether all numbers are; a GPU is waited for once."""
+    each = [get_array_module(a).isfinite(a).all() for a in arrays]
+    return not each or bool(get_array_module(arrays[0]).stack(each).all())
 
 
 def check_unread(run: Run) -> None:

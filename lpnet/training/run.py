@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..backend import get_array_module
 from ..data import DataLoader
 from ..nn import Module
 from ..optim import SWALP, LossScaler, Optimizer, update_bn
@@ -16,6 +15,7 @@ from ..optim.swalp import Average
 from ..precision import Precision, use
 from .attributes import stateful
 from .callbacks import Callback
+from .diagnosis import finite
 from .evaluation import Batches, Loss, Tally, evaluate
 from .graph import GraphedStep, recordable
 from .log import Row
@@ -97,8 +97,7 @@ class Run:
     def finite(self) -> bool:
         """Return whether the loss and the weights are: only such a state is worth a checkpoint."""
         tensors = [*self.model.parameters(), *self.model.buffers()]
-        arrays = [t.data for t in tensors if t.data.dtype.kind == "f"]
-        return self.tally.finite() and all(bool(get_array_module(a).isfinite(a).all()) for a in arrays)
+        return self.tally.finite() and finite([t.data for t in tensors if t.data.dtype.kind == "f"])
 
     def named_callbacks(self) -> dict[str, Callback]:
         """Return the callbacks by their place and kind, as checkpoints name them."""
