@@ -168,6 +168,7 @@ def epoch(samples: int | None = None) -> Iterator[str]:
             epochs=1,
             optimizer=optimizer,
             progress=False,
+            graph=True,
         )
         passed = time.perf_counter() - start
         yield f"| {device} | {row['train_loss']:.4f} | {row['test_error']:.2f} % | {passed:.1f} |"
