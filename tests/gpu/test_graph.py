@@ -166,9 +166,10 @@ def test_a_recorded_run_that_is_stopped_goes_on_to_the_same_bits(cupy, tmp_path)
                 assert run.recorded is not None
                 signal.raise_signal(signal.SIGINT)
 
-    stop = Stop()
+    stop, before = Stop(), signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
     with pytest.raises(KeyboardInterrupt):
         fitted(True, out=tmp_path, callbacks=[stop])
+    signal.signal(signal.SIGINT, before)
     assert lp.load(tmp_path / "checkpoint.npz")["run"]["step"] == 10
     stop.armed = False
     same(fitted(False, callbacks=[stop]), fitted(True, out=tmp_path, resume=True, callbacks=[stop]))
