@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
 SIDE = 40  # of the grid on which a decision is drawn
 POINTS, BARS = 300, 256  # of a curve, of a histogram
 REACH = 1.15  # of the picture of two-dimensional data
+DETAIL = 0.5  # seconds from one watched step to the next, at least: loss is shown more often than details
+SPARSE = 8  # and so many times what the watched step took, so that watching takes a ninth of the time at most
+
+
+@dataclass
+class Detail:
+    """What the tab shows after a step that was watched."""
+
+    updates: list[list[str]]  # rows of `lp.watch`, a parameter each
+    rounded: list[list[str]]  # rows of `lp.trace`, a layer and role each
+    notes: list[str]  # on words in the rows
+    weights: dict[str, list[list[float]]]  # [weight, how many] of each matrix or kernel
+    decision: list[list[float]]  # probability of class 1 on the grid: weights, average
 
 
 @dataclass
@@ -34,11 +48,7 @@ class Frame:
     loss: float
     losses: list[list[float]]  # [epoch, training loss of a step]
     log: list[dict[str, Any]]  # fit's rows
-    updates: list[list[str]]  # rows of `lp.watch`, a parameter each
-    rounded: list[list[str]]  # rows of `lp.trace`, a layer and role each
-    notes: list[str]  # on words in the rows
-    weights: dict[str, list[list[float]]]  # [weight, how many] of each matrix or kernel
-    decision: list[list[float]] = field(default_factory=list)  # probability of class 1 on the grid: weights, average
+    detail: Detail | None  # of the step that was watched last
     fingerprint: str = ""  # of the weights and the average at the end
 
 
@@ -52,6 +62,8 @@ class Observer(lp.training.Callback):
         self.log: list[dict[str, Any]] = []
         self.watching = contextlib.ExitStack()
         self.seen: Watch | None = None
+        self.detail: Detail | None = None
+        self.opened = self.next = time.monotonic()  # when the watched step began, when the next may
         self.open()
 
     def state_dict(self) -> dict[str, Any]:
@@ -62,8 +74,9 @@ class Observer(lp.training.Callback):
         """Take nothing."""
 
     def open(self) -> None:
-        """Watch the coming step, if it is due."""
-        if self.worker.due():
+        """Watch the coming step, if it is a single one or details are due."""
+        self.opened = time.monotonic()
+        if not self.worker.playing or self.opened >= self.next:
             self.seen = self.watching.enter_context(lp.watch(self.run["model"], self.run["optimizer"]))
 
     def close(self) -> None:
@@ -84,16 +97,24 @@ class Observer(lp.training.Callback):
             self.go_on(run)
 
     def go_on(self, run: Run) -> None:
-        """Show what was seen of the step, wait until the next is allowed, and watch it if it is due."""
+        """Show the step if it is due, and wait until the next is allowed."""
         if self.seen is not None:
-            self.worker.show(self.frame(run.step, self.seen))
-            self.seen = None
+            self.detail, self.seen = self.look(self.seen), None
+            now = time.monotonic()
+            self.next = now + max(DETAIL, SPARSE * (now - self.opened))
+        if self.worker.due():
+            self.worker.show(self.frame(run.step))
         self.worker.between()
         self.open()
 
-    def frame(self, step: int, seen: Watch | None, end: bool = False) -> Frame:
+    def end(self, step: int) -> None:
+        """Show what the last step led to."""
+        self.detail = self.look(self.seen)
+        self.worker.show(self.frame(step, fingerprint(*all_weights(self.run))))
+
+    def frame(self, step: int, fingerprint: str = "") -> Frame:
         """Return what is to be shown after a step."""
-        epochs, n, model = self.run["epochs"], self.steps_an_epoch, self.run["model"]
+        epochs, n = self.run["epochs"], self.steps_an_epoch
         every = -(-len(self.losses) // POINTS)
         return Frame(
             step,
@@ -103,13 +124,18 @@ class Observer(lp.training.Callback):
             self.losses[-1][1],
             self.losses[every - 1 :: every],
             list(self.log),
-            [update.row() for update in seen.updates.values()] if seen else [],
-            seen.trace.rows() if seen else [],
-            seen.notes() if seen else [],
-            {name: bars(p.numpy()) for name, p in model.named_parameters() if p.ndim > 1},
-            self.decision(),
-            fingerprint(*all_weights(self.run)) if end else "",
+            self.detail,
+            fingerprint,
         )
+
+    def look(self, seen: Watch | None) -> Detail:
+        """Return the weights as they are, and what was seen of a step; without one, of the step that was seen last."""
+        weights = {name: bars(p.numpy()) for name, p in self.run["model"].named_parameters() if p.ndim > 1}
+        if seen is None:
+            known = self.detail or Detail([], [], [], {}, [])
+            return replace(known, weights=weights, decision=self.decision())
+        updates = [update.row() for update in seen.updates.values()]
+        return Detail(updates, seen.trace.rows(), seen.notes(), weights, self.decision())
 
     def decision(self) -> list[list[float]]:
         """Return what the weights and their average make of the grid, where the data are two-dimensional."""
@@ -152,4 +178,4 @@ def job(worker: Worker, settings: dict[str, Any]) -> None:
         lp.fit(**run, callbacks=[observer], progress=False)
     finally:
         observer.close()
-    worker.show(observer.frame(run["epochs"] * observer.steps_an_epoch, observer.seen, end=True))
+    observer.end(run["epochs"] * observer.steps_an_epoch)

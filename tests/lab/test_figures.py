@@ -67,6 +67,28 @@ def test_a_worker_goes_one_step_and_stops():
     assert worker.finished and worker.frame.step == 3
 
 
+def test_details_are_rare_while_it_plays_and_of_every_single_step(monkeypatch):
+    """Single steps are watched each; playing, one step at a time is, and the end has the weights as they are then."""
+    monkeypatch.setattr(observe, "DETAIL", 1e9)
+    looked, look = [], observe.Observer.look
+    monkeypatch.setattr(observe.Observer, "look", lambda self, seen: looked.append(seen) or look(self, seen))
+    _, job, chosen = settings("training")
+    worker = Worker(lambda worker: job(worker, chosen))
+    for step in 1, 2, 3:
+        worker.step()
+        until = time.monotonic() + 10
+        while (worker.frame is None or worker.frame.step < step) and time.monotonic() < until:
+            time.sleep(0.005)
+        assert len(looked) == step and worker.frame.detail.updates
+    worker.play()
+    frame = ended(worker)
+    run = training.parts(**chosen)
+    lp.fit(**run, progress=False)
+    assert len(looked) <= 5  # the first that was played, and the end
+    for name, bars in frame.detail.weights.items():
+        assert bars == observe.bars(dict(run["model"].named_parameters())[name].numpy())
+
+
 def test_an_error_is_a_sentence_for_the_page():
     """What a job raises ends it; the page gets the words in one line."""
 

@@ -9,7 +9,7 @@ from nicegui import ui
 import lpnet as lp
 
 from .. import observe, training
-from ..observe import Frame
+from ..observe import Detail, Frame
 from ..samples import samples
 from .charts import GREY, INK, SGD, SWALP, axis, chart, legend, line
 from .controls import Program, Table, fill
@@ -74,6 +74,7 @@ class TrainingPanel(Player):
                 plane.points(*samples(settings["data"], settings["seed"])[0])
         self.bars: dict[str, ui.echart] = {}
         self.epochs = -1  # that the chart of errors shows
+        self.detail: Detail | None = None  # that is shown
         self.weights.clear()
 
     def draw(self, frame: Frame) -> None:
@@ -82,14 +83,19 @@ class TrainingPanel(Player):
             f"step {frame.step} of {frame.steps}, epoch {frame.epoch} of {frame.epochs}, loss {frame.loss:.4f}"
         )
         self._draw_curves(frame)
-        for (_, plane), p in zip(self.maps, frame.decision, strict=False):
-            plane.show(p)
-        self._draw_weights(frame)
-        if frame.updates:
-            fill(self.updates, UPDATES, frame.updates)
-            fill(self.rounded, ROUNDED, frame.rounded)
-            self.notes.set_text("\n".join(frame.notes))
+        if frame.detail is not None and frame.detail is not self.detail:
+            self.detail = frame.detail
+            self._draw_detail(frame.detail)
         self.print.set_text(f"fingerprint {frame.fingerprint}" if frame.fingerprint else "")
+
+    def _draw_detail(self, detail: Detail) -> None:
+        for (_, plane), p in zip(self.maps, detail.decision, strict=False):
+            plane.show(p)
+        self._draw_weights(detail)
+        if detail.updates:
+            fill(self.updates, UPDATES, detail.updates)
+            fill(self.rounded, ROUNDED, detail.rounded)
+            self.notes.set_text("\n".join(detail.notes))
 
     def _draw_curves(self, frame: Frame) -> None:
         steps = line("training, a step", frame.losses, GREY, 1)
@@ -105,8 +111,8 @@ class TrainingPanel(Player):
         plot.options["xAxis"]["max"] = frame.epochs
         plot.update()
 
-    def _draw_weights(self, frame: Frame) -> None:
-        for name, bars in frame.weights.items():
+    def _draw_weights(self, detail: Detail) -> None:
+        for name, bars in detail.weights.items():
             if name not in self.bars:
                 with self.weights:
                     self.bars[name] = chart(_bars(name), f"how many weights of {name} have which value", 200)
