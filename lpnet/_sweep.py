@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeAlias, Union
 
 import numpy as np
@@ -27,6 +27,7 @@ class Node:
 
 
 Place: TypeAlias = Union["Tensor", Node]  # in the graph: a leaf is there itself
+Keep: TypeAlias = Callable[["Tensor", Array], None]  # takes a tensor that is to have its gradient, and that
 
 
 def place_of(x: Tensor) -> Place:
@@ -34,15 +35,24 @@ def place_of(x: Tensor) -> Place:
     return x.node or x
 
 
-def sweep(root: Tensor, seed: Array, keep: Callable[[Tensor, Array], None]) -> None:
+def sweep(root: Tensor, seed: Array, keep: Keep) -> None:
     """Walk the graph from `root` back to its leaves, each function after all that use its result."""
-    grads = {id(place_of(root)): seed}  # of places still to be visited
-    for place in _users_first(place_of(root)):
+    _visit(place_of(root), {id(place_of(root)): seed}, keep)
+
+
+def _visit(
+    root: Place, grads: dict[int, Array], keep: Callable[[Tensor, Array], None], ends: Iterable[Place] = ()
+) -> None:
+    """Walk back to the leaves, or to `ends`; grads are of places still to be visited."""
+    for place in users_first(root, ends):
         gy = grads.pop(id(place), None)  # None: every user's backward gave None
         if gy is not None and (taker := _taker(place)) is not None:
             keep(taker, gy)
         if place.creator is not None:
-            if gy is not None:
+            if gy is not None and (again := place.creator.made_again()) is not None:
+                grads[id(again)] = gy
+                _visit(again, grads, keep, place.creator.inputs)
+            elif gy is not None:
                 _step(place.creator, gy, grads)
             place.creator.__dict__.clear()  # frees what backward had kept
 
@@ -75,9 +85,9 @@ def _round_error(function: Function, x: Place, gx: Array) -> Array:
     return function.precision.round("error", gx) if x.role == "error" else gx
 
 
-def _users_first(root: Place) -> list[Place]:
-    """Return the places behind `root` that need a gradient, each before those it was made from."""
-    order, seen, stack = [], set(), [(root, False)]
+def users_first(root: Place, ends: Iterable[Place] = ()) -> list[Place]:
+    """Return the places from `root` to before `ends` that need a gradient, each before those it was made from."""
+    order, seen, stack = [], set(map(id, ends)), [(root, False)]
     while stack:
         place, done = stack.pop()
         if done:

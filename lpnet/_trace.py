@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from . import tables
+from . import replay, tables
 from .accumulator import Accumulator
 from .backend import Array
 from .formats import Format
@@ -111,6 +111,8 @@ class Trace:
         return _Products(products, partial(self._add, place))
 
     def _add(self, place: str, role: str, x: Any, y: Any, fmt: Any, total: bool = False) -> None:
+        if replay.again():
+            return
         stats = self.stats.setdefault((place, role), RoundingStats())
         stats.add(Tensor(x).numpy(), Tensor(y).numpy(), fmt, total)
 

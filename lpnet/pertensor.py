@@ -9,6 +9,7 @@ import numpy as np
 from . import formats, kernels
 from .backend import Array, get_array_module, to_device_of
 from .distributed import shards
+from .replay import once
 from .rounding import Stochastic, mode
 from .validate import integer
 
@@ -44,14 +45,19 @@ class PerTensor:
             return self._scale(magnitude, x)
         if shards.current() is not None:
             raise TypeError(f"{self}: a batch cannot be cut into shards where scales depend on those before")
+        most = once(lambda: self._most(magnitude, x, tensor, learn))
+        xp = get_array_module(x)
+        return self._scale(xp.where(most > 0, most, magnitude), x)
+
+    def _most(self, magnitude: Array, x: Array, tensor: str, learn: bool) -> Array:
+        """Return the largest magnitude of the passes before; with `learn` remember that of this one."""
         xp = get_array_module(x)
         seen = self.seen.get(tensor)
         seen = xp.zeros(self.history, np.float32) if seen is None else to_device_of(seen, x)
         if learn:
             finite = xp.where(magnitude < np.inf, magnitude, 0.0).astype(np.float32)
             self.seen[tensor] = xp.concatenate([seen[1:], finite.reshape(1)])
-        most = seen.max()
-        return self._scale(xp.where(most > 0, most, magnitude), x)
+        return seen.max()
 
     def _scale(self, magnitude: Array, x: Array) -> Array:
         xp = get_array_module(x)

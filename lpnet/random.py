@@ -20,6 +20,7 @@ import numpy as np
 
 from .backend import empty
 from .distributed import shards
+from .replay import once
 from .validate import integer
 
 _CHUNK = 1 << 13  # words: for so few the C library has memory at hand, for more it asks the system each time
@@ -68,6 +69,9 @@ class Stream:
 
     def take(self) -> tuple[int, int]:
         """Return (seed, site) of the next site, and move on."""
+        return once(self._take)
+
+    def _take(self) -> tuple[int, int]:
         with _lock:
             site, self.site = self.site, self.site + 1
             return self.seed, site

@@ -16,7 +16,7 @@ import numpy as np
 
 from . import precision as _precision
 from . import tables
-from ._sweep import Node, place_of, sweep
+from ._sweep import Node, Place, place_of, sweep
 from .backend import Array, check_one_device, get_array_module, to_device
 from .formats import Format
 from .kernels.packing import Packed, pack
@@ -134,6 +134,11 @@ class no_grad(_precision.Setting):
         super().__init__(_grad_enabled, False)
 
 
+def with_grad() -> _precision.Setting:
+    """Return a block in which everything is remembered, also within `no_grad`."""
+    return _precision.Setting(_grad_enabled, True)
+
+
 class Function:
     """One operation. A subclass gives `forward` and `backward` on arrays and keeps on itself what backward needs."""
 
@@ -154,12 +159,12 @@ class Function:
     def _pack(self, x: Tensor) -> None:
         """Keep the codes of a tensor in place of its numbers, if it has a format for that."""
         names = [name for name, value in vars(self).items() if value is x.data]
-        if x.kept_as is None or not names:
-            return
-        if x.codes is None:
-            x.codes = pack(x.kept_as, x.data)
-        if x.codes is not None:
-            vars(self).update(dict.fromkeys(names, x.codes))
+        if names and (codes := codes_of(x)) is not None:
+            vars(self).update(dict.fromkeys(names, codes))
+
+    def made_again(self) -> Place | None:
+        """Return the result's place in a graph made now, for what stands for a part of one; None: it is a function."""
+        return None
 
     def unpack(self) -> None:
         """Give back the numbers whose codes are kept, for `backward`."""
@@ -186,6 +191,13 @@ class Function:
             self.inputs = tuple(map(place_of, tensors))
             out.node, out.requires_grad = Node(self, out.data), True
         return out
+
+
+def codes_of(x: Tensor) -> Packed | None:
+    """Return the codes of a tensor's numbers, None if it has no format for that."""
+    if x.codes is None and x.kept_as is not None:
+        x.codes = pack(x.kept_as, x.data)
+    return x.codes
 
 
 def gradients(root: Tensor, weight: float, leaves: Sequence[Tensor]) -> list[Array | None]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..backend import Array, get_array_module
+from ..replay import once
 
 
 @dataclass(eq=False)
@@ -62,7 +63,7 @@ def enter(shard: Shard) -> None:
 def everywhere(value: Any) -> list[Any]:
     """Return the values of all shards, each of which comes here, in their order."""
     shard = current()
-    return [value] if shard is None else shard.exchange(value)
+    return [value] if shard is None else once(lambda: shard.exchange(value))
 
 
 def tree(parts: Sequence[Array]) -> Array:

@@ -1,6 +1,7 @@
 """Layers and networks."""
 
 from . import init
+from ._checkpointed import checkpointed
 from ._lower import lower
 from .activations import ELU, GELU, Activation, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from .containers import ModuleDict, ModuleList, Sequential
@@ -43,6 +44,7 @@ __all__ = [
     "Sigmoid",
     "Softplus",
     "Tanh",
+    "checkpointed",
     "init",
     "lower",
 ]

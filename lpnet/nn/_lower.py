@@ -50,11 +50,11 @@ def lower(
     table = {key: None if value is None else as_precision(value) for key, value in given.items()}
     modules, (types, names) = (
         dict(model.named_modules()),
-        _types_and_names("layers", PAPER if layers is None else layers),
+        types_and_names("lower", "layers", PAPER if layers is None else layers),
     )
     if wrong := sorted(names - set(modules)):
         raise unknown("layer", wrong[0], modules, "lower")
-    _types_and_names("keys", table)
+    types_and_names("lower", "keys", table)
     float_layers = _exact(getattr(precision, "exact", ()) if exact is None else exact, modules)
     keys = [key for key in table if isinstance(key, str)]
     types = (*types, *(key for key in table if isinstance(key, type) and table[key] is not None))
@@ -101,7 +101,7 @@ def _mark(module: Module, precision: Precision | None) -> Precision | None:
 
 def _exact(exact: Layers, modules: Mapping[str, Module]) -> set[str]:
     """Return the names of the layers that stay exact; raises ValueError for a name that there is not."""
-    types, names = _types_and_names("exact", exact)
+    types, names = types_and_names("lower", "exact", exact)
     multiply = [name for name, module in modules.items() if isinstance(module, MULTIPLY)]
     ends = {"first": multiply[:1], "last": multiply[-1:]}
     if wrong := sorted(names - set(modules) - set(ends)):
@@ -134,10 +134,11 @@ def _check_packed(chosen: Mapping[str, Precision | None]) -> None:
             )
 
 
-def _types_and_names(what: str, given: Iterable[Any]) -> tuple[tuple[type[Module], ...], set[str]]:
+def types_and_names(owner: str, what: str, given: Iterable[Any]) -> tuple[tuple[type[Module], ...], set[str]]:
+    """Return the types and the names of modules that were given; raises TypeError for what is neither."""
     given = [given] if isinstance(given, str | type) else list(given)
     if wrong := [x for x in given if not isinstance(x, str | type)]:
-        raise TypeError(f"lower: {what} must be types or names of modules, got {wrong[0]!r}")
+        raise TypeError(f"{owner}: {what} must be types or names of modules, got {wrong[0]!r}")
     return tuple(x for x in given if isinstance(x, type)), {x for x in given if isinstance(x, str)}
 
 

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .. import functions as F
+from .. import replay
+from .._twice import twice
 from ..backend import choose_device, copy_like, to_device
 from ..precision import Precision, use
 from ..registry import nearest
@@ -32,23 +34,28 @@ class Module:
     training = True
     precision: Precision | None = None  # set by `lower`: compute exactly, then round the output once
     packed = False  # set by `lower`: backward keeps that output in the codes of its format
+    checkpointed = False  # set by `checkpointed`: backward keeps the inputs, and computes the rest anew
 
     def forward(self, *inputs: Any) -> Tensor:
         """Return the output for the inputs; a subclass defines it."""
         raise NotImplementedError
 
     def __call__(self, *inputs: Any) -> Tensor:
-        """Run `forward`, with the granularity that `lower` chose."""
+        """Run `forward`, with the granularity that `lower` chose, in the way that `checkpointed` did."""
+        y = twice(self._rounded, *inputs) if self.checkpointed else self._rounded(*inputs)
+        if not replay.again():
+            for observe in forward_hooks:
+                observe(self, y)
+        return y
+
+    def _rounded(self, *inputs: Any) -> Tensor:
         if self.precision is None:
+            return self.forward(*inputs)
+        with use(self.precision.within()):
             y = self.forward(*inputs)
-        else:
-            with use(self.precision.within()):
-                y = self.forward(*inputs)
-            with use(self.precision):
-                y = F.identity(y)
-            y.kept_as = getattr(self.precision.activation, "format", None) if self.packed else None
-        for observe in forward_hooks:
-            observe(self, y)
+        with use(self.precision):
+            y = F.identity(y)
+        y.kept_as = getattr(self.precision.activation, "format", None) if self.packed else None
         return y
 
     def _members(self) -> Iterator[tuple[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import functions as F
+from .. import replay
 from ..distributed.shards import leads
 from ..functions.norm import BatchNorm
 from ..tensor import Parameter, Tensor
@@ -53,7 +54,7 @@ class _BatchNorm(Module):
         norm = BatchNorm(self.eps)
         y = norm.affine(x, self.weight, self.bias)
         if self.track_running_stats and leads():
-            self.update_running_stats(*norm.batch)
+            replay.once(lambda: self.update_running_stats(*norm.batch))
         return y
 
     def update_running_stats(self, mean: Any, var: Any, count: int) -> None:

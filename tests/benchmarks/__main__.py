@@ -29,6 +29,7 @@ from lpnet.models import preresnet
 from lpnet.random import bits
 
 from . import peers
+from .memory import WAYS
 from .ours import BATCH, NETWORKS, batch, lowered, network, trainer
 from .timing import Comparison, compare, median
 
@@ -139,17 +140,16 @@ def interop() -> Iterator[str]:
 
 
 def memory() -> Iterator[str]:
-    """Peak memory of a training step beyond that of the imports, in MB; each side in a process of its own."""
-    yield "| network | precision | lpnet | PyTorch | lpnet / PyTorch |\n|---|---|---:|---:|---:|"
+    """Peak memory of training steps beyond that of the imports, in MB, by what backward keeps; each in a process."""
+    yield f"| network | batch | {' | '.join(WAYS)} |\n|---|---:|{'---:|' * len(WAYS)}"
     for name in NETWORKS:
-        for low in (False, True):
-            ours, theirs = (_peak(name, low, side) for side in ("lpnet", "torch"))
-            yield f"| {name} | {'bfp8' if low else 'float'} | {ours:.0f} | {theirs:.0f} | {ours / theirs:.2f} |"
+        for n in (32, BATCH):
+            yield f"| {name} | {n} | {' | '.join(_peak(name, way, n) for way in WAYS)} |"
 
 
-def _peak(name: str, low: bool, side: str) -> float:
-    command = [sys.executable, "-m", "tests.benchmarks.memory", name, side, *["low"] * low]
-    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+def _peak(name: str, way: str, n: int) -> str:
+    command = [sys.executable, "-m", "tests.benchmarks.memory", name, way, str(n)]
+    return f"{float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout):.0f}"
 
 
 def scaling() -> Iterator[str]:

@@ -1,6 +1,7 @@
-"""Print the peak memory, in MB, of some training steps in this process: `memory.py NETWORK lpnet|torch [low|packed]`.
+"""Peak memory of some training steps, in MB: each network by batch and by what backward keeps, beside PyTorch.
 
-Counted is what the process holds at most beyond what it held once everything was imported.
+`python -m tests.benchmarks memory` prints the table; `python -m tests.benchmarks.memory NETWORK WAY BATCH` one figure.
+Counted is what a process holds at most beyond what it held once everything was imported.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ import re
 import sys
 from pathlib import Path
 
-import lpnet as lp
+from lpnet import nn
+from lpnet.models.preresnet import Block
+from lpnet.models.vgg import VGG
 
 from . import ours
 
 STEPS = 3
+WAYS = ("float", "bfp8", "packed", "recomputed", "both", "PyTorch", "QPyTorch")
 
 
 def status(field: str) -> float:
@@ -22,21 +26,48 @@ def status(field: str) -> float:
     return int(line[1]) * 1024 / 1e6
 
 
-def main(name: str, side: str, low: bool, packed: bool) -> float:
+def network(name: str, way: str) -> nn.Module:
+    """Return a network whose backward keeps what `way` says."""
+    low = way not in ("float", "PyTorch")
+    model = ours.network(name, low)
+    if way in ("packed", "both"):
+        nn.lower(model, "bfp8", packed=True)
+    if way in ("recomputed", "both"):
+        if isinstance(model, VGG):
+            model.features = by_stage(model.features)
+        nn.checkpointed(model, (Block, Stage))
+    return model
+
+
+class Stage(nn.Sequential):
+    """Layers that are computed again together."""
+
+
+def by_stage(layers: nn.Sequential) -> nn.Sequential:
+    """Return the layers of a VGG in stages, each with its pooling."""
+    stages, stage = [], []
+    for layer in layers:
+        stage.append(layer)
+        if isinstance(layer, nn.MaxPool2d):
+            stages.append(Stage(*stage))
+            stage = []
+    return nn.Sequential(*stages, *stage)
+
+
+def main(name: str, way: str, batch: int) -> float:
     """Return the peak of some steps, in MB."""
-    if side == "torch":
+    torch = way in ("PyTorch", "QPyTorch")
+    if torch:
         from . import peers  # lpnet's own figure is without PyTorch
     before = status("VmRSS")
-    model, data = ours.network(name, low), ours.batch(ours.NETWORKS[name])
-    if packed:
-        lp.nn.lower(model, "bfp8", packed=True)
-    if side == "torch":
+    model, data = network(name, way), ours.batch(ours.NETWORKS[name], batch)
+    if torch:
         model = peers.twin(model)
-    train = (peers if side == "torch" else ours).trainer(model, low, *data)
+    train = (peers if torch else ours).trainer(model, way not in ("float", "PyTorch"), *data)
     for _ in range(STEPS):
         train()
     return status("VmHWM") - before
 
 
 if __name__ == "__main__":
-    print(main(*sys.argv[1:3], low=len(sys.argv) > 3, packed="packed" in sys.argv[3:]))
+    print(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
