@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from lpnet.progress import Bar, say
+from lpnet.training import format_row
 
 
 class Terminal(io.StringIO):
@@ -41,6 +42,19 @@ def test_without_tqdm_or_unwanted_there_is_none(monkeypatch, capsys, missing):
     if missing:
         monkeypatch.setitem(sys.modules, "tqdm.auto", None)  # as if it were not there
     assert shown(monkeypatch, Terminal(), wanted=missing) == "" and capsys.readouterr().out == "a line\n"
+
+
+def test_a_line_of_an_epoch_keeps_what_tells_most():
+    """It fits any terminal; seconds stay before the training error, and both before the rate of learning."""
+    row = {"epoch": 2, "lr": 0.01, "train_loss": 0.292, "train_error": 7.84, "test_error": 8.13, "swalp_error": 8.0}
+    measured = {"seconds": "12.3 s", "rate": "78.4k/s", "memory": "123 MB"}
+    told = "epoch   2  loss 0.2920  train  7.84 %  test  8.13 %  average  8.00 %  12.3 s"
+    assert format_row(row, 80, **measured) == told
+    assert format_row(row, 40, **measured) == "epoch   2  test  8.13 %  average  8.00 %"
+    assert format_row(row, 10, **measured) == "epoch   2"
+    whole = format_row(row, 200, **measured)
+    assert whole == format_row(row, **measured) and "lr 0.0100" in whole and whole.endswith("12.3 s  78.4k/s  123 MB")
+    assert all(len(format_row(row, width, **measured)) <= width for width in range(9, 120))
 
 
 def test_a_bar_that_cannot_be_made_is_a_line(monkeypatch):

@@ -18,6 +18,7 @@ from ..validate import integer
 PARTS = {"train": "training", "val": "validation", "test": "test"}
 TEST_SHARE = 0.2  # of data of one's own that have no test set
 OPTIMIZERS: dict[str, Any] = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW, "rmsprop": optim.RMSprop}
+RATE, BATCH, STEPS = 0.05, 128, 40  # of sgd; the samples a step, and the steps an epoch has at least, by default
 SCHEDULES = ("swalp", "constant", "cosine", "step")
 
 
@@ -57,6 +58,25 @@ def datasets(config: dict[str, Any], data_dir: Path | None = None) -> dict[str, 
         for part in PARTS
         if part in found
     }
+
+
+def chosen(config: dict[str, Any], train: Dataset) -> dict[str, Any]:
+    """Return the configuration with what was left to lpnet: the batch size, the rate that goes with it, the momentum.
+
+    Of data of one's own that are few, batches are smaller, a power of two from 8, and sgd's rate in proportion (Goyal
+    et al., "Accurate, large minibatch SGD", 2017): else a few steps an epoch, each as large as of many, learn nothing.
+    """
+    batch, sgd = config["batch_size"], config["optimizer"] == "sgd"
+    if config["momentum"] is not None and not sgd:
+        raise ValueError(f"--momentum is sgd's, leave it out with --optimizer {config['optimizer']}")
+    found = {**config, "momentum": 0.9 if config["momentum"] is None else config["momentum"]}
+    if batch is not None:
+        return found
+    own = config["data"] not in data.names()
+    found["batch_size"] = min(BATCH, max(8, 2 ** int(math.log2(max(1, len(train) / STEPS))))) if own else BATCH
+    if found["batch_size"] < BATCH and sgd and config["lr"] is None:
+        found["lr"] = RATE * found["batch_size"] / BATCH
+    return found
 
 
 def _seen(folder: Path) -> str:
@@ -126,7 +146,7 @@ def parts(config: dict[str, Any], sets: dict[str, Dataset], device: str) -> dict
 def _optimizer(config: dict[str, Any], network: nn.Module, precision: Precision) -> optim.Optimizer:
     kind, lr = config.get("optimizer", "sgd"), config["lr"]
     if lr is None:
-        lr = 0.05 if kind == "sgd" else 1e-3
+        lr = RATE if kind == "sgd" else 1e-3
     momentum = {"momentum": config["momentum"]} if kind == "sgd" else {}
     return OPTIMIZERS[kind](
         network.parameters(), lr, weight_decay=config["weight_decay"], precision=precision, **momentum

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import re
 import shutil
@@ -111,14 +112,9 @@ def step(arguments: argparse.Namespace) -> None:
     network, _, optimizer = _network(config, train)
     scaler = configured.scaler(config)
     name, index = _weight(arguments.weight, network) if arguments.weight else ("", ())
-    batches = iter(data.DataLoader(train, arguments.batch_size, shuffle=True, seed=arguments.seed))
-    for _ in range(arguments.after):
-        try:
-            x, y = next(batches)
-        except StopIteration:
-            raise ValueError(
-                f"--after: an epoch has {len(train) // arguments.batch_size} steps, got {arguments.after}"
-            ) from None
+    loader = data.DataLoader(train, arguments.batch_size, shuffle=True, seed=arguments.seed)
+    batches = itertools.chain.from_iterable(itertools.repeat(loader))
+    for x, y in itertools.islice(batches, arguments.after):
         _step(network, optimizer, scaler, x, y)
     x, y = next(batches)
     with watch(network, optimizer) as seen:

@@ -65,7 +65,11 @@ def add(commands: Any) -> None:
         f"{', '.join(recipes.names())} (see 'lpnet recipes')",
     )
     p.add_argument("--epochs", type=number(int, 1), default=10, help="passes over the training set")
-    p.add_argument("--batch-size", type=number(int, 1), default=128, help="samples a step")
+    p.add_argument(
+        "--batch-size",
+        type=number(int, 1),
+        help="samples a step; none: 128, or less for your own data, so that an epoch has at least 40 steps",
+    )
     _add_optimizer(p)
     _add_averaging(p)
     p.add_argument("--augment", action="store_true", help="random crops, padded by 4, and flips")
@@ -104,7 +108,12 @@ def _add_optimizer(p: argparse.ArgumentParser) -> None:
         choices=configured.OPTIMIZERS,
         help="what steps: " + ", ".join(configured.OPTIMIZERS),
     )
-    p.add_argument("--lr", type=number(float, 0), help="learning rate; none: 0.05 for sgd, 0.001 for the others")
+    p.add_argument(
+        "--lr",
+        type=number(float, 0),
+        help="learning rate; none: 0.05 for sgd, in proportion to a "
+        "batch size that is chosen for your own data, 0.001 for the others",
+    )
     p.add_argument(
         "--schedule",
         default="swalp",
@@ -113,7 +122,7 @@ def _add_optimizer(p: argparse.ArgumentParser) -> None:
         "step: a tenth after each third",
     )
     p.add_argument("--warmup", type=number(int, 0), default=0, metavar="STEPS", help="steps in which the rate rises")
-    p.add_argument("--momentum", type=number(float, 0), default=0.9, help="momentum of sgd")
+    p.add_argument("--momentum", type=number(float, 0), help="momentum of sgd; none: 0.9")
     p.add_argument("--weight-decay", type=number(float, 0), default=5e-4, help="weight decay")
     p.add_argument(
         "--clip", type=number(float, 0), metavar="NORM", help="scale gradients down to this common norm; none: never"
@@ -188,11 +197,14 @@ def _train(arguments: argparse.Namespace) -> None:
     if arguments.threads is not None:
         set_num_threads(arguments.threads)
     sets = configured.datasets(config, arguments.data_dir)
+    config = configured.chosen(config, sets["train"])
     parts = configured.parts(config, sets, choose_device(arguments.device))
     if arguments.trace is not None:
         parts["callbacks"].append(training.TraceRounding(arguments.trace, out / "rounding.jsonl"))
     config["about"] = about(config["model"], sets["train"], config["precision"], config["rounding"], config["recipe"])
     _tell(config["model"], parts["model"], sets)
+    if arguments.batch_size is None and config["batch_size"] < configured.BATCH:
+        print(f"few samples: batches of {config['batch_size']}, rate {parts['optimizer'].lr:.4g} (--batch-size, --lr)")
     progress = False if arguments.quiet else "lines" if arguments.no_bar else True
     fit(
         **parts,

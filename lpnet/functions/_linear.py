@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..backend import Array
@@ -76,7 +77,7 @@ class Linear(Product):
 
 
 def _rows(x: Array) -> Array:
-    return x.reshape(-1, x.shape[-1])  # (..., features) -> (N, features)
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])  # (..., features) -> (N, features), of no features, too
 
 
 def linear(x: Any, W: Any, b: Any = None) -> Tensor:

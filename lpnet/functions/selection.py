@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .._sweep import place_of
 from ..backend import Array, check_one_device, get_array_module, on_host, to_device_of
 from ..kernels import keeps_digits
 from ..tensor import Function, Tensor, as_array
@@ -68,9 +69,10 @@ def minimum(a: Any, b: Any) -> Tensor:
 
 class Embedding(GetItem):
     # y[..., :] = W[index[...]], a row for each index
-    def __init__(self, index: Array, padding_idx: int | None) -> None:
+    def __init__(self, index: Array, padding_idx: int | None, given: Tensor | None = None) -> None:
         super().__init__(index)
         self.padding_idx = padding_idx
+        self.index = None if given is None else place_of(given)  # for whoever writes the operation down
 
     @keeps_digits
     def forward(self, W: Array) -> Array:
@@ -95,14 +97,15 @@ def embedding(index: Any, W: Any, padding_idx: int | None = None) -> Tensor:
     The row padding_idx gets no gradient. Raises TypeError for indices that are not whole, ValueError for those that W
     does not have; indices on the GPU are not waited for.
     """
-    given = index.data if isinstance(index, Tensor) else index if hasattr(index, "dtype") else np.asarray(index)
+    tensor = index if isinstance(index, Tensor) else None
+    given = tensor.data if tensor is not None else index if hasattr(index, "dtype") else np.asarray(index)
     index = given.astype(np.int64)  # a Tensor has floats
     if given.dtype.kind not in "iuf" or (on_host(given) and (index != given).any()):
         raise TypeError(f"embedding: indices must be whole numbers, got {given.dtype} such as {given.ravel()[:3]}")
     rows = len(as_array(W))
     if padding_idx is not None:
         padding_idx = integer("embedding", "padding_idx", padding_idx, -rows, rows - 1)
-    return Embedding(index, padding_idx)(W)
+    return Embedding(index, padding_idx, tensor)(W)
 
 
 def _mask(condition: Any) -> Array:

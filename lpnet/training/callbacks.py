@@ -185,8 +185,8 @@ class Best(Callback):
 class Progress(Callback):
     """Shows a bar over all steps and a line an epoch, or calls the user's function with each epoch's row.
 
-    Where the terminal is wide enough, a line has the seconds that the epoch took, its samples a second and the most
-    memory that the process had so far. They are not in the row: a run that is resumed has the same log.
+    A line also has the seconds that the epoch took, its samples a second and the most memory that the process had so
+    far, as the terminal has room. They are not in the row: a run that is resumed has the same log.
     """
 
     def __init__(self, total: int | None, done: int, progress: bool | str | Callable[[Row], None]) -> None:
@@ -197,11 +197,9 @@ class Progress(Callback):
         self.began, self.samples = time.perf_counter(), 0
 
     def _print(self, row: Row) -> None:
-        line, seconds = format_row(row), time.perf_counter() - self.began
-        for part in (f"{seconds:.1f} s", f"{_short(self.samples / seconds)}/s", _peak_memory()):
-            if part and len(line) + 2 + len(part) <= shutil.get_terminal_size((80, 24)).columns:
-                line = f"{line}  {part}"
-        self.bar.print(line)
+        seconds, width = time.perf_counter() - self.began, shutil.get_terminal_size((80, 24)).columns
+        measured = {"seconds": f"{seconds:.1f} s", "rate": f"{_short(self.samples / seconds)}/s"}
+        self.bar.print(format_row(row, width, **measured, memory=_peak_memory()))
         self.began, self.samples = time.perf_counter(), 0
 
     def on_step(self, run: Run) -> None:

@@ -14,12 +14,28 @@ _NAMES = {"train": "training", "val": "validation", "test": "test", "swalp": "SW
 _UNITS = {"loss": "nats", "error": "%"}
 
 
-def format_row(row: Row) -> str:
-    """Return an epoch's row as a line of text."""
-    parts = [f"epoch {row['epoch']:3d}", f"lr {row['lr']:.4f}", f"loss {row['train_loss']:.4f}"]
+# The parts of an epoch's line from the most telling to the least: the last go where there is no room.
+_TELLING = ("epoch", "test", "val", "average", "ema", "loss", "seconds", "train", "lr", "rate", "memory")
+
+
+def format_row(row: Row, width: int | None = None, **more: str) -> str:
+    """Return an epoch's row as a line of text.
+
+    more: its seconds, rate and memory as text. What tells least is left out where the line would be wider than `width`.
+    """
+    parts = {
+        "epoch": f"epoch {row['epoch']:3d}",
+        "lr": f"lr {row['lr']:.4f}",
+        "loss": f"loss {row['train_loss']:.4f}",
+    }
     kinds = {"train": "train", "val": "val", "test": "test", "swalp": "average", "ema": "ema"}
-    parts += [f"{name} {row[f'{kind}_error']:5.2f} %" for kind, name in kinds.items() if f"{kind}_error" in row]
-    return "  ".join(parts)
+    parts |= {name: f"{name} {row[f'{kind}_error']:5.2f} %" for kind, name in kinds.items() if f"{kind}_error" in row}
+    parts |= {name: text for name, text in more.items() if text}
+    shown: list[str] = []
+    for name in sorted(parts, key=_TELLING.index):
+        if not shown or width is None or sum(len(parts[n]) + 2 for n in shown) + len(parts[name]) <= width:
+            shown.append(name)
+    return "  ".join(text for name, text in parts.items() if name in shown)
 
 
 def as_json(row: Row) -> Row:

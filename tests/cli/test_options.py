@@ -110,7 +110,7 @@ def calls(tmp_path, monkeypatch):
     for name in ("run", "other", "mnist"):
         config = {key: value for key, value in defaults.items() if key not in train.NOT_CONFIG}
         (tmp_path / name).mkdir()
-        (tmp_path / name / "config.json").write_text(json.dumps({**config, "data": "mnist"}))
+        (tmp_path / name / "config.json").write_text(json.dumps({**config, "data": "mnist", "batch_size": 128}))
         (tmp_path / name / "model.npz").write_bytes(b"")
     state = models.build("small_cnn", (1, 8, 8), 10).state_dict()
     monkeypatch.setattr(evaluate, "load", lambda _: {"model": state})

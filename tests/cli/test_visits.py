@@ -92,6 +92,52 @@ def test_a_trace_of_a_run_is_a_file_and_a_map(shapes, capsys):
     assert ("optimizer", "weight") in history[0][1] and (shapes / "run" / "rounding.png").exists()
 
 
+def test_few_pictures_are_learned_without_options(tmp_path, monkeypatch, capsys):
+    """Of 600 drawn pictures in three classes a run without options gets nine in ten right, and resumes as it began."""
+    leave_alone(tmp_path, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    rng, (row, column) = np.random.default_rng(0), np.mgrid[:24, :32]
+    for name in ("circle", "square", "triangle"):
+        (tmp_path / "drawn" / name).mkdir(parents=True)
+        for i in range(200):
+            r, x, y = rng.integers(5, 10), rng.integers(10, 22), rng.integers(10, 14)
+            away, down = abs(column - x), row - y
+            drawn = {
+                "circle": away**2 + down**2 <= r * r,
+                "square": np.maximum(away, abs(down)) <= r,
+                "triangle": (abs(down) <= r) & (2 * away <= down + r),
+            }[name]
+            pixels = np.where(drawn[..., None], rng.integers(0, 110, 3), rng.integers(150, 255, 3))
+            pixels = pixels + rng.integers(-20, 20, pixels.shape)
+            image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(tmp_path / "drawn" / name / f"{i}.png")
+    out = typed(capsys, "train --data drawn --no-bar --out run")
+    assert "few samples: batches of 8, rate 0.003125" in out
+    assert float(re.findall(r"test +(\S+) %", out)[-1]) < 10
+    typed(capsys, "train --data drawn --no-bar --out run --resume")
+
+
+@pytest.mark.parametrize(
+    "typed_, batch, rate",
+    [
+        ("--data shapes", 8, 0.003125),
+        ("--data shapes --batch-size 128", 128, 0.05),
+        ("--data shapes --lr 0.1", 8, 0.1),
+        ("--data shapes --optimizer adam", 8, 0.001),
+        ("--data digits", 128, 0.05),
+        ("--data digits --val 0.5", 128, 0.05),
+        ("--data digits --optimizer rmsprop", 128, 0.001),
+    ],
+)
+def test_batches_are_small_of_few_samples_of_ones_own_only(shapes, capsys, monkeypatch, typed_, batch, rate):
+    """And sgd's rate goes with them, where neither is said."""
+    seen = {}
+    monkeypatch.setattr(command, "fit", lambda **options: seen.update(options))
+    monkeypatch.setattr(command, "_finish", lambda *_: None)
+    typed(capsys, f"train --model logistic_regression --size 12 {typed_}")
+    assert (seen["train"].batch_size, seen["optimizer"].lr) == (batch, rate)
+    assert seen["config"]["momentum"] == 0.9  # as in the configurations of earlier runs, whatever steps
+
+
 @pytest.mark.parametrize("model", ["small_cnn", "preresnet20"])
 def test_a_step_names_every_parameter_and_is_the_same_each_time(shapes, capsys, model):
     """Each whole name stands in the table once, and no file is written; another seed is another step."""
@@ -107,7 +153,7 @@ def test_a_step_names_every_parameter_and_is_the_same_each_time(shapes, capsys, 
 def test_a_step_after_others_is_the_next_of_the_same_training(shapes, capsys):
     """The loss falls, and the story of a weight goes on where it was left."""
     losses, before, after = [], [], []
-    for steps in (0, 1, 8):
+    for steps in (0, 1, 12):  # an epoch has 11
         out = typed(capsys, f"step --precision bfp8 --after {steps} --weight 8.bias:3")
         losses.append(float(re.search(r"loss (\S+),", out).group(1)))
         before.append(re.search(r"^before +(\S+)", out, re.MULTILINE).group(1))

@@ -50,6 +50,16 @@ def test_linear_is_matmul_and_add(o, i, lead):
     assert lp.gradcheck(F.linear, [x, W, b])
 
 
+@pytest.mark.parametrize("lead", [(), (4,), (2, 3)])
+def test_of_no_features_linear_is_the_bias(lead):
+    """An empty sum is 0, and its gradients are empty."""
+    x, W, b = lp.Tensor(np.zeros((*lead, 0)), requires_grad=True), lp.Tensor(np.zeros((5, 0)), True), normal(5)
+    y = F.linear(x, W, lp.Tensor(b, requires_grad=True))
+    np.testing.assert_array_equal(y.data, np.broadcast_to(b, (*lead, 5)))
+    y.sum().backward()
+    assert x.grad.shape == (*lead, 0) and W.grad.shape == (5, 0)
+
+
 @pytest.mark.parametrize(
     ("op", "shapes", "words"),
     [

@@ -27,7 +27,6 @@ REFUSED = {
     "expm1",
     "remainder",
     "floor_divide",  # ONNX has no operator as exact
-    "embedding",
 }
 UNLIKE = "adaptive_avg_pool2d-(2,2,5,4)"  # to windows of unlike size
 SAID = [case for case in CASES if case.name not in REFUSED and case.call is not F.batch_norm and case.inputs[0].size]
@@ -84,6 +83,7 @@ MOVING = {
     "squeeze",
     "expand_dims",
     "identity",
+    "embedding",
 }
 
 
@@ -118,6 +118,15 @@ def test_adaptive_means_are_written_where_windows_are_alike(tmp_path, size):
         assert not list(tmp_path.iterdir())
     else:
         assert_near(np.asarray(run(model, tmp_path / "m.onnx", x)), model(lp.Tensor(x)).numpy())
+
+
+@pytest.mark.parametrize("batch", [2, None])
+def test_rows_of_an_embedding_are_those_that_the_input_names(tmp_path, batch):
+    """Indices are the model's input, rounded weights are its parameter: any others give their rows, to the bit."""
+    model = lp.nn.Sequential(lp.nn.Embedding(7, 3, padding_idx=0), lp.nn.ReLU())
+    x = np.array([[0, 6, 2], [3, 3, 1]], np.float32)
+    y = run(model, tmp_path / "m.onnx", x, (batch, 3))
+    assert_same(np.asarray(y), model(lp.Tensor(x)).numpy())
 
 
 def test_statistics_of_a_batch_are_refused(tmp_path):

@@ -51,7 +51,8 @@ def export(
         if isinstance(place, Tensor):
             names[id(place)] = _constant(graph, parameters.get(id(place), ""), place, fmt)
         else:
-            names[id(place)] = _written(graph, place.creator, [names[id(x)] for x in place.creator.inputs], place.shape)
+            inputs = [names[id(x)] for x in _inputs(place)]
+            names[id(place)] = _written(graph, place.creator, inputs, place.shape)
     graph.node("Identity", names[id(root)])
     _save(graph, path, x, y)
 
@@ -83,11 +84,18 @@ def _in_order(root: Place) -> Iterator[Place]:
     places, sorter, waiting = {id(root): root}, graphlib.TopologicalSorter[int](), [root]
     while waiting:
         place = waiting.pop()
-        inputs = place.creator.inputs if place.creator is not None else ()
+        inputs = _inputs(place)
         waiting += [x for x in inputs if id(x) not in places]
         places.update((id(x), x) for x in inputs)
         sorter.add(id(place), *map(id, inputs))
     return (places[i] for i in sorter.static_order())
+
+
+def _inputs(place: Place) -> tuple[Place, ...]:
+    """Return what a place was made from: tensors that a gradient could go to, and an embedding's indices."""
+    creator = place.creator
+    index = getattr(creator, "index", None)
+    return () if creator is None else (*creator.inputs, *([] if index is None else [index]))
 
 
 def _constant(graph: Graph, name: str, tensor: Tensor, fmt: Format | None) -> str:

@@ -165,6 +165,13 @@ def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
     return graph.node("Squeeze", writer(graph, f.operation, batch, (1, *shape)), first)
 
 
+@writes(selection.Embedding)
+def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
+    weight, *given = inputs
+    index = graph.cast(given[0], "INT64") if given else graph.constant(f.key, np.int64)
+    return graph.node("Gather", weight, index)
+
+
 @writes(norm.BatchNorm)
 def _(graph: Graph, f: Any, inputs: list[str], shape: Shape) -> str:
     if not f.given:
