@@ -48,12 +48,17 @@ CLAIMS = {  # in words there, as other processors round otherwise and a training
     "08_batchnorm_after_averaging.py": lambda r: (
         r["average, statistics anew"][0] < 0.75 * r["average, statistics of training"][0]
     ),
-    "09_which_updates_are_swallowed.py": lambda r: (
+    "09_six_operands_of_a_layer.py": lambda r: (
+        [[share > 0 for share in r[name]] for name in ("x", "gy_input", "x_weight", "all six")]
+        == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]]
+        and r["bfp4:8x8"][0] == 0
+    ),
+    "10_which_updates_are_swallowed.py": lambda r: (
         all(r[fmt][1] > 0.9 * r[fmt][2] for fmt in ("bfp3", "bfp5", "bfp8"))
         and r["bfp8"][0] > 5 * r["bfp3"][0]
         and r["bfp8"][1] < r["bfp5"][1]
     ),
-    "solutions/09_which_updates_are_swallowed.py": lambda r: (
+    "solutions/10_which_updates_are_swallowed.py": lambda r: (
         r["no accumulator"][0] > 40 and r["an accumulator"][0] < 2 and r["the new rate"][0] > 40 > r["the old rate"][0]
     ),
     "solutions/06_train_a_cnn_in_few_bits.py": lambda r: (
