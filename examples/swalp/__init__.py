@@ -18,6 +18,7 @@ from ..backend import processors
 from ..files import atomic_write
 from ..registry import Registry
 from ..sweeps import sweep
+from .accumulators import Accumulators
 from .averaging import Averaging
 from .classification import PAPER, Classification
 from .experiment import Context, Experiment, Result, Results, Task
@@ -27,7 +28,14 @@ from .linear_regression import LinearRegression
 from .logistic_regression import LogisticRegression
 from .report import Report
 
-_ALL: tuple[type[Experiment], ...] = (LinearRegression, LogisticRegression, Classification, Averaging, Formats)
+_ALL: tuple[type[Experiment], ...] = (
+    LinearRegression,
+    LogisticRegression,
+    Classification,
+    Averaging,
+    Formats,
+    Accumulators,
+)
 EXPERIMENTS: Registry[type[Experiment]] = Registry("experiment", {kind.name: kind for kind in _ALL})
 
 
