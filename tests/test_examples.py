@@ -53,12 +53,18 @@ CLAIMS = {  # in words there, as other processors round otherwise and a training
         == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]]
         and r["bfp4:8x8"][0] == 0
     ),
-    "10_which_updates_are_swallowed.py": lambda r: (
+    "10_the_accumulator.py": lambda r: (
+        all(near(r[n][0], r[n][1], 0.1) for n in ("16", "128", "256", "512"))
+        and all(near(r[n][2], r[n][3], 0.15) for n in ("16", "128", "256", "1024", "4096", "16384"))
+        and r["4096"][0] > 90 * r["4096"][2]
+        and r["16384"][0] > 10 * r["16384"][1]
+    ),
+    "11_which_updates_are_swallowed.py": lambda r: (
         all(r[fmt][1] > 0.9 * r[fmt][2] for fmt in ("bfp3", "bfp5", "bfp8"))
         and r["bfp8"][0] > 5 * r["bfp3"][0]
         and r["bfp8"][1] < r["bfp5"][1]
     ),
-    "solutions/10_which_updates_are_swallowed.py": lambda r: (
+    "solutions/11_which_updates_are_swallowed.py": lambda r: (
         r["no accumulator"][0] > 40 and r["an accumulator"][0] < 2 and r["the new rate"][0] > 40 > r["the old rate"][0]
     ),
     "solutions/06_train_a_cnn_in_few_bits.py": lambda r: (
