@@ -20,9 +20,13 @@ from .browser import Browser, Server
 DIGITS = (
     "?tab=training&data=digits&network=small_cnn&weight=bfp8&activation=bfp8&batch=64&lr=0.05&average_from={}&epochs={}"
 )
-COUNT = """window.seen = 0; window.since = performance.now();
+COUNT = """window.seen = 0; window.ended = null;
 new MutationObserver(() => { window.seen += 1; }).observe(document.querySelector('.status'),
-    {characterData: true, childList: true, subtree: true});"""
+    {characterData: true, childList: true, subtree: true});
+new MutationObserver(() => { window.ended ??= performance.now(); }).observe(document.querySelector('.fingerprint'),
+    {characterData: true, childList: true, subtree: true});
+const play = [...document.querySelectorAll('button')].find(b => b.innerText.includes('Play'));
+play.addEventListener('click', () => { window.since = performance.now(); window.seen = 0; }, {once: true});"""
 QUIET = 0.1  # of a core, that others may take
 
 
@@ -75,18 +79,11 @@ def train_on_page(url, epochs, browser):
     browser.open(url + DIGITS.format(epochs // 2, epochs))
     play = browser.find("button", "Play")
     browser.js(COUNT)
-    start = time.monotonic()
     play.click()
-    await_end(browser)
-    seconds = time.monotonic() - start
-    rate = browser.js("return 1000 * window.seen / (performance.now() - window.since)")
-    return seconds, rate, browser.text(".program .code")
-
-
-def await_end(browser):
-    """Wait until the page shows the fingerprint of a training's end."""
-    while not browser.text(".fingerprint"):
-        time.sleep(0.3)
+    while not browser.text(".fingerprint"):  # of the weights at the end
+        time.sleep(0.5)
+    seconds = browser.js("return (window.ended - window.since) / 1000")
+    return seconds, browser.js("return window.seen") / seconds, browser.text(".program .code")
 
 
 def train_alone(program):

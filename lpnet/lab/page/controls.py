@@ -12,7 +12,13 @@ from lpnet import tables
 
 from ..fields import LONGEST, Field, from_address, to_address, values
 
-FORMATS = "formats"  # id of the list that fields for formats offer
+FORMATS = "formats"  # class of the fields for formats, and id of the list that they offer
+OFFER = f"""<script>
+// NiceGUI gives its fields lists of their own, and completes by Tab; a field for formats takes ours when it is entered.
+document.addEventListener("focusin", ({{target}}) => {{
+  if (target.matches("input.{FORMATS}")) target.setAttribute("list", "{FORMATS}");
+}});
+</script>"""
 
 
 class Panel:
@@ -119,7 +125,7 @@ def _input(panel: Panel, field: Field) -> ui.input:
     entry.props["hint"] = field.hint or None
     entry.classes("wide" if field.longest > LONGEST or len(field.label) > 20 else "")
     if field.reader.__name__.endswith(("format", "format_name")):
-        entry.props(f"list={FORMATS}")
+        entry.props(f"input-class={FORMATS}")
     return entry
 
 
@@ -139,6 +145,7 @@ def format_list() -> None:
     """Put the list of formats, which fields offer, on the page."""
     names = [*lp.formats.names(), "bfp8", "bfp4", "bfp8:16", "fixed8.6", "fixed8.4"]
     ui.html("".join(f'<option value="{name}"></option>' for name in names), tag="datalist").props(f"id={FORMATS}")
+    ui.add_body_html(OFFER)
 
 
 class Table(ui.html):
