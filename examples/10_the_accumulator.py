@@ -46,14 +46,14 @@ for n in range(1, 16_384 + 1):
 errors = np.array(errors).T  # (2, lengths)
 
 # %%
-# What to expect. If roundings were independent, the error would walk at random. A rounding adds gap^2 / 12; the gap
-# grows with the sum, evenly from 0 to its end, and as a power of two: in the mean gap^2 is 0.54 / 3 of what the end
-# would have, 2^-13 of it. So the walk of n terms leads to the root of 0.54 n / 36, times 2^-13. Pieces err each for
-# itself, as a sum of 128 does, and many of them the less.
+# What to expect. If roundings were independent, the error would walk at random. A rounding adds gap^2 / 12. The gap is
+# 2^-13 of the power of two below the sum, which costs gap^2 a factor of 0.54 in the mean; and as the sum grows evenly
+# from 0 to its end, gap^2 is a third of what it is there. n terms add n of these. Pieces err each for itself, as a sum
+# of 128 does, and on many of them the less.
 
 
 def walk(n):
-    return 2.0**-13 * np.sqrt(0.54 * n / 36)
+    return 2.0**-13 * np.sqrt(0.54 / 12 * n / 3)
 
 
 theory = walk(lengths), walk(np.minimum(lengths, every)) / np.sqrt(np.maximum(lengths / every, 1))
@@ -64,7 +64,7 @@ print(f"of 4096 terms: {errors[0][8] / errors[1][8]:.0f} times the error")
 
 # %%
 # The answer: of 4096 terms, one sum has a hundred times the error of the promoted one, which errs the less the longer
-# it is. After some 1000 terms one sum leaves the walk. Its errors are no longer independent: a term below half a gap
+# it is. After 1024 terms one sum leaves the walk. Its errors are no longer independent: a term below half a gap
 # vanishes, always downwards, and at the end 59% of the terms are that small. `lp.Accumulator` is such a sum, to the
 # bit, and adds up the products of chapter 09 if it is told to, a term at a time, and slowly.
 
