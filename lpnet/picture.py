@@ -27,6 +27,8 @@ def save(path: Path, size: tuple[float, float], draw: Draw) -> None:
         if str(error.name).split(".")[0] != "matplotlib":
             raise
         raise MatplotlibMissing("a picture needs matplotlib: pip install 'lpnet[demo]'") from error
+    if not path.name:
+        raise IsADirectoryError(f"cannot write a picture to {path}: expected a file, .png, .svg or .pdf")
     figure = Figure(figsize=size, layout="constrained")
     draw(figure)
     with atomic_write(path) as file:

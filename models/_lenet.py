@@ -29,7 +29,12 @@ def lenet(num_classes: int = 10, in_channels: int = 1, size: int = 28) -> Sequen
 
 
 def small_cnn(num_classes: int = 10, in_channels: int = 1, size: int = 8, width: int = 16) -> Sequential:
-    """Return two convolutions with BatchNorm and a linear classifier, for images as small as 8x8."""
+    """Return two convolutions with BatchNorm and a linear classifier, for images as small as 8x8.
+
+    Raises ValueError below 2x2.
+    """
+    if size < 2:
+        raise ValueError(f"small_cnn: images must be at least 2x2, got {size}x{size}; mlp takes tables of numbers, too")
     return Sequential(
         Conv2d(in_channels, width, 3, padding=1, bias=False),
         BatchNorm2d(width),

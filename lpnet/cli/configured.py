@@ -16,9 +16,11 @@ from ..precision import Precision
 from ..validate import integer
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}
+PADDING = 4  # of random crops
 TEST_SHARE = 0.2  # of data of one's own that have no test set
 OPTIMIZERS: dict[str, Any] = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW, "rmsprop": optim.RMSprop}
-RATE, BATCH, STEPS = 0.05, 128, 40  # of sgd; the samples a step, and the steps an epoch has at least, by default
+SIZE = 32  # of one's own pictures; and, by default, the rate of sgd, samples a step, least steps an epoch:
+RATE, BATCH, STEPS = 0.05, 128, 40
 SCHEDULES = ("swalp", "constant", "cosine", "step")
 
 
@@ -43,8 +45,11 @@ def datasets(config: dict[str, Any], data_dir: Path | None = None) -> dict[str, 
         raise ValueError(
             f"--data-dir is for data sets in files, digits are part of the package; got {data_dir}{_seen(data_dir)}"
         )
-    if name not in data.names() and Path(name).expanduser().exists():
-        found = data.parts(name, config.get("size") or 32)
+    own = name not in data.names() and _place(config).exists()
+    if own:
+        if data_dir is not None:
+            raise ValueError(f"--data-dir is for public data sets, {name} is read where it is; got {data_dir}")
+        found = data.parts(name, config.get("size") or SIZE)
     else:
         found = dict(zip(("train", "test"), data.load(name, data_dir), strict=True))
     if "test" not in found and "val" in found and not config.get("val"):
@@ -60,16 +65,29 @@ def datasets(config: dict[str, Any], data_dir: Path | None = None) -> dict[str, 
     }
 
 
+def check(config: dict[str, Any]) -> None:
+    """Raise ValueError for an option that was typed and would be ignored."""
+    if config["size"] is not None and not (config["data"] not in data.names() and _place(config).is_dir()):
+        raise ValueError(f"--size is for folders of pictures, {config['data']} has a size of its own")
+    if config.get("momentum") is not None and config.get("optimizer", "sgd") != "sgd":
+        raise ValueError(f"--momentum is sgd's, leave it out with --optimizer {config['optimizer']}")
+    if config.get("recipe") is not None and config["rounding"] != "stochastic":
+        raise ValueError(f"--recipe {config['recipe']} says how numbers are rounded: leave out --rounding")
+
+
+def _place(config: dict[str, Any]) -> Path:
+    return Path(config["data"]).expanduser()
+
+
 def chosen(config: dict[str, Any], train: Dataset) -> dict[str, Any]:
-    """Return the configuration with what was left to lpnet: the batch size, the rate that goes with it, the momentum.
+    """Return the configuration with what was left to lpnet: the batch size, the rate that goes with it and so on.
 
     Of data of one's own that are few, batches are smaller, a power of two from 8, and sgd's rate in proportion (Goyal
     et al., "Accurate, large minibatch SGD", 2017): else a few steps an epoch, each as large as of many, learn nothing.
     """
     batch, sgd = config["batch_size"], config["optimizer"] == "sgd"
-    if config["momentum"] is not None and not sgd:
-        raise ValueError(f"--momentum is sgd's, leave it out with --optimizer {config['optimizer']}")
-    found = {**config, "momentum": 0.9 if config["momentum"] is None else config["momentum"]}
+    momentum = 0.9 if config["momentum"] is None else config["momentum"]
+    found = {**config, "momentum": momentum, "size": config["size"] or SIZE}
     if batch is not None:
         return found
     own = config["data"] not in data.names()
@@ -116,12 +134,14 @@ def precision(config: dict[str, Any]) -> Precision:
 def parts(config: dict[str, Any], sets: dict[str, Dataset], device: str) -> dict[str, Any]:
     """Return what `fit` needs."""
     random.manual_seed(config["seed"])
+    if config["augment"] and (side := min(sets["train"].images.shape[2:])) <= PADDING:
+        raise ValueError(f"--augment shifts by up to {PADDING} pixels, more than images of {side} have: leave it out")
     train = DataLoader(
         sets["train"],
         config["batch_size"],
         shuffle=True,
         seed=config["seed"],
-        transform=(data.random_crop(4), data.random_flip()) if config["augment"] else None,
+        transform=(data.random_crop(PADDING), data.random_flip()) if config["augment"] else None,
     )
     network = model(config, sets["train"]).to(device)
     rounded = precision(config)

@@ -73,6 +73,8 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     from .. import reproduce
 
     if arguments.name is None:
+        if given := [name for name in ("quick", "paper", "data_dir", "out", "jobs") if getattr(arguments, name)]:
+            raise ValueError(f"reproduce: --{given[0].replace('_', '-')} needs the NAME of an experiment")
         print(reproduce.listing())
         return 0
     name = "-".join(filter(None, (arguments.name, "quick" if arguments.quick else None, arguments.paper)))

@@ -100,6 +100,7 @@ def _network(config: dict[str, Any], dataset: data.Dataset) -> tuple[nn.Module, 
 def summarize(arguments: argparse.Namespace) -> None:
     """Print the layers of a network for the images of a data set."""
     config = {**vars(arguments), "seed": 0}
+    configured.check(config)
     train = configured.datasets(config, arguments.data_dir)["train"]
     network, _, optimizer = _network(config, train)
     print(summary(network, train.images.shape[1:], optimizer))
@@ -108,6 +109,7 @@ def summarize(arguments: argparse.Namespace) -> None:
 def step(arguments: argparse.Namespace) -> None:
     """Take a step, and print what it did."""
     config = vars(arguments)
+    configured.check(config)
     train = configured.datasets(config, arguments.data_dir)["train"]
     network, _, optimizer = _network(config, train)
     scaler = configured.scaler(config)

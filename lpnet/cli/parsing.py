@@ -96,7 +96,6 @@ def add_data(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--size",
         type=number(int, 1),
-        default=32,
         metavar="PIXELS",
-        help="height and width to which your own pictures are scaled and cut",
+        help="height and width to which your own pictures are scaled and cut; none: 32",
     )

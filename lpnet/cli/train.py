@@ -191,6 +191,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 def _train(arguments: argparse.Namespace) -> None:
     config = {k: v for k, v in vars(arguments).items() if k not in NOT_CONFIG}
+    configured.check(config)
     out = arguments.out or _folder(arguments)
     if arguments.resume and not any((out / name).exists() for name in ("config.json", "checkpoint.npz")):
         raise FileNotFoundError(f"--resume: {out} holds no run to go on with, start it without --resume")
@@ -234,8 +235,8 @@ def _tell(name: str, model: nn.Module, sets: dict[str, data.Dataset]) -> None:
 def _finish(out: Path, config: dict[str, Any], parts: dict[str, Any], sets: dict[str, data.Dataset]) -> None:
     """Draw the trace; where a validation set chose, write the best model, and look at the test set at last."""
     tracing = next((callback for callback in parts["callbacks"] if isinstance(callback, training.TraceRounding)), None)
-    if tracing is not None and tracing.history and distributed.first():
-        plots.save_rounding_map(tracing.history, out / "rounding.png")
+    if tracing is not None and distributed.first():
+        _draw(tracing, out / "rounding.png")
     best = next((callback for callback in parts["callbacks"] if isinstance(callback, training.Best)), None)
     if best is None:
         return
@@ -248,3 +249,14 @@ def _finish(out: Path, config: dict[str, Any], parts: dict[str, Any], sets: dict
         f"best of epoch {best.epoch}: validation loss {best.value:.4f}; test loss {measured['loss']:.4f}, test error "
         f"{measured['error']:.2f} %"
     )
+
+
+def _draw(tracing: training.TraceRounding, file: Path) -> None:
+    """Draw the map of what was traced, or say why there is none."""
+    if any(sites for _, sites in tracing.history):
+        plots.save_rounding_map(tracing.history, file)
+    else:
+        none = (
+            "nothing is rounded, see --precision" if tracing.lines else f"the run has less than {tracing.every} steps"
+        )
+        print(f"--trace: no map, {none}")

@@ -119,10 +119,10 @@ def test_few_pictures_are_learned_without_options(tmp_path, monkeypatch, capsys)
 @pytest.mark.parametrize(
     "typed_, batch, rate",
     [
-        ("--data shapes", 8, 0.003125),
-        ("--data shapes --batch-size 128", 128, 0.05),
-        ("--data shapes --lr 0.1", 8, 0.1),
-        ("--data shapes --optimizer adam", 8, 0.001),
+        ("--size 12 --data shapes", 8, 0.003125),
+        ("--size 12 --data shapes --batch-size 128", 128, 0.05),
+        ("--size 12 --data shapes --lr 0.1", 8, 0.1),
+        ("--size 12 --data shapes --optimizer adam", 8, 0.001),
         ("--data digits", 128, 0.05),
         ("--data digits --val 0.5", 128, 0.05),
         ("--data digits --optimizer rmsprop", 128, 0.001),
@@ -133,9 +133,18 @@ def test_batches_are_small_of_few_samples_of_ones_own_only(shapes, capsys, monke
     seen = {}
     monkeypatch.setattr(command, "fit", lambda **options: seen.update(options))
     monkeypatch.setattr(command, "_finish", lambda *_: None)
-    typed(capsys, f"train --model logistic_regression --size 12 {typed_}")
+    typed(capsys, f"train --model logistic_regression {typed_}")
     assert (seen["train"].batch_size, seen["optimizer"].lr) == (batch, rate)
     assert seen["config"]["momentum"] == 0.9  # as in the configurations of earlier runs, whatever steps
+
+
+def test_a_trace_without_a_map_says_why(shapes, capsys):
+    """Of a run that is too short, and of one in which nothing is rounded."""
+    pytest.importorskip("matplotlib")
+    assert "--trace: no map, the run has less than 999 steps" in typed(capsys, f"{TRAIN} --out short --trace 999")
+    exact = TRAIN.replace("bfp8", "fp32")
+    assert "--trace: no map, nothing is rounded" in typed(capsys, f"{exact} --out exact --trace 2")
+    assert not list(shapes.rglob("rounding.png"))
 
 
 @pytest.mark.parametrize("model", ["small_cnn", "preresnet20"])
