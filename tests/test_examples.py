@@ -59,12 +59,20 @@ CLAIMS = {  # in words there, as other processors round otherwise and a training
         and r["4096"][0] > 90 * r["4096"][2]
         and r["16384"][0] > 10 * r["16384"][1]
     ),
-    "11_which_updates_are_swallowed.py": lambda r: (
+    "11_rotate_the_outliers_away.py": lambda r: (
+        r["16"][1] < 0.72 * r["1"][1] and near(r["16"][3], r["1"][3], 0.03) and r["32"][0] < r["16"][0] < r["8"][0]
+    ),
+    "solutions/11_rotate_the_outliers_away.py": lambda r: (
+        r["nvfp4, 16 neighbours"][0] > r["nvfp4,  1 neighbours"][0]
+        and r["H"][0] > 1.5 * r["as they are"][0]
+        and near(r["signs and H"][0], r["as they are"][0], 0.1)
+    ),
+    "12_which_updates_are_swallowed.py": lambda r: (
         all(r[fmt][1] > 0.9 * r[fmt][2] for fmt in ("bfp3", "bfp5", "bfp8"))
         and r["bfp8"][0] > 5 * r["bfp3"][0]
         and r["bfp8"][1] < r["bfp5"][1]
     ),
-    "solutions/11_which_updates_are_swallowed.py": lambda r: (
+    "solutions/12_which_updates_are_swallowed.py": lambda r: (
         r["no accumulator"][0] > 40 and r["an accumulator"][0] < 2 and r["the new rate"][0] > 40 > r["the old rate"][0]
     ),
     "solutions/06_train_a_cnn_in_few_bits.py": lambda r: (
