@@ -15,7 +15,7 @@ import numpy as np
 from .arrays import Array
 
 _SMALL_BLOCK = 1 << 16  # bytes; below, NumPy's own allocation is as fast
-_KEPT = 1 << 29  # bytes of free memory held back for the next arrays, at most, whenever fresh memory is taken
+_KEPT = 1 << 26  # bytes of free memory held back for the next arrays, at most, whenever fresh memory is taken
 _REMEMBERED = 1 << 31  # bytes of memory in use or free, at most: all that a training step of a large network uses
 _MOST_OF_A_SIZE = 256  # blocks: so many are looked at in search of a free one
 _pool: OrderedDict[int, deque[np.ndarray]] = OrderedDict()  # blocks by size, the size asked for last at the end

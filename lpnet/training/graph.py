@@ -35,7 +35,7 @@ class GraphedStep:
     stay what they were. So an optimizer that counts its steps, as Adam does, is refused.
 
     Parameters: model, in training mode; optimizer of its parameters; loss, a function of output and y; precision, as
-    for `fit`. Raises ValueError for an optimizer that counts.
+    for `fit`. Raises ValueError for an optimizer that counts, and for layers that pack: they ask the host.
     """
 
     def __init__(
@@ -46,6 +46,8 @@ class GraphedStep:
                 f"GraphedStep: {type(optimizer).__name__} counts its steps on the host, where a recorded step does "
                 "nothing; use SGD, or a loop of your own"
             )
+        if packs(model):
+            raise ValueError("GraphedStep: layers were lowered with packed=True, which asks the host at every array")
         self.model, self.optimizer, self.loss, self.precision = model, optimizer, loss, as_precision(precision)
         self._hyperparameters: list[dict[str, Any]] = []  # of the steps that are known, group by group
         self._graphs: dict[Any, _Graph | None] = {}  # by the shapes of a batch; None: taken once, not yet recorded
@@ -92,9 +94,14 @@ def recordable(run: Run) -> bool:
     at_work = [type(callback) for callback in run.callbacks]
     own = any(c.around_step is not Callback.around_step or c.on_backward is not Callback.on_backward for c in at_work)
     products = any(precision.products is not None for precision in precisions(run).values())
-    hooks = module.forward_hooks or step_hooks or distributed.on()
+    hooks = module.forward_hooks or step_hooks or distributed.on() or packs(run.model)
     host = own or products or hooks or run.scaler is not None or run.optimizer.counts or held_functions(run)
     return run.model.device != "cpu" and not host
+
+
+def packs(model: Module) -> bool:
+    """Return whether a layer keeps codes for `backward`."""
+    return any(m.packed for m in model.modules())
 
 
 def _slots(model: Module, optimizer: Optimizer) -> list[Slot]:

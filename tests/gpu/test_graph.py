@@ -10,15 +10,17 @@ from lpnet import functions as F
 from lpnet import models, nn
 from lpnet.training import GraphedStep
 
-SHAPES = {"small_cnn": (1, 8, 8), "preresnet20": (3, 8, 8)}
+SHAPES = {"small_cnn": (1, 8, 8), "preresnet20": (3, 8, 8), "recomputed": (3, 8, 8)}
 RATES = (0.05, 0.02)
 
 
 def prepared(name, low, device):
     """Return a network on the device, and its optimizer."""
     lp.manual_seed(0)
-    net = (models.small_cnn() if name == "small_cnn" else models.build(name, SHAPES[name], 10)).to(device)
+    net = models.small_cnn() if name == "small_cnn" else models.build("preresnet20", SHAPES[name], 10)
+    net = net.to(device)
     nn.lower(net, "bfp8" if low else None)
+    nn.checkpointed(net, [models.preresnet.Block] if name == "recomputed" else [])
     return net, lp.optim.SGD(net.parameters(), 0.05, 0.9, 5e-4, precision="bfp8" if low else None)
 
 
@@ -79,8 +81,24 @@ def test_an_optimizer_that_counts_is_refused():
         GraphedStep(net, lp.optim.Adam(net.parameters()))
 
 
+def test_a_network_that_packs_is_refused():
+    """Whether a bit would be lost is known on the host only."""
+    net, optimizer = prepared("small_cnn", True, "cpu")
+    nn.lower(net, "bfp8", packed=True)
+    with pytest.raises(ValueError, match="GraphedStep: layers were lowered with packed=True"):
+        GraphedStep(net, optimizer)
+
+
 @pytest.mark.parametrize("low", [False, True])
-@pytest.mark.parametrize("name", SHAPES)
+def test_blocks_that_are_computed_again_give_the_same_bits(cupy, low):
+    """Recorded or not, a network with such blocks does what one without does."""
+    plain = in_a_loop("preresnet20", low, "cuda")
+    same(plain, in_a_loop("recomputed", low, "cuda"))
+    same(plain, graphed("recomputed", low, "cuda"))
+
+
+@pytest.mark.parametrize("low", [False, True])
+@pytest.mark.parametrize("name", ["small_cnn", "preresnet20"])
 def test_recorded_steps_do_what_the_loop_does(cupy, name, low):
     """Losses, weights and the place in the random stream, to the bit: two shapes of batches in turn, two rates."""
     same(in_a_loop(name, low, "cuda"), graphed(name, low, "cuda"))
@@ -127,9 +145,10 @@ def test_a_recorded_step_asks_the_gpu_once(fake):
     assert counts[0] > 1000 and counts[2] == counts[3] == 4
 
 
-def fitted(graph, **options):
+def fitted(graph, packed=False, **options):
     """Return the log and what is left of a run of `fit` on the GPU."""
     net, optimizer = prepared("small_cnn", True, "cuda")
+    nn.lower(net, "bfp8", packed=packed)
     rng = np.random.default_rng(1)
     data = rng.standard_normal((44, *SHAPES["small_cnn"])).astype(np.float32), rng.integers(0, 10, 44)
     loader = lp.data.DataLoader(data, 8, shuffle=True)
@@ -153,6 +172,11 @@ def fitted(graph, **options):
 def test_fit_records_its_steps_to_the_same_bits(cupy):
     """With SWALP, a rate that changes, and a last batch that is smaller."""
     same(fitted(False), fitted(True))
+
+
+def test_fit_packs_to_the_same_bits(cupy):
+    """Asked to record, it does not."""
+    same(fitted(False), fitted(True, packed=True))
 
 
 def test_a_recorded_run_that_is_stopped_goes_on_to_the_same_bits(cupy, tmp_path):
