@@ -50,9 +50,9 @@ print("the product stays:", np.allclose((x @ turn(32)) @ (W @ turn(32)).T, x @ W
 print(f"a loud one among 32: {20 * turn(32)[5, 0]:.1f} in each of them")
 
 # %%
-# The operands of chapter 09, in blocks of 32. The wider the rotation, the fewer numbers become 0: 66% without it, 5% at the
-# end. The error of the product falls by about a third. Where there is no outlier, there is nothing to gain, and only
-# time to lose.
+# The operands of chapter 09, in blocks of 32. The wider the rotation, the fewer numbers become 0: 66% without it, 5% at
+# the end. The error of the product falls by about a third. Where there is no outlier, there is nothing to gain, and
+# only time to lose.
 
 rounded = lp.Operand("bfp4:32")
 
