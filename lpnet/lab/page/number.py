@@ -52,7 +52,7 @@ class NumberPanel(Panel):
         self.block = ui.label().classes("caption")
         self.fields_box = ui.element("div").classes("bits").props('role=group aria-label="Bits; press one to flip it"')
         self.line = chart(_line_options(), "number line", 130)
-        with ui.element("div").classes("pair"):
+        with ui.element("div").classes("pair wordy"):
             with ui.element("div"):
                 self.odds = Table("Neighbours, and the odds of each")
                 ui.label("In words: lp.explain").classes("subtitle")
@@ -195,7 +195,14 @@ def _bits(parts: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _labelled(y: float, where: str, align: str) -> dict[str, Any]:
-    label = {"show": True, "position": where, "align": align, "formatter": f"{y:.6g}", "color": INK}
+    label = {
+        "show": True,
+        "position": where,
+        "distance": 12 if where == "top" else 5,  # above the marks of neighbours
+        "align": align,
+        "formatter": f"{y:.6g}",
+        "color": INK,
+    }
     return {"value": [y, 0], "label": label}
 
 

@@ -36,24 +36,26 @@ class TrainingPanel(Player):
                 self.about = ui.label().classes("caption")
             with ui.element("section").classes("figures").props('aria-label="Figures"'):
                 self.messages()
-                with ui.element("div").classes("tiles"):
-                    words = "against epochs: of the training, on the test set, of SWALP's average"
-                    self.loss = chart(_curves("loss", "log"), f"loss {words}", 300)
-                    self.error = chart(_curves("error, %", "value"), f"error in per cent {words}", 300)
-                    self.maps = [self._map(words) for words in ("the weights", "SWALP's average")]
+                with ui.element("div").classes("quartet"):
+                    with ui.element("div").classes("tiles"):
+                        words = "against epochs: of the training, on the test set, of SWALP's average"
+                        self.loss = chart(_curves("loss", "log"), f"loss {words}", 300)
+                        self.error = chart(_curves("error, %", "value"), f"error in per cent {words}", 300)
+                    self.decisions = ui.element("div").classes("tiles")
+                    with self.decisions:
+                        self.maps = [self._map(words) for words in ("the weights", "SWALP's average")]
                 self.weights = ui.element("div").classes("tiles")
-                with ui.element("div").classes("pair"):
-                    with ui.element("div"):
-                        self.updates = Table("The updates of the last step that was watched (lp.watch)")
-                        self.notes = ui.label().classes("caption notes")
+                with ui.element("div").classes("tables"):
+                    self.updates = Table("The updates of the last step that was watched (lp.watch)")
                     self.rounded = Table("What rounding did to its layers (lp.trace)")
+                self.notes = ui.label().classes("caption notes")
                 self.print = ui.label().classes("caption fingerprint")
                 self.program = Program("The same in Python")
 
-    def _map(self, words: str) -> Any:
-        with ui.element("div") as place:
+    def _map(self, words: str) -> Plane:
+        with ui.element("div"):
             ui.label(f"Decision of {words}").classes("subtitle")
-            return place, Plane(f"decision of {words}, and the points they learn from")
+            return Plane(f"decision of {words}, and the points they learn from")
 
     def values(self) -> dict[str, Any]:
         """Return the arguments of the training."""
@@ -68,9 +70,9 @@ class TrainingPanel(Player):
         self.about.set_text(_first_sentence(lp.recipes.RECIPES[recipe]) if recipe else "")
         self.entries["hidden"].set_visibility(settings["network"] == "mlp")
         flat = settings["data"] != "digits"
-        for place, plane in self.maps:
-            place.set_visibility(flat)
-            if flat:
+        self.decisions.set_visibility(flat)
+        if flat:
+            for plane in self.maps:
                 plane.points(*samples(settings["data"], settings["seed"])[0])
         self.bars: dict[str, ui.echart] = {}
         self.epochs = -1  # that the chart of errors shows
@@ -89,7 +91,7 @@ class TrainingPanel(Player):
         self.print.set_text(f"fingerprint {frame.fingerprint}" if frame.fingerprint else "")
 
     def _draw_detail(self, detail: Detail) -> None:
-        for (_, plane), p in zip(self.maps, detail.decision, strict=False):
+        for plane, p in zip(self.maps, detail.decision, strict=False):
             plane.show(p)
         self._draw_weights(detail)
         if detail.updates:
@@ -148,7 +150,7 @@ def _curves(title: str, kind: str) -> dict[str, Any]:
     names = ["training, a step" if kind == "log" else "training", "test", "test, SWALP"]
     return {
         "grid": {"left": 52, "right": 14, "top": 62, "bottom": 42},
-        "legend": {**legend(names), "itemGap": 6},
+        "legend": {**legend(names), "itemGap": 6, "itemWidth": 16, "padding": 0},
         "xAxis": axis("epochs", nameGap=26, min=0),
         "yAxis": axis(title, kind, nameLocation="end"),
         "series": [],
