@@ -24,6 +24,7 @@ from .classification import PAPER, Classification
 from .experiment import Context, Experiment, Result, Results, Task
 from .formats import Formats
 from .images import read
+from .langevin import Langevin
 from .linear_regression import LinearRegression
 from .logistic_regression import LogisticRegression
 from .report import Report
@@ -35,6 +36,7 @@ _ALL: tuple[type[Experiment], ...] = (
     Averaging,
     Formats,
     Accumulators,
+    Langevin,
 )
 EXPERIMENTS: Registry[type[Experiment]] = Registry("experiment", {kind.name: kind for kind in _ALL})
 
