@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-INTERVAL = 0.06  # seconds between two frames
+INTERVAL = 0.08  # seconds between two frames
 
 
 class Stopped(Exception):

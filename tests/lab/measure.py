@@ -155,9 +155,10 @@ def main():
     arguments = parser.parse_args()
     server = Server()
     try:
-        paints = [first_paint(server.url) for _ in range(arguments.turns)]
-        print("first paint, ms:", [round(p) for p, _ in paints], " alive, ms:", [round(a) for _, a in paints])
-        compare(server.url, arguments.epochs, arguments.turns)
+        if arguments.turns:
+            paints = [first_paint(server.url) for _ in range(arguments.turns)]
+            print("first paint, ms:", [round(p) for p, _ in paints], " alive, ms:", [round(a) for _, a in paints])
+            compare(server.url, arguments.epochs, arguments.turns)
         if arguments.minutes:
             memory(server, arguments.minutes)
     finally:

@@ -10,7 +10,7 @@ import lpnet as lp
 from lpnet.lab import training
 
 from .browser import Server
-from .tabs import EXPLAIN, ROUNDED, TABS, address, ended, explains, ran, settings_of
+from .tabs import EXPLAIN, MODULES, ROUNDED, TABS, address, ended, explains, ran, settings_of
 
 
 def test_two_tabs_of_a_browser_do_not_disturb_each_other(page):
@@ -53,6 +53,41 @@ def test_the_keyboard_reaches_everything(page):
     for name in list(TABS)[1:]:
         page.keys("\ue014", "\ue007")
         page.wait(lambda name=name: address(page)[0] == name, name)
+
+
+@pytest.mark.parametrize("tab", MODULES)
+def test_tab_stops_at_every_control(page, tab):
+    """Going on by Tab leads to each button, each field and the program of a tab."""
+    page.go(f"?tab={tab}&steps=10&row=1")
+    last, reached = 'Expand "The same in Python"', []
+    while last not in reached and len(reached) < 40:
+        page.keys("\ue004")
+        reached += page.focus().splitlines()
+    buttons = ["Play", "One step", "Restart"] if tab != "number" else ["Drag the number"]
+    labels = [field.label for field in MODULES[tab].FIELDS if field.name != "at"]
+    assert {"Dark or light", *buttons, *labels, last} <= set(reached)
+
+
+def test_a_training_is_played_and_changed_by_keyboard(page):
+    """Space presses Play; arrows and Enter choose from a list."""
+    page.go("?tab=training&hidden=8&epochs=1&average_from=0")
+    reach(page, "Play")
+    page.keys(" ")
+    ended(page, "step 10 of 10")
+    reach(page, "Data")
+    page.keys("\ue015")  # down: the list opens
+    page.find(".q-menu .q-item", "circles")
+    page.keys("\ue015", "\ue007")  # down, Enter
+    page.wait(lambda: address(page)[1].get("data") == "circles", "the choice")
+
+
+def reach(page, name):
+    """Press Tab until a control has the focus."""
+    for _ in range(12):
+        page.keys("\ue004")
+        if name in page.focus().splitlines():
+            return
+    raise AssertionError(page.focus())
 
 
 LOOK = """

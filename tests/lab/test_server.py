@@ -63,8 +63,19 @@ def test_addresses():
     first.close()
 
 
+EVIL = {"Origin": "http://evil.example"}
+SOCKET = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": 22 * "A"}
+SOCKET_IO = "_nicegui_ws/socket.io/?EIO=4&transport="
+FOREIGN = [  # what the server refuses: its page, its events by either way, and a name that is not its own
+    ("", EVIL),
+    (f"{SOCKET_IO}polling", EVIL),
+    (f"{SOCKET_IO}websocket", EVIL | SOCKET),
+    ("", {"Host": "evil.example"}),
+]
+
+
 def test_the_server_starts_answers_and_ends(tmp_path):
-    """It shows its page with every tab's name, refuses another origin, ends by Ctrl-C, and starts again."""
+    """It shows its page with every tab's name, refuses other origins, ends by Ctrl-C, and starts again."""
     for _ in range(2):
         server = Server("--port", "18600", cwd=tmp_path)
         try:
@@ -72,9 +83,10 @@ def test_the_server_starts_answers_and_ends(tmp_path):
             assert "lpnet lab" in page
             for name in "Number", "Rounding", "Noise ball", "Training":
                 assert name in page
-            foreign = urllib.request.Request(server.url, headers={"Origin": "http://evil.example"})
-            with pytest.raises(urllib.error.HTTPError, match="403"):
-                urllib.request.urlopen(foreign, timeout=20)
+            for place, headers in FOREIGN:
+                foreign = urllib.request.Request(server.url + place, headers=headers)
+                with pytest.raises(urllib.error.HTTPError, match="403"):
+                    urllib.request.urlopen(foreign, timeout=20)
         finally:
             code, said = server.end()
         assert code == 0 and "127.0.0.1" in server.url and "Traceback" not in said, said
