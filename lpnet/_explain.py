@@ -111,17 +111,17 @@ def _row(told: Explanation, at: Place) -> list[str]:
 
 
 def _table(rows: list[list[str]]) -> str:
-    """Return the rows, without their codes where these would make them wider than 80 columns."""
+    """Return the rows, without their codes where these would make them wider than the terminal."""
     whole = tables.text(HEAD, rows)
-    narrow = len(whole.splitlines()[0]) <= 80
-    return whole if narrow else tables.text(HEAD[:-1], [row[:-1] for row in rows])
+    narrow = len(whole.splitlines()[0]) <= tables.columns()
+    return whole if narrow else tables.folded(HEAD[:-1], [row[:-1] for row in rows])
 
 
 def _text(lines: list[Line]) -> str:
     """Return lines of at most 80 columns, what is told to the left; long ones go on below themselves."""
     told = []
     for name, text in lines:
-        first, *more = textwrap.wrap(text, 68, break_on_hyphens=False) or [""]
+        first, *more = textwrap.wrap(text, tables.columns() - 12, break_on_hyphens=False) or [""]
         told += [f"{name:<11} {first}".rstrip(), *(f"{'':11} {line}".rstrip() for line in more)]
     return "\n".join(told)
 

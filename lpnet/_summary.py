@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -74,9 +73,9 @@ class Summary:
 
     def __str__(self) -> str:
         whole = tables.text(HEAD, [row.cells() for row in self.rows], 1000)
-        if max(map(len, whole.splitlines())) > 80:
-            whole = tables.text(HEAD, [row.cells(kind=False) for row in self.rows])
-        return f"{whole}\n{textwrap.fill(self._total(), 80)}"
+        if max(map(len, whole.splitlines())) > tables.columns():
+            whole = tables.folded(HEAD, [row.cells(kind=False) for row in self.rows])
+        return f"{whole}\n{tables.fill(self._total())}"
 
     def __repr__(self) -> str:
         return str(self)

@@ -124,7 +124,7 @@ class Trace:
         ]
 
     def __str__(self) -> str:
-        return tables.text(HEAD, self.rows()) if self.stats else EMPTY
+        return tables.folded(HEAD, self.rows(), 2) if self.stats else EMPTY
 
     def __repr__(self) -> str:
         return str(self)

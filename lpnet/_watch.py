@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -141,12 +140,12 @@ class Watch:
         if not self.updates:
             return "no step was taken: optimizer.step() must run in the block, after backward()"
         rows = [update.row() for update in self.updates.values()]
-        return "\n".join([tables.text(HEAD, rows), *self.notes(), "", str(self.trace)])
+        return "\n".join([tables.folded(HEAD, rows), *self.notes(), "", str(self.trace)])
 
     def notes(self) -> list[str]:
         """Return a sentence for each word that says what is wrong."""
         words = dict.fromkeys(update.verdict for update in self.updates.values())
-        return [textwrap.fill(f"{word}: {WORDS[word]}", 80) for word in words if word]
+        return [tables.fill(f"{word}: {WORDS[word]}") for word in words if word]
 
     def __repr__(self) -> str:
         return str(self)
@@ -165,7 +164,7 @@ class Watch:
         return self.updates[name]
 
     def story(self, name: str, index: int | tuple[int, ...]) -> str:
-        """Return what happened to one weight, in lines of at most 80 columns, on a number line."""
+        """Return what happened to one weight, on a number line as wide as the terminal, of at most 80 columns."""
         return _story(self.update(name), tuple(np.atleast_1d(index).tolist()))
 
 
@@ -193,7 +192,7 @@ def _story(update: Update, at: tuple[int, ...]) -> str:
             if p is not None
             else f"rule        {rounding}: {after:.6g}, whatever chance says"
         )
-    return "\n".join([*lines, f"after       {after:.9g}, {what}"])
+    return "\n".join(tables.fill(line, " " * 12) for line in [*lines, f"after       {after:.9g}, {what}"])
 
 
 def _number_line(before: float, below: float, wanted: float, above: float, after: float) -> list[str]:
@@ -202,20 +201,21 @@ def _number_line(before: float, below: float, wanted: float, above: float, after
     if not (math.isfinite(high - low) and high > low):
         return []
 
-    def place(x: float) -> int:
-        return round(64 * (x - low) / (high - low))
+    last = tables.columns() - 16
 
-    line = ["-"] * 65
+    def place(x: float) -> int:
+        return round(last * (x - low) / (high - low))
+
+    line = ["-"] * (last + 1)
     for x in (before, below, above, after):
         line[place(x)] = "|"
     line[place(wanted)] = "x"
-    marks = [" "] * 65
+    marks = [" "] * (last + 1)
     for mark, x in (("w", wanted), ("b", before), ("a", after)):
         marks[place(x)] = "*" if mark == "a" and after == before else mark
-    ends = f"{low:<32.6g}{high:>33.6g}"
     key = "b before, a after, * both, x wanted, | numbers of the format"
     return [
-        f"            {ends}",
+        f"            {low:<{last // 2}.6g}{high:>{last + 1 - last // 2}.6g}",
         f"            {''.join(line)}",
         f"            {''.join(marks)}".rstrip(),
         f"            {key}",

@@ -3,10 +3,39 @@
 from __future__ import annotations
 
 import html as escaping
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 
 BARS = " ▁▂▃▄▅▆▇█"
+
+
+def columns() -> int:
+    """Return how wide text may be: the terminal's columns, from 40 to 80."""
+    return max(40, min(shutil.get_terminal_size((80, 24)).columns, 80))
+
+
+def fill(words: str, indent: str = "") -> str:
+    """Return a paragraph as wide as text may be, its lines but the first behind `indent`."""
+    return textwrap.fill(words, columns(), subsequent_indent=indent, break_on_hyphens=False)
+
+
+def folded(head: Sequence[str], rows: Iterable[Sequence[str]], keys: int = 1) -> str:
+    """Return a table; on a narrow terminal in parts below each other, each with the first `keys` columns."""
+    cells, room = [list(map(str, row)) for row in (head, *rows)], columns()
+    whole = text(cells[0], cells[1:], room)
+    if max(map(len, whole.splitlines())) <= room:
+        return whole
+    widths = [2 + max(map(len, column)) for column in zip(*cells, strict=True)]
+    room -= max(8, min(widths[0] - 2, room // 3)) + sum(widths[1:keys])
+    parts: list[list[int]] = [[]]
+    for i in range(keys, len(widths)):
+        if parts[-1] and sum(widths[k] for k in (*parts[-1], i)) > room:
+            parts.append([])
+        parts[-1].append(i)
+    chosen = ([[row[i] for i in (*range(keys), *part)] for row in cells] for part in parts)
+    return "\n\n".join(text(part[0], part[1:], columns()) for part in chosen)
 
 
 def text(head: Sequence[str], rows: Iterable[Sequence[str]], width: int = 80) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import lpnet as lp
+from lpnet import tables
 
 TEXT = {  # tables: a prompt shows what `print` does
     "Explanation": lambda: lp.explain(0.3, "e4m3"),
@@ -34,6 +35,44 @@ def test_a_prompt_shows_the_table(name):
     """`repr` is `str`, of lines of at most 80 columns."""
     shown = TEXT[name]()
     assert repr(shown) == str(shown) and max(map(len, str(shown).splitlines())) <= 80
+
+
+NARROW = {  # what is made, how it is shown, and what only a wide terminal has room for
+    "Trace": (lambda: seen()[0], str, ()),
+    "Watch": (lambda: seen()[1], str, ()),
+    "Summary": (TEXT["Summary"], str, ("Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d", "Flatten", "Linear")),
+    "Explanations": (TEXT["Explanations"], str, ("code", "0", "00", "01", "1", "11")),
+    "story": (lambda: seen()[1], lambda watch: watch.story("0.weight", (1, 2)), ()),
+    "formats": (lambda: None, lambda _: lp.formats.show.table(), ()),
+    "recipes": (lambda: None, lambda _: lp.recipes.listing(), ()),
+}
+
+
+@pytest.mark.parametrize("columns", [40, 50, 64])
+@pytest.mark.parametrize("name", NARROW)
+def test_a_narrow_terminal_shows_all_in_parts(monkeypatch, name, columns):
+    """No line is wider than the terminal, and every word that 80 columns show is there."""
+    make, show, left_out = NARROW[name]
+    made = make()
+    monkeypatch.setenv("COLUMNS", "80")
+    whole = show(made)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    parts = show(made)
+    assert max(map(len, parts.splitlines())) <= columns
+    words = {word for word in whole.split() if not re.fullmatch(r"[|x-]+", word)}  # but for the line of numbers
+    assert words - set(left_out) <= set(parts.split())
+
+
+def test_parts_of_a_table_have_its_first_columns(monkeypatch):
+    """And its numbers stay in their rows."""
+    monkeypatch.setenv("COLUMNS", "40")
+    head, rows = ["name", *(f"column {i}" for i in range(5))], [[name, *map(str, range(5))] for name in ("one", "two")]
+    first, second = tables.folded(head, rows).split("\n\n")
+    assert first.splitlines()[2].split() == ["two", "0", "1", "2"] and second.splitlines()[2].split() == [
+        "two",
+        "3",
+        "4",
+    ]
 
 
 @pytest.mark.parametrize("name", OBJECTS)

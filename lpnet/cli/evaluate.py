@@ -61,7 +61,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         raise ValueError(f"{folder / 'config.json'}: {error}") from error
     if not (folder / "model.npz").exists():
         raise FileNotFoundError(f"{folder} has no model.npz: the run has not ended, go on with --resume")
-    print(f"{'weights':10} {'activations':12} {'loss':>8} {'error':>8}")
+    print(f"{'weights':8} {'activations':11} {'loss':>8} {'error':>8}")
     for name in FILES:
         if (folder / f"{name}.npz").exists():
             _load(folder / f"{name}.npz", network, config.get("about"))
@@ -90,7 +90,7 @@ def _print_errors(name: str, network: nn.Module, loader: DataLoader, precision: 
         if p is None or p.activation is not None or p.products is not None:
             nn.lower(network, p)
             result = measure(network, loader)
-            print(f"{name:10} {activations:12} {result['loss']:8.4f} {result['error']:6.2f} %")
+            print(f"{name:8} {activations:11} {result['loss']:8.4f} {result['error']:6.2f} %")
 
 
 def _confusion(folder: Path, network: nn.Module, loader: DataLoader) -> None:
@@ -100,15 +100,16 @@ def _confusion(folder: Path, network: nn.Module, loader: DataLoader) -> None:
     matrix = np.zeros((len(classes), len(classes)), np.int64)
     for chosen, labels in predictions(network, loader):
         np.add.at(matrix, (labels, chosen), 1)
-    print(f"\nwhat is shown, a row each, and what it is taken for\n{_confusion_table(matrix, classes)}")
+    title = tables.fill("what is shown, a row each, and what it is taken for")
+    print(f"\n{title}\n{_confusion_table(matrix, classes)}")
     file = folder / "confusion.png"
     if picture.try_save(file, (6, 5), lambda figure: plots.confusion(matrix, classes, figure.subplots())):
         print(f"picture: {file}")
 
 
-def _confusion_table(matrix: np.ndarray, classes: tuple[str, ...], width: int = 80) -> str:
+def _confusion_table(matrix: np.ndarray, classes: tuple[str, ...]) -> str:
     """Return the matrix with the error of each class; where it is too wide, what each class is taken for most often."""
-    shown = matrix.sum(axis=1)
+    shown, width = matrix.sum(axis=1), tables.columns()
     errors = [tables.percent(n - right, n) for n, right in zip(shown, np.diag(matrix), strict=True)]
     rows = [[name, *map(str, row), error] for name, row, error in zip(classes, matrix, errors, strict=True)]
     for letters in (width, 6):
@@ -118,7 +119,7 @@ def _confusion_table(matrix: np.ndarray, classes: tuple[str, ...], width: int = 
     wrong = np.where(np.eye(len(classes), dtype=bool), 0, matrix)
     most = [f"{classes[row.argmax()]}, {row.max()} times" if row.any() else "-" for row in wrong]
     listed = zip(classes, map(str, shown), errors, most, strict=True)
-    return tables.text(["class", "shown", "error", "most often taken for"], listed, width)
+    return tables.folded(["class", "shown", "error", "most often taken for"], listed)
 
 
 def predict(arguments: argparse.Namespace) -> None:

@@ -17,23 +17,25 @@ from .base import Format
 from .floating import FloatingPoint
 from .tiles import Blocked
 
-ALSO = """any e{exp}m{man}; fixed{wl}.{fl}; bfp{wl}, bfp{wl}:tensor, bfp{wl}:{block}
-posit{bits}.{es}, log{bits}.{fraction bits}; of IEEE P3109, with infinities or
-without, p3109_k{bits}p{precision}se, sf. Blocks of other sizes, with float32
-scales, or with scales by other rules: nvfp4:16x16, e4m3:128x128, nf4:64,
-mxfp8_e4m3:ceil, mxfp4_e2m1:even, mxfp4_e2m1:4/3, nvfp4:4/6"""
+BLOCKS = "Blocks: bits count the scale in; largest and smallest are in units of the scale."
+ALSO = (
+    "Also: any e{exp}m{man}; fixed{wl}.{fl}; bfp{wl}, bfp{wl}:tensor, bfp{wl}:{block}; posit{bits}.{es}, "
+    "log{bits}.{fraction bits}; of IEEE P3109, with infinities or without, p3109_k{bits}p{precision}se, sf.",
+    "Blocks of other sizes, with float32 scales, or with scales by other rules: nvfp4:16x16, e4m3:128x128, nf4:64, "
+    "mxfp8_e4m3:ceil, mxfp4_e2m1:even, mxfp4_e2m1:4/3, nvfp4:4/6.",
+)
 
 
 def table() -> str:
-    """Return a table of the preset formats, at most 80 columns wide."""
-    head = f"{'name':11} {'bits':>6} {'largest':>11} {'smallest':>11} {'digits':>6}  special values"
-    rows = []
-    for name in names():
-        fmt = format(name)
-        row = f"{name:11} {_bits(fmt):>6} {fmt.max:11.6g} {fmt.smallest:11.6g} {_digits(fmt):6.1f}  {_special(fmt)}"
-        rows.append(row)
-    note = "\nBlocks: bits count the scale in; largest and smallest are in units of the scale.\nAlso: "
-    return "\n".join([head, *rows]) + note + ALSO
+    """Return a table of the preset formats, as wide as the terminal, of at most 80 columns."""
+    head = ["name", "bits", "largest", "smallest", "digits", "special values"]
+    notes = tables.fill(BLOCKS), *(tables.fill(line) for line in ALSO)
+    return "\n".join([tables.folded(head, map(_cells, names())), *notes])
+
+
+def _cells(name: str) -> list[str]:
+    fmt = format(name)
+    return [name, _bits(fmt), f"{fmt.max:.6g}", f"{fmt.smallest:.6g}", f"{_digits(fmt):.1f}", _special(fmt)]
 
 
 def describe(name: str | Format) -> str:
@@ -217,4 +219,4 @@ def _meaning(fmt: Format) -> str:
 
 
 def _wrap(text: str) -> str:
-    return textwrap.fill(text, 78)
+    return textwrap.fill(text, tables.columns() - 2)

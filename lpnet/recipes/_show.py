@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from .. import tables
 from ..formats import Blocked
 from ..formats.block import block_name
 from ..pertensor import PerTensor
@@ -14,7 +14,7 @@ from ..precision import ROLES
 from ..products import PRODUCTS, Operand, Products
 from ._recipe import Recipe
 
-WIDTH, JOINT = 79, 62  # columns in all, and up to where the operands of a product meet
+JOINT = 62  # columns up to where the operands of a product meet
 EQUATIONS = {  # what each product is, and what it sums over
     "forward": ("y = x W^T", "inputs, or channels"),
     "input gradient": ("gx = gy W", "outputs, or filters"),
@@ -36,14 +36,14 @@ def listed(recipes: Mapping[str, Make]) -> str:
 
 
 def _entry(name: str, sentence: str, _: str, source: str) -> str:
-    return textwrap.fill(f"{name:13}{sentence} {source}", WIDTH, subsequent_indent=" " * 13)
+    return tables.fill(f"{name:13}{sentence} {source}", " " * 13)
 
 
 def shown(make: Make) -> str:
     """Return a recipe as text: what it is, its products, and what else it rounds."""
     recipe, (sentence, more, source) = make(), told(make)
     lines = [sentence, "", *_products(recipe.products or Products()), *_rest(recipe), "", more, f"Source: {source}"]
-    return "\n".join(line if line.startswith("  ") else textwrap.fill(line, WIDTH) for line in lines)
+    return "\n".join(line if line.startswith("  ") else tables.fill(line) for line in lines)
 
 
 def _products(products: Products) -> Iterator[str]:
