@@ -28,6 +28,7 @@ from .langevin import Langevin
 from .linear_regression import LinearRegression
 from .logistic_regression import LogisticRegression
 from .report import Report
+from .stall import Stall
 
 _ALL: tuple[type[Experiment], ...] = (
     LinearRegression,
@@ -37,6 +38,7 @@ _ALL: tuple[type[Experiment], ...] = (
     Formats,
     Accumulators,
     Langevin,
+    Stall,
 )
 EXPERIMENTS: Registry[type[Experiment]] = Registry("experiment", {kind.name: kind for kind in _ALL})
 
