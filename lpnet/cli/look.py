@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from .. import data, models, nn, optim, picture, plots, random
+from .. import data, models, nn, optim, picture, plots, random, tables
 from .. import functions as F
 from .. import recipes as known
 from .._summary import summary
@@ -122,7 +122,7 @@ def step(arguments: argparse.Namespace) -> None:
     with watch(network, optimizer) as seen:
         loss = _step(network, optimizer, scaler, x, y)
     what = f"step {arguments.after + 1} of {arguments.model} in {arguments.precision}, {arguments.rounding}"
-    print(f"{what}\nloss {loss:.3f}, guessing {math.log(len(train.classes)):.3f}\n")
+    print(f"{tables.fill(what)}\nloss {loss:.3f}, guessing {math.log(len(train.classes)):.3f}\n")
     print(seen)
     if name:
         print(f"\n{seen.story(name, index)}")

@@ -31,10 +31,9 @@ def format_row(row: Row, width: int | None = None, **more: str) -> str:
     kinds = {"train": "train", "val": "val", "test": "test", "swalp": "average", "ema": "ema"}
     parts |= {name: f"{name} {row[f'{kind}_error']:5.2f} %" for kind, name in kinds.items() if f"{kind}_error" in row}
     parts |= {name: text for name, text in more.items() if text}
-    shown: list[str] = []
-    for name in sorted(parts, key=_TELLING.index):
-        if not shown or width is None or sum(len(parts[n]) + 2 for n in shown) + len(parts[name]) <= width:
-            shown.append(name)
+    shown = sorted(parts, key=_TELLING.index)
+    while len(shown) > 1 and width is not None and sum(len(parts[name]) + 2 for name in shown) - 2 > width:
+        shown.pop()
     return "  ".join(text for name, text in parts.items() if name in shown)
 
 

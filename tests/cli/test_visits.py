@@ -150,7 +150,7 @@ def test_a_trace_without_a_map_says_why(shapes, capsys):
 @pytest.mark.parametrize("model", ["small_cnn", "preresnet20"])
 def test_a_step_names_every_parameter_and_is_the_same_each_time(shapes, capsys, model):
     """Each whole name stands in the table once, and no file is written; another seed is another step."""
-    line = f"step --model {model} --precision bfp3 --batch-size 16"
+    line = f"step --model {model} --precision weight=bfp3,activation=bfp3,error=bfp3,gradient=bfp3 --batch-size 16"
     first = typed(capsys, line)
     assert first == typed(capsys, line) != typed(capsys, f"{line} --seed 1")
     assert [path.name for path in shapes.iterdir()] == ["shapes"]
