@@ -13,7 +13,7 @@ FOLDER = pathlib.Path(__file__).parent.parent / "examples"
 CHAPTERS = sorted(FOLDER.glob("[0-9]*.py"))
 SOLUTIONS = sorted(FOLDER.glob("solutions/[0-9]*.py"))
 MARK = "\x1e"  # between the outputs of cells
-NAMES = re.compile(r"chapter \d\d|\^-?\d+|(?<![\d.])[A-Za-z_][\w.]*")  # with exponents: digits that are no figures
+NAMES = re.compile(r"[Cc]hapter \d\d|\^-?\d+|(?<![\d.])[A-Za-z_][\w.]*")  # with exponents: digits that are no figures
 LOOK = """
 import itertools, json
 texts, draw = [], plt.Text.draw
@@ -67,12 +67,22 @@ CLAIMS = {  # in words there, as other processors round otherwise and a training
         and r["H"][0] > 1.5 * r["as they are"][0]
         and near(r["signs and H"][0], r["as they are"][0], 0.1)
     ),
-    "12_which_updates_are_swallowed.py": lambda r: (
+    "12_build_nvfp4_yourself.py": lambda r: (
+        r["all in 4 bits"][0] > 2.2 * r["NVFP4"][0]
+        and r["dice for x"][0] > 1.4 * r["NVFP4"][0]
+        and r["blocks of 32, 2^k"][0] > 1.15 * r["NVFP4"][0]
+        and all(near(r[name][0], r["NVFP4"][0], 0.2) for name in ("no dice for gy", "W in rows", "not rotated"))
+    ),
+    "solutions/12_build_nvfp4_yourself.py": lambda r: (
+        r["stochastic"][0] > r["nearest"][0] == r["nearest"][1] > 5 * r["stochastic"][1]
+        and 5 < r["left of the price"][0] < 30
+    ),
+    "13_which_updates_are_swallowed.py": lambda r: (
         all(r[fmt][1] > 0.9 * r[fmt][2] for fmt in ("bfp3", "bfp5", "bfp8"))
         and r["bfp8"][0] > 5 * r["bfp3"][0]
         and r["bfp8"][1] < r["bfp5"][1]
     ),
-    "solutions/12_which_updates_are_swallowed.py": lambda r: (
+    "solutions/13_which_updates_are_swallowed.py": lambda r: (
         r["no accumulator"][0] > 40 and r["an accumulator"][0] < 2 and r["the new rate"][0] > 40 > r["the old rate"][0]
     ),
     "solutions/06_train_a_cnn_in_few_bits.py": lambda r: (

@@ -72,12 +72,12 @@ for ax, fmt, color in zip(panels, ("bfp3", "bfp5", "bfp8"), ("C3", "C1", "C2")):
 panels[1].set_ylabel("weights")
 panels[2].set_xticks([-6, -4, -1, 2], ["1/64", "1/16", "1/2", "4"])
 panels[2].set_xlabel("update, in gaps")
-plt.savefig(f"{sys.argv[1]}/12_which_updates_are_swallowed.png") if len(sys.argv) == 2 else plt.show()
+plt.savefig(f"{sys.argv[1]}/13_which_updates_are_swallowed.png") if len(sys.argv) == 2 else plt.show()
 
 # %%
 # To change: the parameter, to `"0.weight"` or `"8.weight"`. `lpnet step --precision bfp3` prints the same tables.
 #
-# Two exercises, solved in `solutions/12_which_updates_are_swallowed.py`:
+# Two exercises, solved in `solutions/13_which_updates_are_swallowed.py`:
 #
 # 1. Give the optimizer an accumulator in bfp12. How many updates does it swallow?
 # 2. Which learning rate would bring half of the updates of `4.weight` in bfp3 over half a gap?
