@@ -45,7 +45,7 @@ def init(shards: int = 8, sync_batch_norm: bool = True) -> None:
     Raises ValueError if the processes do not divide the shards, ImportError under mpiexec without mpi4py.
     """
     global _plan
-    world = _plan.world if _plan is not None else processes.world()
+    world = processes.world()
     with world.together():
         shards, sync_batch_norm = integer("init", "shards", shards, 1), flag("init", "sync_batch_norm", sync_batch_norm)
         if shards % world.size:
@@ -53,9 +53,25 @@ def init(shards: int = 8, sync_batch_norm: bool = True) -> None:
     _plan = Plan(world, shards, sync_batch_norm)
 
 
+def world() -> World:
+    """Return the processes that `init` found, or that mpiexec started together, or this one alone."""
+    return processes.world() if _plan is not None or processes.launched() else World(None)
+
+
 def on() -> bool:
     """Return whether `init` was called."""
     return _plan is not None
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """A block in which nothing is shared out, whatever `init` was told."""
+    global _plan
+    before, _plan = _plan, None
+    try:
+        yield
+    finally:
+        _plan = before
 
 
 def settings() -> dict[str, Any]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
+import multiprocessing
 import os
 import pickle
 import signal
@@ -19,7 +21,9 @@ from typing import Any, NamedTuple
 
 from ..backend import processors, set_num_threads
 
-LAUNCHERS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MPI_LOCALRANKID")  # what mpiexec tells its processes
+# What mpiexec tells its processes.
+RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MPI_LOCALRANKID")
+SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 
 
 class Message(NamedTuple):
@@ -38,6 +42,7 @@ class World:
         self.mpi, self.comm = mpi, mpi and mpi.COMM_WORLD
         self.rank: int = self.comm.rank if mpi else 0
         self.size: int = self.comm.size if mpi else 1
+        self.here: int = self.comm.Split_type(mpi.COMM_TYPE_SHARED).size if mpi else 1  # on this machine
         self.signal = 0  # that this process got
         self.told: BaseException | None = None  # the last error that all know of
         self.over = False  # a process has left: there is nobody to talk to
@@ -113,8 +118,7 @@ class World:
         """Make this one of several: with its share of the threads, silent unless the first, no end but together."""
         if self.size == 1:
             return
-        here = self.comm.Split_type(self.mpi.COMM_TYPE_SHARED).size  # processes on this machine
-        set_num_threads(max(1, processors(sys.maxsize) // here))
+        set_num_threads(max(1, processors(sys.maxsize) // self.here))
         errors, hook = sys.stderr, sys.excepthook
         if self.rank:
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # for as long as the process lives
@@ -162,15 +166,26 @@ def _portable(error: BaseException) -> BaseException:
     return error
 
 
+def launched() -> bool:
+    """Return whether mpiexec started this process together with others, as far as the environment tells."""
+    if multiprocessing.parent_process() is not None:  # it was started by such a process, whose environment it has
+        return False
+    size = next((os.environ[name] for name in SIZES if name in os.environ), "")
+    return size != "1" and any(name in os.environ for name in RANKS)
+
+
+@functools.cache
 def world() -> World:
     """Return the processes that mpiexec started together, settled, or this one alone.
 
     Raises ImportError under mpiexec without mpi4py.
     """
+    if multiprocessing.parent_process() is not None:
+        return World(None)
     try:
         from mpi4py import MPI
     except ImportError as error:
-        if any(name in os.environ for name in LAUNCHERS):
+        if launched():
             raise ImportError("distributed.init: mpiexec needs mpi4py here: pip install 'lpnet[mpi]'") from error
         return World(None)
     found = World(MPI)

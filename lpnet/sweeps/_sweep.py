@@ -11,6 +11,8 @@ from typing import Any
 
 from .. import random
 from ..backend import one_blas_thread, processors
+from ..distributed import batches
+from ..distributed.processes import World
 from ..progress import Bar
 from ..validate import integer
 from .file import ResultFile
@@ -19,6 +21,8 @@ from .results import Run, Sweep
 from .workers import Outcome, attempt, each, hold_interrupts
 
 Progress = bool | Callable[[Run], None]
+Outcomes = Generator[tuple[int, Outcome], None, None]  # with the number of the call
+Compute = Callable[[list[Call]], Outcomes]
 
 
 def sweep(
@@ -46,7 +50,8 @@ def sweep(
     seeds : int or list of int, optional
         How many (0, 1, ...), or which ones. None: the grid's own "seed", or 0 where it has none.
     jobs : int, optional
-        How many processes. None: one a processor. 1: none but this one.
+        How many processes. None: one a processor. 1: none but this one. Under mpiexec: how many each of its
+        processes starts, None: its share of the machine's processors; all return the same, the first prints and writes.
     out : path, optional
         A file that takes each result as it comes, a line of JSON. What it holds is not run again, whether the grid
         was smaller or larger. It knows a value by its `repr` and the function by its name: when what the function does
@@ -61,24 +66,28 @@ def sweep(
     RuntimeError
         All runs fail.
     """
-    todo = calls(function, grid, seeds)
-    jobs = processors() if jobs is None else integer("sweep", "jobs", jobs, 1)
-    if jobs > 1:
-        check_sendable(function, todo)
-    file = None if out is None else ResultFile(out, name_of(function))
-    if file is not None:
-        file.prepare(todo)
-    found = Sweep(_runs(function, todo, jobs, file, progress))
-    if len(found.failed) == len(found.runs):
-        found.raise_first_error()
-    return found
+    world = batches.world()
+    with world.together():
+        todo = calls(function, grid, seeds)
+        jobs = max(1, processors() // world.here) if jobs is None else integer("sweep", "jobs", jobs, 1)
+        if jobs > 1 or world.size > 1:
+            check_sendable(function, todo)
+        file = ResultFile(out, name_of(function)) if out is not None and world.rank == 0 else None
+        if file is not None:
+            file.prepare(todo)
+        # All take the grid of the first, which may have been drawn at random.
+        todo, known = world.share("a sweep", (todo, {} if file is None else file.records))[0]
+        outcomes = functools.partial(_outcomes, function, jobs=jobs, world=world)
+        found = Sweep(_runs(todo, known, outcomes, file, progress if world.rank == 0 else False))
+        if len(found.failed) == len(found.runs):
+            found.raise_first_error()
+        return found
 
 
 def _runs(
-    function: Callable[..., Any], todo: list[Call], jobs: int, file: ResultFile | None, progress: Progress
+    todo: list[Call], known: dict[str, Any], compute: Compute, file: ResultFile | None, progress: Progress
 ) -> list[Run]:
-    """Return the run of each call: from the file, or computed and added to it."""
-    known = {} if file is None else file.records
+    """Return the run of each call: known from the file, or computed and added to it."""
     runs = {
         i: Run(call, record["result"], seconds=record["seconds"])
         for i, call in enumerate(todo)
@@ -87,7 +96,7 @@ def _runs(
     left = [i for i in range(len(todo)) if i not in runs]
     with (
         Bar(len(todo), len(runs), unit="run", wanted=progress is True) as bar,
-        contextlib.closing(_outcomes(function, [todo[i] for i in left], jobs)) as outcomes,
+        contextlib.closing(compute([todo[i] for i in left])) as outcomes,
     ):
         for number, outcome in outcomes:
             run = runs[left[number]] = _run(todo[left[number]], outcome, file)
@@ -95,11 +104,11 @@ def _runs(
     return [runs[i] for i in range(len(todo))]
 
 
-def _outcomes(function: Callable[..., Any], todo: list[Call], jobs: int) -> Generator[tuple[int, Outcome], None, None]:
+def _outcomes(function: Callable[..., Any], todo: list[Call], jobs: int, world: World) -> Outcomes:
     compute = functools.partial(_compute, function)
     arguments = [(call,) for call in todo]
-    if jobs > 1:
-        yield from each(compute, arguments, jobs)
+    if jobs > 1 or world.size > 1:
+        yield from each(compute, arguments, jobs, world)
         return
     stream, before = random.thread_stream(), random.thread_stream().state_dict()
     try:
@@ -111,7 +120,7 @@ def _outcomes(function: Callable[..., Any], todo: list[Call], jobs: int) -> Gene
 def _compute(function: Callable[..., Any], call: Call) -> str:
     """Return the result of a call as JSON, the same in every process and whatever was computed there before."""
     random.manual_seed(call["seed"])
-    with one_blas_thread():
+    with one_blas_thread(), batches.alone():
         return json.dumps(function(**call), default=_list)
 
 

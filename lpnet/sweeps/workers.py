@@ -1,6 +1,8 @@
-"""Calls of one function, shared out to processes of one thread each.
+"""Calls of one function, shared out to workers: processes of one thread each.
 
-An error, or the death of a process, is that of one call alone; an interrupt ends all at once.
+An error, or the death of a worker, is that of one call alone; an interrupt ends all at once. Each of the processes that
+mpiexec started has workers of its own. Round by round all hear what has ended and whose workers are free: so all know
+who takes which calls next, and nobody has to deal them out.
 """
 
 from __future__ import annotations
@@ -19,8 +21,10 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from ..backend import MOST_PROCESSES, set_num_threads
+from ..distributed.processes import World
 
 _context = multiprocessing.get_context("spawn")  # a fork has the locks of threads that it does not have
+_ROUND = 0.05  # seconds from one exchange of processes to the next
 _PATIENCE = 5  # seconds in which a process that is told to end may save what it has
 
 
@@ -45,56 +49,83 @@ def attempt(function: Callable[..., Any], call: tuple[Any, ...]) -> Outcome:
 
 
 def each(
-    function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], jobs: int
+    function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], jobs: int, world: World
 ) -> Generator[tuple[int, Outcome], None, None]:
-    """Yield the number and the outcome of every call as it ends, computed in `jobs` processes.
+    """Yield the number and the outcome of every call as it ends, computed by `jobs` workers of each process.
 
     Parameters
     ----------
-    function : at the top of a module, so that other processes find it; its results are pickled.
+    function : at the top of a module, so that workers find it; its results are pickled.
     calls : the arguments of each call, begun in this order.
+    world : the processes, all of which have the same calls; they yield the same.
 
-    Raises RuntimeError if the processes do not start. Closing the generator ends those that still run.
+    Raises RuntimeError if the workers do not start. Closing the generator ends those that still run.
     """
-    workers: Workers = {}
-    todo = deque(enumerate(calls))
+    pool, todo, left = _Pool(function), deque(enumerate(calls)), len(calls)
     try:
-        for _ in range(min(jobs, len(calls), MOST_PROCESSES)):
-            _start(workers, function)
-        while workers:
-            for connection in wait(list(workers)):
-                number, outcome = workers[connection].number, workers[connection].take()
-                _go_on(workers, connection, todo, function)
-                if number is not None:
-                    yield number, outcome
+        pool.start(min(jobs, -(-left // world.size), MOST_PROCESSES))
+        while left:
+            own = pool.report(None if world.size == 1 else _ROUND)
+            for rank, (ended, free) in enumerate(world.share("a sweep", own)):
+                yield from ended
+                left -= len(ended)
+                taken = [todo.popleft() for _ in range(min(free, len(todo)))]
+                if rank == world.rank:
+                    pool.give(taken)
     finally:
+        pool.end()
+
+
+class _Pool:
+    """The workers of this process."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.workers: dict[Any, _Worker] = {}  # by the connection to each
+
+    def start(self, number: int) -> None:
+        """Have so many more workers."""
+        for _ in range(number):
+            with hold_interrupts():  # one that has started is known here, and inherits that no interrupt is for it
+                worker = _Worker(self.function)
+                self.workers[worker.connection] = worker
+
+    def report(self, seconds: float | None) -> tuple[list[tuple[int, Outcome]], int]:
+        """Return what has ended after so many seconds, or as soon as anything has, and how many workers are free."""
+        if seconds is not None:
+            time.sleep(seconds)  # to the end: MPI would wait for the others by spinning
+        ended = []
+        for connection in wait([c for c, worker in self.workers.items() if not worker.free], seconds and 0):
+            worker = self.workers[connection]
+            number, outcome = worker.number, worker.take()
+            if number is not None:
+                ended.append((number, outcome))
+            if not worker.free:
+                self.workers.pop(connection).end()
+                self.start(1)
+        return ended, sum(worker.free for worker in self.workers.values())
+
+    def give(self, calls: Sequence[tuple[int, tuple[Any, ...]]]) -> None:
+        """Have free workers make calls."""
+        free = [worker for worker in self.workers.values() if worker.free]
+        for worker, call in zip(free, calls, strict=False):
+            worker.give(*call)
+
+    def end(self) -> None:
+        """End all workers, those in the middle of a call, too."""
         with hold_interrupts():
-            _kill(list(workers.values()))
-
-
-def _start(workers: Workers, function: Callable[..., Any]) -> None:
-    with hold_interrupts():  # a process that has started is known here, and it inherits that no interrupt is for it
-        worker = _Worker(function)
-        workers[worker.connection] = worker
-
-
-def _go_on(
-    workers: Workers, connection: Any, todo: deque[tuple[int, tuple[Any, ...]]], function: Callable[..., Any]
-) -> None:
-    """Give a worker its next call; it ends where there is none, and is replaced where it has died."""
-    if todo and workers[connection].process.is_alive():
-        workers[connection].give(*todo.popleft())
-        return
-    workers.pop(connection).end()
-    if todo:
-        _start(workers, function)
+            for worker in self.workers.values():
+                worker.end() if worker.free else worker.process.terminate()
+            for worker in self.workers.values():
+                worker.kill()
 
 
 class _Worker:
-    """A process that takes calls, and the number of the call that it is at, None while it starts."""
+    """A process that takes calls, whether it waits for one, and the number of the one that it is at."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.number: int | None = None
+        self.free = False
+        self.number: int | None = None  # while it starts
         self.connection, other = _context.Pipe()
         self.process = _context.Process(target=_serve, args=(other, function))
         self.process.start()
@@ -102,7 +133,7 @@ class _Worker:
 
     def give(self, number: int, call: tuple[Any, ...]) -> None:
         """Have the process make a call."""
-        self.number = number
+        self.number, self.free = number, False
         with contextlib.suppress(ConnectionError):  # it has just died: `take` will tell
             self.connection.send(call)
 
@@ -110,6 +141,7 @@ class _Worker:
         """Return the outcome of the call that was given."""
         try:
             outcome: Outcome = self.connection.recv()
+            self.free = self.process.is_alive()
             return outcome
         except (EOFError, OSError):
             self.process.join()
@@ -121,9 +153,16 @@ class _Worker:
         return Outcome(error=f"the process died with exit code {self.process.exitcode}")
 
     def end(self) -> None:
-        """Have a process that waits for a call end."""
+        """Have a process end that waits for a call, or has ended."""
         self.connection.close()
         self.process.join()
+
+    def kill(self) -> None:
+        """Wait for the end of a process that was told to, but not for long."""
+        self.process.join(_PATIENCE)
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
 
 
 def _serve(connection: Any, function: Callable[..., Any]) -> None:
@@ -145,17 +184,6 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _kill(workers: list[_Worker]) -> None:
-    """End processes in the middle of their calls."""
-    for worker in workers:
-        worker.process.terminate()
-    for worker in workers:
-        worker.process.join(_PATIENCE)
-        worker.process.kill()
-        worker.process.join()
-        worker.connection.close()
-
-
 @contextlib.contextmanager
 def hold_interrupts() -> Iterator[None]:
     """Hold back SIGINT, where signals can be held back; it arrives when the block ends."""
@@ -167,6 +195,3 @@ def hold_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-Workers = dict[Any, _Worker]  # by the connection to each

@@ -156,6 +156,27 @@ def unlike(folder: str) -> None:
     lp.fit(model, loader, epochs=1, optimizer=optim.SGD(model.parameters(), 0.1), out=folder, progress=False)
 
 
+def figure(x: float, seed: int) -> float:
+    """Return a figure with random bits in it, which no process may compute again; one point fails, others take long."""
+    if x == 2:
+        raise ValueError("no such point")
+    (Path(os.environ["MADE"]) / f"{x}-{seed}").touch(exist_ok=False)
+    time.sleep(60 if x > 8 else 0)
+    return float(lp.quantize(np.full(8, 0.1 * x, np.float32), "bfp4", "stochastic").sum())
+
+
+def sweep(folder: str, most: str) -> None:
+    """Compute a grid."""
+    made = Path(folder) / "made"
+    made.mkdir(exist_ok=True)
+    os.environ["MADE"] = str(made)
+    found = lp.sweep(figure, {"x": range(1, int(most))}, 2, jobs=1, out=Path(folder) / "out.jsonl")
+    print(found)
+    lp.distributed.init(8)  # which has nothing to say in a sweep
+    whole = lp.distributed.share("a sweep", [(run.call, run.result, run.error) for run in found.runs])
+    assert all(other == whole[0] for other in whole)
+
+
 def parts(_: str, shards: str) -> None:
     """Cut batches into so many shards."""
     lp.distributed.init(int(shards))

@@ -3,6 +3,7 @@
 The long proof: python -m tests.distributed
 """
 
+import json
 import signal
 import time
 
@@ -10,6 +11,7 @@ import pytest
 
 import lpnet as lp
 
+from ..processes import gone
 from .programs import COMPARED, KINDS, MPIEXEC, STEPS, start
 
 pytestmark = pytest.mark.skipif(MPIEXEC is None, reason="there is no mpiexec: pip install 'lpnet[mpi]'")
@@ -104,3 +106,33 @@ def test_nobody_waits_for_what_will_not_come(tmp_path, program, arguments, sente
     printed, told, code = run(2, program, tmp_path, *arguments)
     assert code != 0 and (printed + told).count(sentence) == 1
     assert not list(tmp_path.iterdir())
+
+
+def results(folder):
+    """Return what the file of a sweep holds, in some order."""
+    records = map(json.loads, (folder / "out.jsonl").read_text().splitlines())
+    return sorted((r["function"], r["point"]["x"], r["seed"], r["result"]) for r in records)
+
+
+def test_processes_share_the_points_of_a_grid(tmp_path):
+    """One goes on with what two began: each point is computed once, the file and what is told are those of one."""
+    shared, own = tmp_path / "shared", tmp_path / "own"
+    shared.mkdir(), own.mkdir()
+    for processes, most in (2, 4), (1, 6):
+        printed, told, code = run(processes, "sweep", shared, most)
+        assert code == 0 and told.count("sweep: x=2, seed=0: ValueError: no such point\n") == 1, told
+    assert run(1, "sweep", own, 6)[0] == printed and "x=2, seed=1: ValueError: no such point" in printed
+    assert results(shared) == results(own) and len(results(own)) == 8
+
+
+def test_an_interrupt_ends_a_shared_sweep_and_loses_nothing(tmp_path):
+    """What was there is in the file; no worker is left."""
+    process, out = start(2, "sweep", tmp_path, 11, start_new_session=True), tmp_path / "out.jsonl"
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until and not (out.exists() and len(results(tmp_path)) == 14):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    printed, told = process.communicate(timeout=PATIENCE)
+    assert process.returncode != 0 and told.count("KeyboardInterrupt") == 1 and "| runs" not in printed
+    assert gone(process.pid, within=5) and len(results(tmp_path)) == 14
