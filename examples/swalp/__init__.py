@@ -27,6 +27,7 @@ from .images import read
 from .langevin import Langevin
 from .linear_regression import LinearRegression
 from .logistic_regression import LogisticRegression
+from .recipes import Recipes
 from .report import Report
 from .stall import Stall
 
@@ -39,6 +40,7 @@ _ALL: tuple[type[Experiment], ...] = (
     Accumulators,
     Langevin,
     Stall,
+    Recipes,
 )
 EXPERIMENTS: Registry[type[Experiment]] = Registry("experiment", {kind.name: kind for kind in _ALL})
 

@@ -18,7 +18,7 @@ from ..recipes import ibm8
 from .drawing import legend, percent_ticks, points
 from .experiment import Context, Result, Results, Task
 from .images import Training, by_seed, train
-from .report import BySeed, Report, Table, Verdict, difference, mean, spread, within
+from .report import BySeed, Report, Table, Verdict, below, difference, mean, spread, within
 
 MODES = ("stochastic", "nearest")
 MNIST = Training(
@@ -145,8 +145,8 @@ class Formats:
         average = [self._gap(results, kind, ("stochastic", "swa"), ("stochastic", "sgd")) for kind in rounded]
         return [
             *found,
-            _below("SWALP: stochastic minus nearest, mean over formats", nearest),
-            _below("stochastic: SWALP minus SGD-LP, mean over formats", average),
+            below("SWALP: stochastic minus nearest, mean over formats", _mean(nearest)),
+            below("stochastic: SWALP minus SGD-LP, mean over formats", _mean(average)),
         ]
 
     def _whole(self, results: Results, kind: str, mode: str, method: str) -> list[float]:
@@ -189,7 +189,6 @@ def task_name(kind: str, mode: str, method: str) -> str:
     return f"{kind.replace(' / ', '-').replace(', ', '-').replace(' ', '-')}-{mode}-{method}"
 
 
-def _below(claim: str, gaps: Sequence[tuple[float, float]]) -> Verdict:
-    mean = statistics.mean(gap for gap, _ in gaps)
-    error = math.sqrt(sum(e**2 for _, e in gaps)) / len(gaps)
-    return Verdict(claim, f"{mean:+.2f} ± {error:.2f}", "below 0 by over two standard errors", mean < -2 * error)
+def _mean(gaps: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the mean of differences, and its standard error from theirs."""
+    return statistics.mean(gap for gap, _ in gaps), math.sqrt(sum(e**2 for _, e in gaps)) / len(gaps)

@@ -57,6 +57,7 @@ class Training:
     size: int | None = None  # of windows of random place, area and shape, in place of `crop`; tests see the middle
     flip: bool = False
     images: int | None = None  # the first so many; None: all
+    tested: int | None = None  # the first so many test images; None: all
     pool: int = 1  # by which width and height of the images are divided
     steps: bool = False  # SGD's rate falls to a tenth after each third; else as in the paper's code
     precision: Precision = EXACT
@@ -67,7 +68,10 @@ class Training:
     @property
     def images_in_words(self) -> str:
         """The images that are trained on."""
-        count = "all images" if self.images is None else f"the first {self.images} training images, all test images"
+        tested = "all" if self.tested is None else f"the first {self.tested}"
+        count = (
+            "all images" if self.images is None else f"the first {self.images} training images, {tested} test images"
+        )
         smaller = f", their width and height divided by {self.pool}" if self.pool > 1 else ""
         return f"{self.data}, {count}{smaller}"
 
@@ -176,7 +180,7 @@ def by_seed(results: Results, name: str, seeds: int, *path: str) -> BySeed:
 def images(s: Training, data_dir: Path | None) -> tuple[Dataset, Dataset]:
     """Return training images, as many as there shall be, and all test images, made as small as they shall be."""
     train, test = read(s.data, data_dir, s.size)
-    train = train if s.images is None else train[: s.images]
+    train, test = train[: s.images], test[: s.tested]
     if s.pool == 1:
         return train, test
     train, test = (replace(d, images=pooled(d.images, s.pool)) for d in (train, test))

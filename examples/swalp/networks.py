@@ -33,10 +33,21 @@ def small_vgg(classes: int, in_channels: int, size: int) -> Sequential:
     return Sequential(*layers, Flatten(), Dropout(), Linear(features, 64), ReLU(), Dropout(), Linear(64, classes))
 
 
+def small_vgg_bn(classes: int, in_channels: int, size: int) -> Sequential:
+    """Return the same of 16, 32 and 32 channels with BatchNorm, and without biases and dropout."""
+    layers: list[Module] = []
+    for a, b, pool in ((in_channels, 16, True), (16, 32, False), (32, 32, True)):
+        layers += [conv(a, b, 3), BatchNorm2d(b), ReLU(), *([MaxPool2d(2)] if pool else [])]
+    features = 32 * (size // 4) ** 2
+    return Sequential(*layers, Flatten(), Linear(features, 64), ReLU(), Linear(64, classes))
+
+
 def network(name: str, shape: tuple[int, int, int], classes: int) -> Module:
     """Return the network of that name for images (C, H, W): one of this file's or of `lpnet.models`."""
     if name == "small-preresnet":
         return SmallPreResNet(classes, shape[0])
     if name == "small-vgg":
         return small_vgg(classes, shape[0], shape[1])
+    if name == "small-vgg-bn":
+        return small_vgg_bn(classes, shape[0], shape[1])
     return build(name, shape, classes)

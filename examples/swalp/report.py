@@ -97,3 +97,14 @@ def difference(a: BySeed, b: BySeed) -> tuple[float, float]:
     if len(gaps) < 2:
         return math.nan, math.nan
     return statistics.mean(gaps), statistics.stdev(gaps) / math.sqrt(len(gaps))
+
+
+def shown(gap: tuple[float, float]) -> str:
+    """Return a difference and its standard error as text."""
+    return "{:+.2f} ± {:.2f}".format(*gap)
+
+
+def below(claim: str, gap: tuple[float, float]) -> Verdict:
+    """Return the verdict that a difference, given with its standard error, is clearly below 0."""
+    mean, error = gap
+    return Verdict(claim, shown(gap), "below 0 by over two standard errors", mean < -2 * error)
