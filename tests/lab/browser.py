@@ -152,7 +152,9 @@ class Browser:
     def choose(self, label, option):
         """Choose from the list of that label."""
         self.field(label).click()
-        self.find(".q-menu .q-item", option).click()
+        item = self.find(".q-menu .q-item", option)
+        self.wait(lambda: not self.js("return document.getAnimations().length"), "a list that stands still")
+        item.click()
         self.wait(lambda: not self.driver.find_elements("css selector", ".q-menu .q-item"), "the end of the list")
 
     def press(self, name):
