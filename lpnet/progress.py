@@ -89,7 +89,8 @@ def _tqdm(**options: Any) -> Any:
 
     try:
         width = max(40, min(shutil.get_terminal_size((80, 24)).columns, 200)) - 1
-        return tqdm(**options, unit_scale=True, ncols=None if _in_notebook() else width, leave=False)
+        narrow = {"bar_format": "{l_bar}{bar}|"} if width < 60 else {}  # times would leave no room for the bar
+        return tqdm(**options, unit_scale=True, leave=False, **{} if _in_notebook() else {"ncols": width, **narrow})
     except Exception as error:  # tqdm takes defaults from the environment
         say(f"lpnet: no progress bar: {reason(error)}")
         return None

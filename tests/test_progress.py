@@ -1,6 +1,7 @@
 """A bar is seen on a terminal and nowhere else, and what cannot be shown does not stop the work."""
 
 import io
+import re
 import sys
 
 import pytest
@@ -30,6 +31,21 @@ def test_a_terminal_shows_the_bar_and_the_line(monkeypatch, capsys):
     pytest.importorskip("tqdm")
     text = shown(monkeypatch, Terminal())
     assert "work" in text and "0.00/3.00" in text and capsys.readouterr().out == "a line\n"
+
+
+@pytest.mark.parametrize("columns", [30, 40, 59, 80, 200, 300])
+def test_a_bar_is_as_wide_as_the_terminal_and_whole(monkeypatch, columns):
+    """From 40 columns to 200; where times have no room for themselves they are left out, not cut."""
+    pytest.importorskip("tqdm")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with Bar(120, title="epoch 12/12 loss 0.574", done=60):
+        pass
+    (drawn,) = (line for line in re.split(r"[\r\n]", stream.getvalue()) if "%" in line)
+    assert (
+        len(drawn) == max(40, min(columns, 200)) - 1 and "50%|" in drawn and drawn[-1] == ("|" if columns < 61 else "]")
+    )
 
 
 @pytest.mark.parametrize("stream", [io.StringIO(), None])
