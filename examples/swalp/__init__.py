@@ -23,6 +23,7 @@ from .averaging import Averaging
 from .classification import PAPER, Classification
 from .experiment import Context, Experiment, Result, Results, Task
 from .formats import Formats
+from .four_bits import FourBits
 from .images import read
 from .langevin import Langevin
 from .linear_regression import LinearRegression
@@ -41,6 +42,7 @@ _ALL: tuple[type[Experiment], ...] = (
     Langevin,
     Stall,
     Recipes,
+    FourBits,
 )
 EXPERIMENTS: Registry[type[Experiment]] = Registry("experiment", {kind.name: kind for kind in _ALL})
 

@@ -66,7 +66,7 @@ class Accumulators:
     @classmethod
     def quick(cls) -> Accumulators:
         """Return the experiment at a size of seconds."""
-        return cls(terms=(256, 1024), replicas=1000, at=1024, saved=2, lost=0.1)
+        return cls(terms=(128, 512), replicas=800, at=512, saved=1.5, lost=0.05)
 
     def data_sets(self) -> set[str]:
         """Return none: the terms are drawn."""

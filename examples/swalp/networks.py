@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..models import build
 from ..models.preresnet import Block, conv
-from ..nn import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential, init
+from ..nn import BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential, init
 from ..tensor import Tensor
 
 
@@ -42,6 +42,17 @@ def small_vgg_bn(classes: int, in_channels: int, size: int) -> Sequential:
     return Sequential(*layers, Flatten(), Linear(features, 64), ReLU(), Linear(64, classes))
 
 
+def small_vgg8(classes: int, in_channels: int, size: int) -> Sequential:
+    """Return a VGG of three stages of two 3x3 convolutions, 8, 16 and 32 channels, with BatchNorm and one dropout."""
+    layers: list[Module] = []
+    for a, b in ((in_channels, 8), (8, 16), (16, 32)):
+        for channels in (a, b):
+            layers += [Conv2d(channels, b, 3, padding=1), BatchNorm2d(b), ReLU()]
+        layers.append(MaxPool2d(2))
+    head = (Flatten(), Linear(32 * (size // 8) ** 2, 64), BatchNorm1d(64), ReLU(), Dropout(), Linear(64, classes))
+    return Sequential(*layers, *head)
+
+
 def network(name: str, shape: tuple[int, int, int], classes: int) -> Module:
     """Return the network of that name for images (C, H, W): one of this file's or of `lpnet.models`."""
     if name == "small-preresnet":
@@ -50,4 +61,6 @@ def network(name: str, shape: tuple[int, int, int], classes: int) -> Module:
         return small_vgg(classes, shape[0], shape[1])
     if name == "small-vgg-bn":
         return small_vgg_bn(classes, shape[0], shape[1])
+    if name == "small-vgg8":
+        return small_vgg8(classes, shape[0], shape[1])
     return build(name, shape, classes)

@@ -74,7 +74,7 @@ class Stall:
     @classmethod
     def quick(cls) -> Stall:
         """Return the experiment at a size of seconds."""
-        return cls(steps=200, start=150, marks=20, seeds=2, whole=False)
+        return cls(steps=100, start=60, marks=15, seeds=2, whole=False)
 
     def data_sets(self) -> set[str]:
         """Return the images, which the package brings."""
