@@ -128,7 +128,7 @@ class FourBits:
         note = (
             f"Test error in %, mean ± standard deviation over {self.seeds} seeds: {t.network} on {t.images_in_words}; "
             f"SGD, {t.epochs} epochs, lr {t.lr}; SWA averages from epoch {t.start} on, once an epoch, with lr "
-            f"{t.swa_lr}. Masters: float weights, rounded to 15 levels in every pass. Weights: bfp4, no masters, "
+            f"{t.swa_lr}. Masters: float weights, rounded to 15 values in every pass. Weights: bfp4, no masters, "
             "stochastically rounded after every step. All numbers: activations, errors, gradients and momentum, too."
         )
         title = "Weights in 4 bits: SGD as trained; averages of masters in 4 bits, others in float."
