@@ -162,7 +162,8 @@ def test_notebooks_run(tmp_path):
     subprocess.run([sys.executable, FOLDER / "make_notebooks.py", tmp_path], check=True)
     notebooks = sorted(tmp_path.iterdir())
     assert [p.stem for p in notebooks] == [p.stem for p in CHAPTERS]
-    some = [str(notebooks[i]) for i in (0, 2, 4, 8)]
+    (swallowed,) = tmp_path.glob("*_which_updates_are_swallowed.ipynb")
+    some = [*(str(notebooks[i]) for i in (0, 2, 4)), str(swallowed)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-m", "jupyter", "execute", "--inplace", *some], check=True, env=environment)
     for path in some:
@@ -171,6 +172,12 @@ def test_notebooks_run(tmp_path):
         assert ["".join(cell["source"]) for cell in done] == [part for part in parts if part]
         outputs = [output for cell in done for output in cell.get("outputs", [])]
         assert [output for output in outputs if "image/png" in output.get("data", {})] == outputs[-1:]
+    streams = ([output for output in cell.get("outputs", []) if output.get("name") == "stdout"] for cell in done)
+    told = ["".join(text for output in outputs for text in output["text"]) for outputs in streams if outputs]
+    table, story, shares = told  # of a step in bfp3: which parameters stand still, how one weight did, more bits
+    assert re.search(r"^4\.weight .* stuck$", table, re.MULTILINE) and "\nstuck: nearest rounding swallows" in table
+    assert re.search(r"^after .*, as it was$", story, re.MULTILINE) and story.startswith("4.weight[")
+    assert [line.split()[0] for line in shares.splitlines()[1:]] == ["bfp3", "bfp4", "bfp5", "bfp6", "bfp8"]
 
 
 def test_the_chapters_are_numbered_and_all_have_solutions():
