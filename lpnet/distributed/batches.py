@@ -14,7 +14,7 @@ import numpy as np
 from ..backend import Array
 from ..validate import flag, integer
 from . import processes
-from .gradients import Sum
+from .gradients import Codes, CompressedSum, Sum
 from .lockstep import Exchange, in_turn
 from .processes import World
 from .shards import Shard, cut, enter
@@ -30,17 +30,20 @@ class Plan:
     world: World
     shards: int
     sync_batch_norm: bool
+    compress: bool
 
 
 _plan: Plan | None = None
 
 
-def init(shards: int = 8, sync_batch_norm: bool = True) -> None:
+def init(shards: int = 8, sync_batch_norm: bool = True, compress: bool = False) -> None:
     """Have `fit` cut each batch into `shards`, and share them out to the processes that mpiexec started together.
 
     Called once, in every process, before anything is printed. For any number of processes that divides `shards`, one
     included, `fit`, `evaluate` and `update_bn` then give the same bits; only the first process prints and writes files.
-    With sync_batch_norm, BatchNorm normalizes by the moments of the whole batch, else by those of each shard.
+    With sync_batch_norm, BatchNorm normalizes by the moments of the whole batch, else by those of each shard. With
+    compress, gradients travel in bfp8, a scale for 256 neighbours: each shard's, and each sum of them, is rounded
+    stochastically, which is another training, of the same bits again for any number of processes.
 
     Raises ValueError if the processes do not divide the shards, ImportError under mpiexec without mpi4py.
     """
@@ -48,9 +51,10 @@ def init(shards: int = 8, sync_batch_norm: bool = True) -> None:
     world = processes.world()
     with world.together():
         shards, sync_batch_norm = integer("init", "shards", shards, 1), flag("init", "sync_batch_norm", sync_batch_norm)
+        compress = flag("init", "compress", compress)
         if shards % world.size:
             raise ValueError(f"init: shards must be a multiple of the number of processes, {world.size}, got {shards}")
-    _plan = Plan(world, shards, sync_batch_norm)
+    _plan = Plan(world, shards, sync_batch_norm, compress)
 
 
 def world() -> World:
@@ -76,7 +80,8 @@ def alone() -> Iterator[None]:
 
 def settings() -> dict[str, Any]:
     """Return what a run has to have again when it is resumed."""
-    return {"shards": _plan and _plan.shards, "sync_batch_norm": _plan and _plan.sync_batch_norm}
+    compress = {"compress": True} if _plan is not None and _plan.compress else {}
+    return {"shards": _plan and _plan.shards, "sync_batch_norm": _plan and _plan.sync_batch_norm, **compress}
 
 
 def first() -> bool:
@@ -119,10 +124,13 @@ def gathered(what: str, results: list[Item]) -> list[Item]:
 _NOTHING = object()
 
 
-def by_shards(n: int, like: Sequence[Array], part: Part) -> tuple[list[Any], list[Array | None]]:
+def by_shards(
+    n: int, like: Sequence[Array], part: Part, codes: Callable[[int], Codes]
+) -> tuple[list[Any], list[Array | None]]:
     """Compute the shards of a batch of n samples; return what each measured, in their order, and the sum of gradients.
 
-    Gradients have the shapes of the arrays in `like`. Raises RuntimeError if the shards do not compute the same.
+    Gradients have the shapes of the arrays in `like`; codes, given for how many nodes, is how they are compressed if
+    they are. Raises RuntimeError if the shards do not compute the same.
     """
     plan = _plan
     assert plan is not None, "by_shards is for trainings that are cut into shards"
@@ -135,24 +143,32 @@ def by_shards(n: int, like: Sequence[Array], part: Part) -> tuple[list[Any], lis
         for i, samples in list(enumerate(cut(n, number)))[mine]
     ]
     ended = in_turn(works, lambda values: _flat(world.share("an exchange between shards", values)))
-    total = Sum(
-        world,
-        [
-            [np.zeros_like(a) if g is None else g for g, a in zip(gradients, like, strict=True)]
-            for _, gradients, _ in ended
-        ],
-    )
+    parts = [
+        [np.zeros_like(a) if g is None else g for g, a in zip(gradients, like, strict=True)]
+        for _, gradients, _ in ended
+    ]
     own = [
         (measured, [g is not None for g in gradients], [drawn.site for drawn in shard.drawn.values()])
         for measured, gradients, shard in ended
     ]
+    for drawn in ended[0][2].drawn.values():
+        drawn.stream.site = drawn.site
+    total = _sum(world, parts, mine.start, number, codes if plan.compress else None)
     measured, found, sites = zip(*_flat(world.share("the sum of the gradients", own)), strict=True)
     if any(other != sites[0] for other in sites):
         raise RuntimeError("the shards of a batch do not draw the same number of random numbers")
-    for drawn in ended[0][2].drawn.values():
-        drawn.stream.site = drawn.site
     anywhere = map(any, zip(*found, strict=True))
     return list(measured), [g if some else None for g, some in zip(total.exchange(), anywhere, strict=True)]
+
+
+def _sum(
+    world: World, parts: list[list[Array]], start: int, shards: int, codes: Callable[[int], Codes] | None
+) -> Sum | CompressedSum:
+    """Return the sum of the gradients of all shards, of which this process has those from `start` on."""
+    if codes is None:
+        return Sum(world, parts)
+    levels = (shards - 1).bit_length()
+    return CompressedSum(world, parts, start, shards, codes((levels + 1) * shards))
 
 
 def _compute(

@@ -8,6 +8,7 @@ are.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -64,3 +65,76 @@ class Sum:
             rows = rows[::2]
         self.world.comm.Allgather(rows[0], result)
         return result.reshape(-1)  # (processes, share) -> (numbers and what fills up the last share,)
+
+
+class Codes(Protocol):
+    """How numbers travel in fewer bits: `training.exchange` has it, as rounding comes after this package."""
+
+    row: int  # numbers that share a scale
+
+    def encode(self, x: Array, node: int, first: int) -> Array:
+        """Return rows (n, row) of float32, rounded, as bytes (n, bytes of a row).
+
+        What is rounded at another node, or is another row of it, counted from `first`, draws other random bits.
+        """
+
+    def decode(self, codes: Array) -> Array:
+        """Return the numbers, (n, row) float32."""
+
+
+class CompressedSum:
+    """A `Sum` of which each shard's gradients, and each sum on the way to that of all, are codes.
+
+    All numbers are one row of neighbours, cut into rows of `codes.row`. A node of the tree is rounded by its place in
+    it, and a row by its own, whichever process does it.
+    """
+
+    def __init__(self, world: World, parts: Sequence[Arrays], start: int, shards: int, codes: Codes) -> None:
+        """Take the gradients of the shards of this process, from number `start` on, of so many in all."""
+        self.world, self.codes, self.shards, self.like = world, codes, shards, parts[0]
+        numbers = sum(array.size for array in self.like)
+        self.share = -(-numbers // (codes.row * world.size))  # rows that a process adds up
+        leaves = [codes.encode(self._rows(part), start + i, 0) for i, part in enumerate(parts)]
+        whole_branch = world.size == 1 or len(leaves) & (len(leaves) - 1) == 0
+        self.parts = [self._added(leaves, 0, start, 0)] if whole_branch else leaves
+        # (parts, processes * share, bytes) -> (processes, parts, share, bytes)
+        sent = np.stack(self.parts).reshape(len(self.parts), world.size, self.share, -1).swapaxes(0, 1)
+        self.sent = np.ascontiguousarray(sent)
+        self.got = np.empty_like(self.sent)
+        self.result = np.empty((world.size * self.share, sent.shape[-1]), np.uint8)
+        self.level = len(leaves).bit_length() - 1 if whole_branch else 0
+
+    def _rows(self, part: Arrays) -> Array:
+        """Return all numbers of one shard, (processes * share, row) float32, the last ones 0."""
+        rows = np.zeros((self.world.size * self.share, self.codes.row), np.float32)
+        flat = [to_device(array, "cpu").reshape(-1) for array in part]
+        np.concatenate(flat, out=rows.reshape(-1)[: sum(array.size for array in flat)], casting="same_kind")
+        return rows
+
+    def _added(self, parts: Sequence[Array], level: int, start: int, first: int) -> Array:
+        """Return the sum of parts in codes, as `tree` adds; they are rows from `first` on, nodes of `level` of it."""
+        while len(parts) > 1:
+            level, start, odd = level + 1, start // 2, parts[len(parts) & ~1 :]
+            sums = [self.codes.decode(a) + self.codes.decode(b) for a, b in zip(parts[::2], parts[1::2], strict=False)]
+            parts = [self.codes.encode(x, level * self.shards + start + i, first) for i, x in enumerate(sums)]
+            parts += list(odd)
+        return parts[0]
+
+    def exchange(self) -> list[Array]:
+        """Return the sums over all shards of all processes."""
+        total = self.parts[0] if self.world.size == 1 else self._exchanged()
+        flat, sums, start = self.codes.decode(total).reshape(-1), [], 0
+        for array in self.like:
+            own = flat[start : start + array.size].reshape(array.shape).astype(array.dtype)
+            sums.append(to_device_of(own, array))
+            start += array.size
+        return sums
+
+    def _exchanged(self) -> Array:
+        self.world.comm.Alltoall(self.sent, self.got)
+        # (processes, parts, share, bytes) -> (branches in order, share, bytes)
+        branches = list(self.got.reshape(-1, *self.got.shape[2:]))
+        own = self._added(branches, self.level, 0, self.world.rank * self.share)
+        self.world.share("the sum of the gradients")  # where an error of one in between can be told
+        self.world.comm.Allgather(own, self.result)
+        return self.result

@@ -15,6 +15,7 @@ from ..random import Stream
 from ..tensor import Tensor, gradients
 from . import diagnosis
 from .evaluation import Tally, on_device
+from .exchange import Bfp8Rows
 from .log import Row
 from .quantizers import streams
 from .settings import as_json
@@ -119,7 +120,7 @@ def _by_shards(run: Run, x: Any, y: Any, drawn: Drawn) -> tuple[Tally, Array]:
         return (loss.data * weight, Tally.of(logits, loss, y[samples])), gradients(_scaled(run, loss), weight, params)
 
     with _told_where(run, x):
-        measured, grads = distributed.by_shards(len(x), [p.data for p in params], part)
+        measured, grads = distributed.by_shards(len(x), [p.data for p in params], part, Bfp8Rows)
     loss, tally = sum(loss for loss, _ in measured), Tally()
     diagnosis.check_loss(run, loss, x, drawn)
     for _, one in measured:

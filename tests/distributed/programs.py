@@ -22,8 +22,8 @@ from lpnet.training import Callback
 
 MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 ROOT = Path(__file__).parents[2]
-KINDS = ("float", "bfp8", "nvfp4", "local")
-FORMATS = {"float": None, "bfp8": "bfp8", "nvfp4": "nvfp4", "local": None}
+KINDS = ("float", "bfp8", "nvfp4", "local", "compressed")
+FORMATS = {"float": None, "bfp8": "bfp8", "nvfp4": "nvfp4", "local": None, "compressed": "bfp8"}
 COMPARED = ("model.npz", "averaged.npz", "checkpoint.npz", "log.jsonl", "config.json")
 STEPS = 15  # of a training
 
@@ -73,7 +73,7 @@ def network() -> nn.Module:
 
 def train(folder: Path, kind: str, resume: bool = False) -> None:
     """Train `network` for three epochs of four steps and a short one, with an average, in eight shards."""
-    lp.distributed.init(8, sync_batch_norm=kind != "local")
+    lp.distributed.init(8, sync_batch_norm=kind != "local", compress=kind == "compressed")
     lp.manual_seed(3)
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((84, 1, 8, 8), np.float32), rng.integers(0, 3, 84)

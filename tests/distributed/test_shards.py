@@ -1,6 +1,8 @@
 """A batch that is cut into shards, in one process: what they exchange, draw and add up is that of the whole batch."""
 
 import contextvars
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from lpnet import functions as F
 from lpnet import nn, optim
 from lpnet.distributed import batches, gradients, lockstep, processes, shards
 from lpnet.tensor import Tensor
+from lpnet.training.exchange import Bfp8Rows
 
 ALONE = processes.World(None)
 
@@ -124,6 +127,102 @@ def test_the_sum_of_shards_has_one_order(number):
     assert np.array_equal(found[0], total)
 
 
+class Talk:
+    """What processes of a test say in MPI, where each has a thread."""
+
+    def __init__(self, size):
+        self.size, self.sent = size, 0
+        self.board, self.barrier = [None] * size, threading.Barrier(size)
+
+    def all(self, rank, value):
+        """Return what each gives."""
+        self.board[rank] = value
+        self.barrier.wait(30)
+        found = list(self.board)
+        self.barrier.wait(30)
+        return found
+
+
+class Process(processes.World):
+    """One of them; `sent` counts the bytes of arrays that leave it."""
+
+    def __init__(self, talk, rank):
+        super().__init__(None)
+        self.talk, self.rank, self.size, self.comm, self.sent = talk, rank, talk.size, self, 0
+
+    def allgather(self, value):
+        return self.talk.all(self.rank, value)
+
+    def Alltoall(self, sent, got):
+        got[...] = [rows[self.rank] for rows in self.talk.all(self.rank, sent)]
+        self.sent += sent.nbytes * (self.size - 1) // self.size
+
+    def Allgather(self, own, result):
+        result.reshape(self.size, -1)[...] = [part.reshape(-1) for part in self.talk.all(self.rank, own)]
+        self.sent += own.nbytes * (self.size - 1)
+
+
+def summed(parts, size, compress):
+    """Return the sums that so many processes come to, and the bytes that one of them sends."""
+    talk, m = Talk(size), len(parts) // size
+    worlds = [Process(talk, rank) for rank in range(size)]
+    lp.manual_seed(7)
+    levels = (len(parts) - 1).bit_length() + 1
+    codes = Bfp8Rows(levels * len(parts))
+    totals = [
+        gradients.CompressedSum(w, parts[w.rank * m :][:m], w.rank * m, len(parts), codes)
+        if compress
+        else gradients.Sum(w, parts[w.rank * m :][:m])
+        for w in worlds
+    ]
+    with ThreadPoolExecutor(size) as pool:
+        found = list(pool.map(lambda total: total.exchange(), totals))
+    return found, worlds[0].sent
+
+
+@pytest.mark.parametrize(("number", "sizes"), [(8, (1, 2, 4, 8)), (6, (1, 2, 3, 6)), (5, (1, 5))])
+def test_compressed_sums_have_the_same_bits_for_any_number_of_processes(number, sizes):
+    """In each of the processes, of arrays of several shapes, and each within the errors of all roundings of the sum."""
+    rng = np.random.default_rng(0)
+    parts = [[rng.standard_normal(s).astype(np.float32) for s in ((40, 30), (7,), ())] for _ in range(number)]
+    exact = [np.sum([part[i] for part in parts], axis=0) for i in range(3)]
+    want = summed(parts, 1, True)[0][0]
+    for size in sizes:
+        for found in summed(parts, size, True)[0]:
+            assert all(np.array_equal(a, b) for a, b in zip(found, want, strict=True))
+    gap = 2.0 ** (np.ceil(np.log2(max(np.abs(e).max() for e in exact))) - 6)  # of the largest numbers anywhere
+    assert all((np.abs(a - e) < 2 * number * gap).all() for a, e in zip(want, exact, strict=True))
+    assert not any(np.array_equal(a, e) for a, e in zip(want, exact, strict=True))
+
+
+def test_compressed_sums_are_right_on_average():
+    """Over many sites the mean comes to the exact sum: its error is that of a mean of as many roundings."""
+    parts = [[p] for p in np.random.default_rng(1).standard_normal((4, 512)).astype(np.float32)]
+    means, rounds = 0, 400
+    lp.manual_seed(3)
+    for _ in range(rounds):
+        total = gradients.CompressedSum(ALONE, parts, 0, 4, Bfp8Rows(12)).exchange()[0]
+        means = means + total.astype(np.float64) / rounds
+    error = means - np.sum([p for (p,) in parts], axis=0, dtype=np.float64)
+    # Seven roundings, each of a variance of at most gap^2 / 4; gaps are at most 2^-3 here.
+    assert np.abs(error).max() < 5 * np.sqrt(7 / 4 / rounds) * 2.0**-3 and abs(error.mean()) < 0.002
+
+
+def test_compressed_sums_are_a_quarter_of_the_bytes():
+    """A byte a number and four for 256, to and from each process, in place of four a number."""
+    parts = [[np.ones(2048 * 8, np.float32)] for _ in range(8)]
+    for size in (2, 4, 8):
+        assert summed(parts, size, True)[1] / summed(parts, size, False)[1] == 260 / 1024
+
+
+def test_a_gradient_that_is_not_finite_is_seen_in_the_compressed_sum():
+    """A loss scaler looks for it; the rows beside it are as ever."""
+    parts = [[np.ones((2, 256), np.float32)] for _ in range(2)]
+    parts[1][0][1, 5] = np.inf
+    total = gradients.CompressedSum(ALONE, parts, 0, 2, Bfp8Rows(4)).exchange()[0]
+    assert (total[0] == 2).all() and np.isnan(total[1]).all()
+
+
 def test_shards_that_do_not_compute_the_same_are_told_so():
     """One that ends where others wait, and one that fails, end all; the first error is raised."""
 
@@ -178,7 +277,10 @@ def test_what_init_takes_is_what_a_run_has_to_have_again(init, tmp_path):
         lp.fit(model, data, resume=True, **options)
 
 
-@pytest.mark.parametrize(("options", "sentence"), [({"shards": 0}, "shards"), ({"sync_batch_norm": 2}, "sync_batch")])
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [({"shards": 0}, "shards"), ({"sync_batch_norm": 2}, "sync_batch"), ({"compress": 8}, "compress")],
+)
 def test_what_init_refuses(init, options, sentence):
     """In one sentence, and nothing is changed."""
     with pytest.raises((ValueError, TypeError), match=f"init: {sentence}"):
