@@ -23,7 +23,7 @@ from lpnet.training import Callback
 MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 ROOT = Path(__file__).parents[2]
 KINDS = ("float", "bfp8", "nvfp4", "local", "compressed")
-FORMATS = {"float": None, "bfp8": "bfp8", "nvfp4": "nvfp4", "local": None, "compressed": "bfp8"}
+FORMATS = {"float": None, "bfp8": "bfp8", "nvfp4": "nvfp4", "local": None, "compressed": "bfp8", "saving": "bfp8"}
 COMPARED = ("model.npz", "averaged.npz", "checkpoint.npz", "log.jsonl", "config.json")
 STEPS = 15  # of a training
 
@@ -60,15 +60,14 @@ RANK = int(os.environ.get("PMI_RANK", "0"))
 
 def network() -> nn.Module:
     """Return a small network of every kind of layer that a batch is one thing to."""
-    return nn.Sequential(
+    block = nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1),
         nn.BatchNorm2d(4),
         nn.ReLU(),
         nn.MaxPool2d(2),
         nn.Dropout(0.2),
-        nn.Flatten(),
-        nn.Linear(64, 3),
     )
+    return nn.Sequential(block, nn.Flatten(), nn.Linear(64, 3))
 
 
 def train(folder: Path, kind: str, resume: bool = False) -> None:
@@ -79,11 +78,12 @@ def train(folder: Path, kind: str, resume: bool = False) -> None:
     x, y = rng.standard_normal((84, 1, 8, 8), np.float32), rng.integers(0, 3, 84)
     model = network()
     if FORMATS[kind] is not None:
-        nn.lower(model, FORMATS[kind])
+        nn.lower(model, FORMATS[kind], packed=kind == "saving")
+    nn.checkpointed(model, ["0"] * (kind == "saving"))
     precision = lp.Precision(weight=FORMATS[kind] and "bfp8", gradient=FORMATS[kind], momentum=FORMATS[kind])
     groups = [
-        {"params": model[0].parameters(), "lr": 0.1},
-        {"params": [*model[1].parameters(), *model[6].parameters()]},
+        {"params": model[0][0].parameters(), "lr": 0.1},
+        {"params": [*model[0][1].parameters(), *model[2].parameters()]},
     ]
     optimizer = optim.SGD(groups if kind == "float" else model.parameters(), 0.05, momentum=0.9, precision=precision)
     lp.fit(
@@ -102,9 +102,9 @@ def train(folder: Path, kind: str, resume: bool = False) -> None:
     )
 
 
-def trainings(folder: str) -> None:
-    """Train in all kinds."""
-    for kind in KINDS:
+def trainings(folder: str, *kinds: str) -> None:
+    """Train in some kinds, or in all."""
+    for kind in kinds or KINDS:
         train(Path(folder), kind)
     print("trained")
 

@@ -7,6 +7,7 @@ import json
 import signal
 import time
 
+import numpy as np
 import pytest
 
 import lpnet as lp
@@ -46,6 +47,19 @@ def test_any_number_of_processes_leaves_the_same_bytes(alone, tmp_path, processe
     printed, _, code = run(processes, "trainings", tmp_path)
     assert code == 0 and printed == "trained\n"
     assert {kind: files(tmp_path / kind) for kind in KINDS} == {kind: files(alone / kind) for kind in KINDS}
+
+
+def test_more_processes_than_processors_leave_the_same_bytes(alone, tmp_path):
+    """Eight, a shard each, with BatchNorm's moments of a shard of two or three samples."""
+    assert run(8, "trainings", tmp_path, "local")[2] == 0
+    assert files(tmp_path / "local") == files(alone / "local")
+
+
+def test_memory_can_be_saved_in_several_processes(alone, tmp_path):
+    """Activations in codes, a block with synchronised BatchNorm and dropout computed twice: the weights of neither."""
+    assert run(2, "trainings", tmp_path, "saving")[2] == 0
+    found, want = (lp.load(folder / "model.npz")["model"] for folder in (tmp_path / "saving", alone / "bfp8"))
+    assert found.keys() == want.keys() and all(np.array_equal(found[name], want[name]) for name in want)
 
 
 def test_the_kinds_of_training_differ(alone):
