@@ -24,7 +24,7 @@ FLAGS = (
     "--disable-component-update",
     "--hide-scrollbars",
 )
-PATIENCE = 20  # seconds until what should come counts as missing; two busy cores take their time
+PATIENCE = 60  # seconds until what should come counts as missing; two busy cores take their time
 
 
 def chromium():

@@ -86,14 +86,17 @@ def train_on_page(url, epochs, browser):
     return seconds, browser.js("return window.seen") / seconds, browser.text(".program .code")
 
 
+TIMED = """import time
+start = time.monotonic()
+run = parts(**settings)
+log = lp.fit(**run, progress=False)
+print("seconds", time.monotonic() - start)
+for row in log:"""
+
+
 def train_alone(program):
-    """Run the program; return the seconds of its `lp.fit`."""
-    timed = program.replace(
-        "for row in lp.fit(**run, progress=False):",
-        "import time\nstart = time.monotonic()\n"
-        "log = lp.fit(**run, progress=False)\nprint('seconds', time.monotonic() - start)\n"
-        "for row in log:",
-    )
+    """Run the program; return the seconds that it took to make the network and train it, as the page does."""
+    timed = program.replace("run = parts(**settings)\nfor row in lp.fit(**run, progress=False):", TIMED)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "program.py"
         path.write_text(timed)
