@@ -147,25 +147,28 @@ def warn(run: Run, row: Row) -> None:
 
 def _guessing(run: Run, row: Row) -> str:
     """Tell, once early and once at the end, of a loss that is that of equal probabilities for all classes."""
-    classes, loss = run.tally.classes, row["train_loss"]
-    if run.epoch not in (2, run.epochs) or run.loss is not F.cross_entropy or classes < 2:
-        return ""
-    if abs(loss - math.log(classes)) >= GUESSING * math.log(classes):
+    loss, guess = row["train_loss"], _loss_of_guessing(run)
+    if run.epoch not in (2, run.epochs) or abs(loss - guess) >= GUESSING * guess:
         return ""
     return (
-        f"the loss {loss:.3f} is that of guessing, ln({classes}): try another learning rate (--lr), a loss scale "
+        f"the loss {loss:.3f} is that of guessing, ln({run.tally.classes}): try another learning rate (--lr), a loss scale "
         "(--loss-scale) or wider formats; lp.trace and 'lpnet step' show what is rounded to zero"
     )
 
 
+def _loss_of_guessing(run: Run) -> float:
+    """Return the loss of equal probabilities for all classes, 0 where there are no such."""
+    return math.log(run.tally.classes) if run.loss is F.cross_entropy and run.tally.classes >= 2 else 0.0
+
+
 def _rising(run: Run, row: Row) -> str:
-    """Tell of the first epoch whose loss is well above that of the first step."""
-    first = run.first_loss or 0.0
+    """Tell of the first epoch whose loss is well above the first step's, and of guessing: a run may go on from another."""
+    first = max(run.first_loss or 0.0, _loss_of_guessing(run))
     high = [r["train_loss"] > RISEN * first > 0 for r in (*run.log, row)]
     if not high[-1] or any(high[:-1]):
         return ""
     return (
-        f"the loss {row['train_loss']:.3g} is over twice the first step's, {first:.3g}: if it diverges, try a lower "
+        f"the loss {row['train_loss']:.3g} is over twice the first step's, {run.first_loss:.3g}: if it diverges, try a lower "
         "learning rate (--lr), --warmup or --clip; lp.watch and 'lpnet step' show what a step does"
     )
 

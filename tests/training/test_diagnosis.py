@@ -50,6 +50,17 @@ def test_a_loss_that_rises_is_said_once(capsys):
     )
 
 
+def test_a_run_that_goes_on_from_learned_weights_is_not_said_to_diverge(capsys):
+    """Its first loss is next to nothing, and an epoch's that is over twice that still is."""
+    model, labels = nn.Linear(4, 3), X[:, :3].argmax(axis=1)
+    model.weight.data, model.bias.data = 20 * np.eye(3, 4, dtype=np.float32), np.zeros(3, np.float32)
+    labels[50] = (labels[50] + 1) % 3
+    optimizer = optim.SGD(model.parameters(), 1e-9)
+    log = lp.fit(model, DataLoader((X, labels), 8), epochs=1, optimizer=optimizer, progress=False)
+    first = float(lp.functions.cross_entropy(model(X[:8]), labels[:8]).data)
+    assert 2 * first < log[0]["train_loss"] < np.log(3) and capsys.readouterr().err == ""
+
+
 def rounded(role, fmt, **options):
     """Train one epoch with one role of the model, or of the optimizer, in a format; return what is said."""
     model, precision = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), lp.Precision(**{role: fmt})
