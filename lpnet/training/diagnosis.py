@@ -151,8 +151,8 @@ def _guessing(run: Run, row: Row) -> str:
     if run.epoch not in (2, run.epochs) or abs(loss - guess) >= GUESSING * guess:
         return ""
     return (
-        f"the loss {loss:.3f} is that of guessing, ln({run.tally.classes}): try another learning rate (--lr), a loss scale "
-        "(--loss-scale) or wider formats; lp.trace and 'lpnet step' show what is rounded to zero"
+        f"the loss {loss:.3f} is that of guessing, ln({run.tally.classes}): try another learning rate (--lr), "
+        "a loss scale (--loss-scale) or wider formats; lp.trace and 'lpnet step' show what is rounded to zero"
     )
 
 
@@ -162,14 +162,14 @@ def _loss_of_guessing(run: Run) -> float:
 
 
 def _rising(run: Run, row: Row) -> str:
-    """Tell of the first epoch whose loss is well above the first step's, and of guessing: a run may go on from another."""
+    """Tell of the first epoch whose loss is well above the first step's, and guessing's: weights may have learned."""
     first = max(run.first_loss or 0.0, _loss_of_guessing(run))
     high = [r["train_loss"] > RISEN * first > 0 for r in (*run.log, row)]
     if not high[-1] or any(high[:-1]):
         return ""
     return (
-        f"the loss {row['train_loss']:.3g} is over twice the first step's, {run.first_loss:.3g}: if it diverges, try a lower "
-        "learning rate (--lr), --warmup or --clip; lp.watch and 'lpnet step' show what a step does"
+        f"the loss {row['train_loss']:.3g} is over twice the first step's, {run.first_loss:.3g}: if it diverges, try "
+        "a lower learning rate (--lr), --warmup or --clip; lp.watch and 'lpnet step' show what a step does"
     )
 
 
