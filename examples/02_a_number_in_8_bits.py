@@ -20,8 +20,8 @@ plt.style.use("lpnet.slides")
 # %%
 # Four formats. Fixed point has equal gaps. Floating point has a few exponent bits (4 in e4m3, 5 in e5m2) and gaps
 # that double from one power of two to the next. A posit spends its first bits on a run of equal digits that counts
-# the exponent in steps of 4: many digits near 1, few far away. lpnet has no posits, but any list of numbers is a
-# format.
+# the exponent in steps of 4: many digits near 1, few far away. We make it ourselves, as any list of numbers is a
+# format; by name it is posit8.2.
 
 
 def posit8(code):
@@ -34,6 +34,7 @@ def posit8(code):
 
 positive = [posit8(code) for code in range(1, 128)]
 posit = lp.Table((*(-v for v in positive[::-1]), 0.0, *positive), "posit8")
+print("lpnet's posit8.2 has the same numbers:", posit.values == lp.format("posit8.2").values)
 formats = {"fixed8.4": lp.format("fixed8.4"), "e4m3": lp.format("e4m3"), "e5m2": lp.format("e5m2"), "posit8": posit}
 
 # %%

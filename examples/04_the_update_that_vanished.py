@@ -47,12 +47,12 @@ for _ in range(steps):
 
 # %%
 # A thousand steps should lead to 1.1. To nearest not one of them arrived. Kahan's sum and the accumulator end at the
-# number of bf16 next to it. Stochastically rounded copies are right on average, each for itself is some 3.7 gaps off:
-# they cost no memory, and noise.
+# number of bf16 next to it. Stochastically rounded copies are right on average, but they spread, by 3.7 gaps: they cost
+# no memory, and noise.
 
 print(f"exact       {1 + steps * update:.4f}")
 for name, path in paths.items():
-    print(f"{name:11} ends at {np.mean(path[-1]):.4f}, off by {np.std(path[-1]) / gap:.1f} gaps from copy to copy")
+    print(f"{name:11} ends at {np.mean(path[-1]):.4f}, spread {np.std(path[-1]) / gap:.1f} gaps")
 
 # %%
 # The four, each with the exact sum.

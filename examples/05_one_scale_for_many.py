@@ -26,23 +26,13 @@ x[44, 40] = 100
 
 # %%
 # Block floating point in 4 bits: an integer for each number, and a power of two for each block. A block is the whole
-# tensor, a channel (here a row), 16 neighbours of a row, or a tile of 16 by 16, which we lay out as a row.
+# tensor, a channel (here a row), 16 neighbours of a row, or a tile of 16 by 16.
 
-
-def tiles(x):
-    return x.reshape(4, 16, 4, 16).swapaxes(1, 2).reshape(16, 256)  # (64, 64) -> (16, 256), a tile a row
-
-
-def back(y):
-    return y.reshape(4, 4, 16, 16).swapaxes(1, 2).reshape(64, 64)  # (16, 256) -> (64, 64)
-
-
-channel = lp.BlockFloatingPoint(4, axis=0)
 rounded = {
     "tensor": lp.BlockFloatingPoint(4, axis=None).quantize(x),
-    "channel": channel.quantize(x),
+    "channel": lp.BlockFloatingPoint(4, axis=0).quantize(x),
     "block": lp.BlockFloatingPoint(4, axis=-1, block=16).quantize(x),
-    "tile": back(channel.quantize(tiles(x))),
+    "tile": lp.BlockFloatingPoint(4, axis=-1, block=(16, 16)).quantize(x),
 }
 
 # %%

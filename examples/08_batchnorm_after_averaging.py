@@ -96,7 +96,7 @@ ax.bar(layers + 0.2, ratios[1], 0.38, color="C2")
 ax.text(0.8, 0.05, "last weights", color="w", rotation=90, ha="center")
 ax.text(1.2, 0.05, "average, SWALP", color="w", rotation=90, ha="center")
 ax.text(2.5, 1.02, "in training", ha="center", va="bottom")
-ax.set(xticks=layers, xlabel="BatchNorm layer", ylabel="variance", ylim=(0, 1.15))
+ax.set(xticks=layers, xlabel="BatchNorm layer", ylabel="variance, anew / training", ylim=(0, 1.15))
 plt.savefig(f"{sys.argv[1]}/08_batchnorm_after_averaging.png") if len(sys.argv) == 2 else plt.show()
 
 # %%

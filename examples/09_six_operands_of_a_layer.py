@@ -45,7 +45,7 @@ print(f"sum: {integers} times {scale_a * scale_b}, which is {integers * scale_a 
 
 
 def layer(products):
-    X, V = lp.Parameter(x), lp.Parameter(W)
+    X, V = lp.Tensor(x, requires_grad=True), lp.Tensor(W, requires_grad=True)
     with lp.use(lp.Precision(products=products)):
         y = lp.functions.linear(X, V)
         y.backward(gy)

@@ -36,7 +36,8 @@ print("the same as the recipe:", products() == lp.recipes.nvfp4().products)
 # %%
 # A network of four layers is to learn what another one, with other weights, computes. Its weights are in float, as in
 # chapter 04's accumulator; only operands of its products have 4 bits. We measure what is left of the targets' variance.
-# Ends in float means that the first and the last layer are not lowered.
+# Ends in float means that the first and the last layer are not lowered. (Adam is an optimizer that makes all weights
+# step about alike.)
 
 
 def network():

@@ -65,10 +65,10 @@ for fmt in formats:
 # Updates of the second convolution in gaps of three formats; what is left of the line, nearest rounding swallows.
 
 fig, panels = plt.subplots(3, 1, sharex=True, sharey=True)
-for ax, fmt, color in zip(panels, ("bfp3", "bfp5", "bfp8"), ("C3", "C1", "C2")):
-    ax.hist(np.log2(watched(fmt).update("4.weight").ratios), np.arange(-7, 3, 0.5), color=color, ec="w")
+for ax, fmt in zip(panels, ("bfp3", "bfp5", "bfp8")):
+    ax.hist(np.log2(watched(fmt).update("4.weight").ratios), np.arange(-7, 3, 0.5), color="C3", ec="w")
     ax.axvline(-1, color="k", lw=2)
-    ax.text(-6.9, 700, f"{fmt[-1]} bits", color=color)
+    ax.text(-6.9, 700, f"{fmt[-1]} bits", color="C3")
 panels[1].set_ylabel("weights")
 panels[2].set_xticks([-6, -4, -1, 2], ["1/64", "1/16", "1/2", "4"])
 panels[2].set_xlabel("update, in gaps")
