@@ -36,8 +36,8 @@ a, b = rounded(x, axis=1)[0, :8], rounded(W, axis=1)[0, :8]
 scale_a, scale_b = blocks[1].spacing(x)[0, 0], blocks[1].spacing(W)[0, 0]
 print("x:", *(a / scale_a).astype(int), "times", scale_a)
 print("W:", *(b / scale_b).astype(int), "times", scale_b)
-integers = int((a / scale_a) @ (b / scale_b))
-print(f"sum: {integers} times {scale_a * scale_b}, which is {integers * scale_a * scale_b}; in floats {a @ b}")
+integers, scale = int((a / scale_a) @ (b / scale_b)), scale_a * scale_b
+print(f"sum: {integers} times {scale}, which is {integers * scale}; in floats {a @ b}")
 
 # %%
 # `lp.Products` names the six operands, and within `lp.use` every layer multiplies so. Each operand is one of two in its
@@ -56,10 +56,11 @@ def share(found):
     return [np.linalg.norm(y - e) / np.linalg.norm(e) for y, e in zip(found, exact.values())]
 
 
+names = ("x", "W", "gy_input", "W_input", "gy_weight", "x_weight")
+rows = {name: lp.Products(**{name: rounded}) for name in names} | {"all six": lp.Products.uniform("bfp4:8")}
 print("error, in shares of the result\nrounded   |   y  |  gx  |  gW")
-for name in ("x", "W", "gy_input", "W_input", "gy_weight", "x_weight"):
-    print("{:9} | {:4.0%} | {:4.0%} | {:4.0%}".format(name, *share(layer(lp.Products(**{name: rounded})))))
-print("{:9} | {:4.0%} | {:4.0%} | {:4.0%}".format("all six", *share(layer(lp.Products.uniform("bfp4:8")))))
+for name, products in rows.items():
+    print("{:9} | {:4.0%} | {:4.0%} | {:4.0%}".format(name, *share(layer(products))))
 
 # %%
 # The answer: no. Forward a block of W lies along the inputs of one output, back along the outputs of one input: other
@@ -82,15 +83,16 @@ fig, panels = plt.subplots(1, 3, figsize=(9.6, 3.6))
 for ax, (axis, (left, above, *names)) in zip(panels, products.items()):
     (m, k), n = left.shape, above.shape[1]
     places = {names[0]: (-k - 1, -m - 1, k, m), names[1]: (0, 0, n, k), names[2]: (0, -m - 1, n, m)}
-    for (name, (i, j, wide, high)), a, along in zip(places.items(), (left, above, None), (1, 0, None)):
+    for (name, (i, j, wide, high)), a, along in zip(places.items(), (left, above, None), (1, 0, 2)):
         if a is not None:
             s = np.log2(blocks[along].spacing(a))
-            s = s[:, ::8] if along else s[::8]
+            s = s[:, ::8] if along == 1 else s[::8]
             edges = np.linspace(i, i + wide, s.shape[1] + 1), np.linspace(j + high, j, len(s) + 1)
             ax.pcolormesh(*edges, s, cmap=maps[name[0]], vmin=-5, vmax=0, ec="w", lw=0.7)
         else:
             ax.add_patch(plt.Rectangle((i, j), wide, high, fill=False, ec="C7", lw=2))
-        ax.text(i + wide / 2, j + high / 2, name, ha="center", va="center", bbox={"fc": "w", "ec": "w"})
+        white = {"ha": "center", "va": "center", "bbox": {"fc": "w", "ec": "w"}}
+        ax.text(i + wide / 2, j + high / 2, name, **white)
     ax.set(title=f"sum over {axis}", xlim=(-26, 25), ylim=(-18, 26), aspect=1)
     ax.axis("off")
 plt.savefig(f"{sys.argv[1]}/09_six_operands_of_a_layer.png") if len(sys.argv) == 2 else plt.show()

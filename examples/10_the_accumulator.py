@@ -69,9 +69,10 @@ print(f"of 4096 terms: {errors[0][8] / errors[1][8]:.0f} times the error")
 # bit, and adds up the products of chapter 09 if it is told to, a term at a time, and slowly.
 
 print(f"terms below half a gap at the end: {(terms < fmt.spacing(one)[:, None] / 2).mean():.0%}")
-promoted = lp.Accumulator(add=fmt, every=every, outer="fp32").matmul(a[:8, None, :], b[:8, :, None])[:, 0, 0]
+sums = lp.Accumulator(add=fmt, every=every, outer="fp32")
+promoted = sums.matmul(a[:8, None, :], b[:8, :, None])[:, 0, 0]
 print("the same bits:", (promoted == wide[:8]).all())
-print(lp.Products.uniform("e4m3", accumulate=lp.Accumulator(add=fmt, every=every, outer="fp32")).accumulate)
+print(lp.Products(accumulate=sums))
 
 # %%
 # Both errors against the length, and the walks.
@@ -83,8 +84,8 @@ for error, line, name, color in zip(errors, theory, ("one sum", "promoted"), ("C
     ax.text(18_000, error[-1], name, color=color, va="center")
 ax.text(3000, 4e-4, "random walk")
 ax.axvline(every, color="C7", ls=":")
-ax.set(xlabel="terms", ylabel="error / sum", xlim=(12, 60_000), ylim=(1e-5, 0.1), xticks=[16, 128, 1024, 16_384])
-ax.set_xticklabels(["16", "128", "1,024", "16,384"])
+ax.set(xlabel="terms", ylabel="error / sum", xlim=(12, 60_000), ylim=(1e-5, 0.1))
+ax.set_xticks([16, 128, 1024, 16_384], ["16", "128", "1,024", "16,384"])
 ax.minorticks_off()
 plt.savefig(f"{sys.argv[1]}/10_the_accumulator.png") if len(sys.argv) == 2 else plt.show()
 

@@ -27,8 +27,8 @@ nn = lp.nn
 
 def products(format="nvfp4", W="nvfp4:16x16", x="nearest", gy="stochastic", rotate=16):
     x, W, back = lp.Operand(format, x), lp.Operand(W), lp.Operand(format, gy)
-    turned = {"gy_weight": lp.Operand(format, gy, rotate), "x_weight": lp.Operand(format, "nearest", rotate)}
-    return lp.Products(x=x, W=W, gy_input=back, W_input=W, **turned)
+    gy_weight, x_weight = lp.Operand(format, gy, rotate), lp.Operand(format, "nearest", rotate)
+    return lp.Products(x, W, back, W, gy_weight, x_weight)
 
 
 print("the same as the recipe:", products() == lp.recipes.nvfp4().products)
@@ -41,7 +41,8 @@ print("the same as the recipe:", products() == lp.recipes.nvfp4().products)
 
 
 def network():
-    return nn.Sequential(*(layer for _ in range(3) for layer in (nn.Linear(64, 64), nn.Tanh())), nn.Linear(64, 64))
+    layers = [layer for _ in range(3) for layer in (nn.Linear(64, 64), nn.Tanh())]
+    return nn.Sequential(*layers, nn.Linear(64, 64))
 
 
 lp.manual_seed(99)
