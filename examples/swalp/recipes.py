@@ -170,7 +170,7 @@ class Recipes:
             gap = "" if name == "float" else shown(difference(sgd, self.errors(results, "float")))
             rows.append([name, spread(sgd), gap, spread(swa), shown(difference(swa, sgd))])
         title = f"Recipes, evaluated {EVALUATIONS[how]}."
-        return Table(title, ["recipe", "SGD", "- in float", "SWALP", "- SGD"], rows)
+        return Table(title, ["recipe", "SGD", "above float", "SWALP", "above SGD"], rows)
 
     def _parts(self, results: Results) -> list[Table]:
         rows = [[name, spread(self.errors(results, name))] for name in self.parts]
