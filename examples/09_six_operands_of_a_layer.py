@@ -57,7 +57,8 @@ def share(found):
 
 
 names = ("x", "W", "gy_input", "W_input", "gy_weight", "x_weight")
-rows = {name: lp.Products(**{name: rounded}) for name in names} | {"all six": lp.Products.uniform("bfp4:8")}
+rows = {name: lp.Products(**{name: rounded}) for name in names}
+rows["all six"] = lp.Products.uniform("bfp4:8")
 print("error, in shares of the result\nrounded   |   y  |  gx  |  gW")
 for name, products in rows.items():
     print("{:9} | {:4.0%} | {:4.0%} | {:4.0%}".format(name, *share(layer(products))))
@@ -98,7 +99,7 @@ for ax, (axis, (left, above, *names)) in zip(panels, products.items()):
 plt.savefig(f"{sys.argv[1]}/09_six_operands_of_a_layer.png") if len(sys.argv) == 2 else plt.show()
 
 # %%
-# To change: the blocks, to `"bfp4:16"`. Fewer scales, larger errors.
+# To change: the blocks of `all six`, to `"bfp4:16"`. Fewer scales, larger errors.
 #
 # Two exercises, solved in `solutions/09_six_operands_of_a_layer.py`:
 #
