@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .experiment import Context, Result, Results, Task
+from .experiment import Context, Result, Results, Task, task_name
 from .report import Report, Table, Verdict, within
 from .summation import Summation
 
@@ -74,7 +74,7 @@ class Accumulators:
 
     def tasks(self) -> list[Task]:
         """Return a run for each accumulator, all of the same numbers."""
-        return [Task(_plain(name), Sums(s, self.terms, self.replicas), 0) for name, s in ACCUMULATORS.items()]
+        return [Task(task_name(name), Sums(s, self.terms, self.replicas), 0) for name, s in ACCUMULATORS.items()]
 
     def run(self, task: Task, context: Context) -> Result:
         """Return the rms "error" of sums of random sign, and the "sum" of one sign, by K.
@@ -182,7 +182,7 @@ def dots(a: Any, b: Any, matmul: Any = np.matmul) -> Any:
 
 def measured(results: Results, name: str, what: str, terms: tuple[int, ...]) -> list[float]:
     """Return the figures of an accumulator by K; NaN where the run diverged."""
-    return list(results[_plain(name)].get(what, [math.nan] * len(terms)))
+    return list(results[task_name(name)].get(what, [math.nan] * len(terms)))
 
 
 def ratios(results: Results, name: str, terms: tuple[int, ...]) -> list[float]:
@@ -190,8 +190,3 @@ def ratios(results: Results, name: str, terms: tuple[int, ...]) -> list[float]:
     theory = ACCUMULATORS[name].error(terms)
     found = measured(results, name, "error", terms)
     return [error * math.sqrt(k) / rms for error, k, rms in zip(found, terms, theory, strict=True)]
-
-
-def _plain(name: str) -> str:
-    """Return the name without commas and blanks."""
-    return name.replace(", ", "-").replace(" ", "-")

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from ..precision import Precision
 from ..recipes import swalp
 from .drawing import legend, percent_ticks, points
-from .experiment import Context, Result, Results, Task
+from .experiment import Context, Result, Results, Task, task_name
 from .images import IMAGENET, Training, by_seed, train
 from .report import BySeed, Report, Table, Verdict, difference, spread, within
 
@@ -266,11 +266,6 @@ class Classification:
             for i, name in enumerate(self.formats):
                 at, values = [i + 0.12 * (shift - 1.5)], [errors(results, network, name, how)]
                 points(axes, at, values, fmt=style, ms=5, label=label if i == 0 else None)
-
-
-def task_name(network: str, label: str, method: str) -> str:
-    """Return what the names of the runs of all seeds begin with."""
-    return f"{network}-{label.replace(',', '').replace(':', '').replace(' ', '-')}-{method}"
 
 
 def _reading(gap: float, error: float) -> str:

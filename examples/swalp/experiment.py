@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +37,11 @@ class Context:
     def of(self, task: Task) -> Context:
         """Return the same with the folder of one task."""
         return replace(self, folder=self.folder / task.name)
+
+
+def task_name(*parts: object) -> str:
+    """Return a name for a task: words and numbers, with hyphens between them."""
+    return "-".join(re.sub("[ ,:/]+", "-", str(part)) for part in parts)
 
 
 class Experiment(Protocol):

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from ..precision import Precision, Quantizer
 from ..recipes import ibm8
 from .drawing import legend, percent_ticks, points
-from .experiment import Context, Result, Results, Task
+from .experiment import Context, Result, Results, Task, task_name
 from .images import Training, by_seed, train
 from .report import BySeed, Report, Table, Verdict, below, difference, mean, spread, within
 
@@ -182,11 +182,6 @@ class Formats:
         percent_ticks(axes.xaxis)
         axes.grid(alpha=0.3, axis="x")
         legend(axes)
-
-
-def task_name(kind: str, mode: str, method: str) -> str:
-    """Return what the names of the runs of all seeds begin with."""
-    return f"{kind.replace(' / ', '-').replace(', ', '-').replace(' ', '-')}-{mode}-{method}"
 
 
 def _mean(gaps: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from ..precision import Precision, Quantizer
 from ..products import Products
 from ..recipes import swalp
 from .drawing import legend, percent_ticks, points
-from .experiment import Context, Result, Results, Task
+from .experiment import Context, Result, Results, Task, task_name
 from .images import Training, by_seed, train
 from .report import BySeed, Report, Table, Verdict, difference, spread
 from .sgd import Array
@@ -168,8 +168,3 @@ def _verdict(claim: str, gap: float, error: float, most: float | None) -> Verdic
     if most is None:
         return Verdict(claim, figure, "below 0 by over two standard errors", gap < -2 * error)
     return Verdict(claim, figure, f"at most {most:+.1f}, to two standard errors", gap <= most + 2 * error)
-
-
-def task_name(kind: str, method: str) -> str:
-    """Return what the names of the runs of all seeds begin with."""
-    return f"{kind.replace(', ', '-').replace(' ', '-')}-{method}"

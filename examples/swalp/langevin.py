@@ -19,7 +19,7 @@ import numpy as np
 from ..formats import format
 from ..precision import Quantizer
 from ..random import Stream
-from .experiment import Context, Result, Results, Task
+from .experiment import Context, Result, Results, Task, task_name
 from .report import Report, Table, Verdict, within
 from .sgd import Array
 
@@ -67,7 +67,7 @@ class Langevin:
     def tasks(self) -> list[Task]:
         """Return a run for each method and step size, small steps first."""
         return [
-            Task(task_name(method, lr), Chains(method, lr, self.fmt, self.chains, self.times), seed)
+            Task(task_name(method, f"{lr:g}"), Chains(method, lr, self.fmt, self.chains, self.times), seed)
             for seed, lr in enumerate(reversed(self.lrs))
             for method in METHODS
         ]
@@ -104,7 +104,7 @@ class Langevin:
 
     def found(self, results: Results, method: str, lr: float, what: str) -> float:
         """Return a figure of the samples; NaN where they diverged."""
-        return float(results[task_name(method, lr)].get(what, math.nan))
+        return float(results[task_name(method, f"{lr:g}")].get(what, math.nan))
 
     def spread(self, results: Results, method: str, lr: float) -> float:
         """Return the standard deviation of the samples."""
@@ -141,7 +141,7 @@ class Langevin:
             left.plot(lrs, [math.sqrt(variance(method, lr, gap)) for lr in lrs], color=color, lw=1)
             found = [self.spread(results, method, lr) for lr in self.lrs]
             left.plot(self.lrs, found, STYLES[method], label=label)
-            counts = np.array(results[task_name(method, small)].get("counts", [math.nan]))
+            counts = np.array(results[task_name(method, f"{small:g}")].get("counts", [math.nan]))
             at = gap * (np.arange(len(counts)) - len(counts) // 2)
             if method != "float":
                 right.plot(at, counts / counts.sum() / gap, color=color, drawstyle="steps-mid", label=label)
@@ -239,8 +239,3 @@ def largest(values: Sequence[float]) -> float:
 def gap_of(fmt: str) -> float:
     """Return the gap of a fixed-point format."""
     return float(format(fmt).spacing(np.ones(())))
-
-
-def task_name(method: str, lr: float) -> str:
-    """Return the name of a run."""
-    return f"{method}-{lr:g}"

@@ -18,7 +18,7 @@ from ..accumulator import Accumulator
 from ..precision import Precision, Quantizer
 from ..products import Operand, Products
 from .drawing import legend, percent_ticks, points
-from .experiment import Context, Result, Results, Task
+from .experiment import Context, Result, Results, Task, task_name
 from .images import Training, by_seed, train
 from .report import BySeed, Report, Table, Verdict, below, difference, mean, shown, spread, within
 
@@ -230,8 +230,3 @@ class Recipes:
         places = [y + (0.15 if method == "swa" else -0.15) for y in range(first, first + len(names))]
         errors = [self.errors(results, name, method) for name in names]
         points(axes, places, errors, across=True, fmt=style, ms=4, label=label)
-
-
-def task_name(name: str, method: str) -> str:
-    """Return what the names of the runs of all seeds begin with."""
-    return f"{name.replace(', ', '-').replace(' ', '-')}-{method}"

@@ -22,7 +22,7 @@ from ..precision import EXACT, Precision
 from ..products import Operand, Products
 from ..random import fork_rng, manual_seed
 from .drawing import legend
-from .experiment import Context, Result, Results, Task
+from .experiment import Context, Result, Results, Task, task_name
 from .images import read
 from .report import Report, Table, Verdict, within
 from .sgd import Array
@@ -244,8 +244,3 @@ def flat(model: Module) -> Array:
 def marks(steps: int, n: int) -> list[int]:
     """Return about n steps, evenly on a logarithmic scale and up to the last."""
     return sorted({round(step) for step in np.geomspace(1, steps, n)})
-
-
-def task_name(kind: str, seed: int) -> str:
-    """Return the name of a run."""
-    return f"{kind.replace(', ', '-').replace(' ', '-')}-{seed}"
