@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import random
-from ..backend import Array
+from ..backend import Array, slices
 from ..formats import BlockFloatingPoint
 from ..formats.base import quiet
 from ..kernels import quantize
@@ -27,11 +27,14 @@ class Bfp8Rows:
 
     def encode(self, x: Array, node: int, first: int) -> Array:
         """Return rows (n, 256) of float32, rounded, as bytes (n, 260)."""
-        y = quantize(x, self.format, "stochastic", random.Window(self.seed, self.site + node, first * self.row))
         found = np.empty((len(x), self.row + 4), np.uint8)
-        with quiet():  # a code is of no account where the gap is NaN
-            found[:, self.row :] = (gaps := self.format.spacing(y)).view(np.uint8)  # (n, 1) float32 -> (n, 4)
-            np.divide(y, gaps, out=found[:, : self.row].view(np.int8), casting="unsafe")
+        for part in slices(len(x), self.row):
+            place = random.Window(self.seed, self.site + node, (first + part.start) * self.row)
+            y = quantize(x[part], self.format, "stochastic", place)
+            with quiet():  # a code is of no account where the gap is NaN
+                gaps = self.format.spacing(y)
+                found[part, self.row :] = gaps.view(np.uint8)  # (n, 1) float32 -> (n, 4)
+                np.divide(y, gaps, out=found[part, : self.row].view(np.int8), casting="unsafe")
         return found
 
     def decode(self, codes: Array) -> Array:
