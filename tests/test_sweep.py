@@ -300,6 +300,30 @@ def test_a_function_typed_at_a_prompt_is_refused_before_processes_look_for_it():
     assert done.stderr.splitlines()[-1].startswith("ValueError: sweep: f or the grid cannot be given to other proc")
 
 
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals of POSIX")
+def test_no_interrupt_reaches_a_worker_that_starts(tmp_path):
+    """Not the first either, before which multiprocessing starts its tracker, and lets interrupts through again."""
+    (tmp_path / "script.py").write_text(HELD)
+    environment = {**os.environ, "PYTHONPATH": str(Path(lp.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["True", "True"], done.stderr
+
+
+HELD = """
+import signal, time
+import lpnet as lp
+
+HELD = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])  # while this file is read
+
+def held(seed):
+    time.sleep(1)  # both workers are at it
+    return HELD
+
+if __name__ == "__main__":
+    print(*(run.result for run in lp.sweep(held, {}, 2, 2).runs))
+"""
+
+
 def test_a_script_without_a_guard_is_told_so(tmp_path):
     """Its processes would each start the sweep again."""
     process = start(tmp_path, "if True:")

@@ -17,6 +17,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -85,6 +86,8 @@ class _Pool:
 
     def start(self, number: int) -> None:
         """Have so many more workers."""
+        if hasattr(signal, "pthread_sigmask"):
+            resource_tracker.ensure_running()  # which lets interrupts through once it has started: so it has, before
         for _ in range(number):
             with hold_interrupts():  # one that has started is known here, and inherits that no interrupt is for it
                 worker = _Worker(self.function)
