@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SIDE = 40  # of the grid on which a decision is drawn
 POINTS, BARS = 300, 256  # of a curve, of a histogram
 REACH = 1.15  # of the picture of two-dimensional data
-DETAIL = 0.5  # seconds from one watched step to the next, at least: loss is shown more often than details
+DETAIL = 1.0  # seconds from one watched step to the next, at least: loss is shown more often than details
 SPARSE = 8  # and so many times what the watched step took, so that watching takes a ninth of the time at most
 
 
