@@ -5,7 +5,18 @@ from __future__ import annotations
 from .arrays import Array, get_array_module, select
 from .bits import positive, select_by_bits
 from .blas import one_blas_thread
-from .cuda import cast, cuda_available, cuda_problem, forget_cuda, on_forget, raw_module
+from .cuda import (
+    cast,
+    cuda_available,
+    cuda_problem,
+    forget_cuda,
+    nccl_address,
+    nccl_group,
+    on_forget,
+    raw_module,
+    take_device,
+    use_own_device,
+)
 from .devices import (
     DEVICES,
     check_one_device,
@@ -40,6 +51,8 @@ __all__ = [
     "forget_cuda",
     "get_array_module",
     "get_num_threads",
+    "nccl_address",
+    "nccl_group",
     "on_forget",
     "on_host",
     "one_blas_thread",
@@ -51,7 +64,9 @@ __all__ = [
     "select_by_bits",
     "set_num_threads",
     "slices",
+    "take_device",
     "through",
     "to_device",
     "to_device_of",
+    "use_own_device",
 ]

@@ -16,6 +16,9 @@ import numpy as np
 from ..files import atomic_write
 from .arrays import Array, get_array_module
 
+_turn: int | None = None  # of this process among those that share the GPUs of a machine; None: it is alone
+_device: Any = None  # the GPU that is its own then
+
 
 @functools.cache
 def cuda_problem() -> str | None:
@@ -25,6 +28,7 @@ def cuda_problem() -> str | None:
     except ImportError:
         return "cupy is not installed: pip install 'lpnet[cuda12]' or 'lpnet[cuda13]', as the driver has it"
     try:
+        _choose_own(cupy)
         one = cupy.ones((2, 2), cupy.float32)
         (one @ one).get()  # waits: NVRTC, cuBLAS and the device itself have worked
     except Exception as error:  # whatever is lacking, the sentence is the result
@@ -51,6 +55,41 @@ def _advice(error: Exception) -> str:
 def cuda_available() -> bool:
     """Return whether arrays can live on a GPU; `cuda_problem()` says why not."""
     return cuda_problem() is None
+
+
+def take_device(turn: int) -> None:
+    """Have this process use the GPU of this number, counted round, from when it first asks for one."""
+    global _turn
+    _turn = turn
+    forget_cuda()
+
+
+def _choose_own(cupy: Any) -> None:
+    global _device
+    if _turn is not None:
+        _device = cupy.cuda.Device(_turn % cupy.cuda.runtime.getDeviceCount())
+        use_own_device()
+
+
+def use_own_device() -> None:
+    """Have this thread use the GPU of its process: CUDA begins each thread on the first."""
+    if _device is not None:
+        _device.use()
+
+
+def nccl_address() -> str | None:
+    """Return what tells this process's GPU from others of the machine, or None where CuPy has no NCCL."""
+    if not importlib.import_module("cupy.cuda.nccl").available:
+        return None
+    return sys.modules["cupy"].cuda.Device().pci_bus_id
+
+
+def nccl_group(size: int, rank: int) -> Any:
+    """Return CuPy's communicator of so many GPUs, one a process, all of which come here.
+
+    MPI hands its id round: CuPy's own server has one port for all trainings of a machine, and would be forked off here.
+    """
+    return importlib.import_module("cupyx.distributed").init_process_group(size, rank, use_mpi=True)
 
 
 _forgetters: list[Callable[[], None]] = []

@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import numpy as np
-
-from ..backend import Array
+from ..backend import Array, get_array_module
 from ..validate import flag, integer
 from . import processes
 from .gradients import Codes, CompressedSum, Sum
@@ -144,7 +142,7 @@ def by_shards(
     ]
     ended = in_turn(works, lambda values: _flat(world.share("an exchange between shards", values)))
     parts = [
-        [np.zeros_like(a) if g is None else g for g, a in zip(gradients, like, strict=True)]
+        [get_array_module(a).zeros_like(a) if g is None else g for g, a in zip(gradients, like, strict=True)]
         for _, gradients, _ in ended
     ]
     own = [

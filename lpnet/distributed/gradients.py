@@ -2,17 +2,17 @@
 
 The order is `shards.tree`'s. A process whose shards are a whole branch of it sends one array, their sum. Each process
 then adds up its share of all numbers, and gives the result to the others: twice the gradients' bytes, however many they
-are.
+are. Where each process has a GPU of its own they go from GPU to GPU, else by way of the host.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from ..backend import Array, to_device, to_device_of
+from ..backend import Array, get_array_module, on_host, to_device, to_device_of
 from .processes import World
 from .shards import tree
 
@@ -29,20 +29,24 @@ class Sum:
         whole_branch = len(parts) & (len(parts) - 1) == 0
         self.world = world
         self.parts = [[tree(column) for column in zip(*parts, strict=True)]] if whole_branch else parts
+        gpus = None if world.size == 1 or any(map(on_host, self.parts[0])) else world.gpus
+        self.device = "cpu" if gpus is None else "cuda"
+        self.carrier: Any = gpus or world.comm
         dtypes = sorted({array.dtype for array in self.parts[0]}, key=str)
         self.buffers = {} if world.size == 1 else {dtype: self._buffers(dtype) for dtype in dtypes}
 
     def _buffers(self, dtype: np.dtype) -> tuple[Array, Array, Array]:
         """Return what is sent to and got from each process, (processes, parts, share), and room for the result."""
-        flat = [[to_device(a, "cpu").ravel() for a in part if a.dtype == dtype] for part in self.parts]
+        flat = [[to_device(a, self.device).ravel() for a in part if a.dtype == dtype] for part in self.parts]
+        xp = get_array_module(flat[0][0])
         m, length, size = len(flat), sum(a.size for a in flat[0]), self.world.size
         share = -(-length // size)
-        sent = np.zeros((m, share * size), dtype)
+        sent = xp.zeros((m, share * size), dtype)
         for row, arrays in zip(sent, flat, strict=True):
-            np.concatenate(arrays, out=row[:length])
+            xp.concatenate(arrays, out=row[:length])
         # (parts, processes * share) -> (processes, parts, share)
-        sent = np.ascontiguousarray(sent.reshape(m, size, share).swapaxes(0, 1))
-        return sent, np.empty_like(sent), np.empty((size, share), dtype)
+        sent = xp.ascontiguousarray(sent.reshape(m, size, share).swapaxes(0, 1))
+        return sent, xp.empty_like(sent), xp.empty((size, share), dtype)
 
     def exchange(self) -> list[Array]:
         """Return the sums over all shards of all processes."""
@@ -58,12 +62,13 @@ class Sum:
         return sums
 
     def _exchanged(self, sent: Array, got: Array, result: Array) -> Array:
-        self.world.comm.Alltoall(sent, got)
+        self.carrier.Alltoall(sent, got)
         rows = got.reshape(-1, got.shape[-1])  # (processes, parts, share) -> (branches in order, share)
-        while len(rows) > 1:  # `tree`, in place
-            rows[: len(rows) & ~1 : 2] += rows[1::2]
+        while len(rows) > 1:  # `tree`, in place: of all rows at once CuPy would make a copy, for which memory may lack
+            for a, b in zip(rows[::2], rows[1::2], strict=False):
+                a += b
             rows = rows[::2]
-        self.world.comm.Allgather(rows[0], result)
+        self.carrier.Allgather(rows[0], result)
         return result.reshape(-1)  # (processes, share) -> (numbers and what fills up the last share,)
 
 
@@ -86,7 +91,8 @@ class CompressedSum:
     """A `Sum` of which each shard's gradients, and each sum on the way to that of all, are codes.
 
     All numbers are one row of neighbours, cut into rows of `codes.row`. A node of the tree is rounded by its place in
-    it, and a row by its own, whichever process does it.
+    it, and a row by its own, whichever process does it. Codes are made, sent and read on the host, also where the
+    gradients are on GPUs: they are for slow lines.
     """
 
     def __init__(self, world: World, parts: Sequence[Arrays], start: int, shards: int, codes: Codes) -> None:

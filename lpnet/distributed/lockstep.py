@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any
 
+from ..backend import use_own_device
+
 Exchange = Callable[[Any], list[Any]]  # of one shard's value for those of all
 Work = Callable[[Exchange], Any]
 
@@ -54,6 +56,7 @@ class _Member:
 
     def _run(self, work: Work) -> None:
         try:
+            use_own_device()
             self.reports.put((True, work(self._exchange)))
         except BaseException as error:  # raised where it is waited for
             self.error = error

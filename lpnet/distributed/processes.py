@@ -16,10 +16,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from ..backend import processors, set_num_threads
+from ..backend import Array, nccl_address, nccl_group, processors, set_num_threads, take_device
 
 # What mpiexec tells its processes.
 RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MPI_LOCALRANKID")
@@ -42,7 +43,9 @@ class World:
         self.mpi, self.comm = mpi, mpi and mpi.COMM_WORLD
         self.rank: int = self.comm.rank if mpi else 0
         self.size: int = self.comm.size if mpi else 1
-        self.here: int = self.comm.Split_type(mpi.COMM_TYPE_SHARED).size if mpi else 1  # on this machine
+        node = mpi and self.comm.Split_type(mpi.COMM_TYPE_SHARED)
+        self.here: int = node.size if mpi else 1  # on this machine
+        self.turn: int = node.rank if mpi else 0  # of this one among them
         self.signal = 0  # that this process got
         self.told: BaseException | None = None  # the last error that all know of
         self.over = False  # a process has left: there is nobody to talk to
@@ -60,6 +63,13 @@ class World:
             self.signal = 0
             raise self.told
         return [message.value for message in messages]
+
+    @functools.cached_property
+    def gpus(self) -> Gpus | None:
+        """The GPUs of all processes, each of which comes here; None where two share one or CuPy has no NCCL."""
+        own = nccl_address()
+        found = self.share("which GPU it has", own and (self.mpi.Get_processor_name(), own))
+        return Gpus(self) if None not in found and len(set(found)) == self.size else None
 
     def _all(self, message: Message) -> list[Message]:
         if self.over:
@@ -114,11 +124,26 @@ class World:
             for number, handler in zip(numbers, before, strict=True):
                 signal.signal(number, handler)
 
+    @contextlib.contextmanager
+    def aborting(self) -> Iterator[None]:
+        """A block in which the others can hear of nothing: an error ends all processes at once."""
+        try:
+            yield
+        except BaseException:
+            traceback.print_exc(file=sys.__stderr__)
+            self._abort()
+            raise
+
+    def _abort(self) -> None:
+        time.sleep(1)  # mpiexec drops what it has not passed on by then
+        self.comm.Abort(1)
+
     def settle(self) -> None:
-        """Make this one of several: with its share of the threads, silent unless the first, no end but together."""
+        """Make this one of several: with its threads and its GPU, silent unless the first, no end but together."""
         if self.size == 1:
             return
         set_num_threads(max(1, processors(sys.maxsize) // self.here))
+        take_device(self.turn)
         errors, hook = sys.stderr, sys.excepthook
         if self.rank:
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # for as long as the process lives
@@ -130,8 +155,7 @@ class World:
             sys.stderr = errors
             hook(kind, error, traceback)
             if not self._known(error):
-                time.sleep(1)  # mpiexec drops what it has not passed on by then
-                self.comm.Abort(1)  # the others may wait for this one
+                self._abort()  # the others may wait for this one
 
         sys.excepthook = ended
         atexit.register(self.leave)
@@ -143,6 +167,33 @@ class World:
 
 
 LEFT = "the end of its program"
+
+
+class Gpus:
+    """A GPU a process, and the two collectives that NCCL does between them, by the names that mpi4py has for its own.
+
+    A GPU waits for ever for one that does not come, and so does a process that reads from it, where it hears of no
+    error. So all tell each other first that they have come so far, and from there to NCCL nothing is done that could
+    fail: what one asks for all ask for. What fails in NCCL itself cannot be told, and ends all.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        with world.aborting():
+            self.group = nccl_group(world.size, world.rank)
+
+    def Alltoall(self, sent: Array, got: Array) -> None:
+        """Give sent[i] to process i, and get its own from each."""
+        self._all(self.group.all_to_all, sent, got)
+
+    def Allgather(self, own: Array, result: Array) -> None:
+        """Give `own` to all, and get theirs, in their order."""
+        self._all(self.group.all_gather, own, result, own.size)
+
+    def _all(self, collective: Callable[..., None], *arguments: Any) -> None:
+        self.world.share("an exchange between GPUs")
+        with self.world.aborting():
+            collective(*arguments)
 
 
 def _problem(messages: list[Message]) -> BaseException | None:

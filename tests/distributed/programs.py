@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -12,13 +13,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import lpnet as lp
 from lpnet import nn, optim
 from lpnet.data import DataLoader, random_crop
+from lpnet.distributed import gradients, processes
 from lpnet.training import Callback
+
+from ..gpu import nccl, standin
 
 MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 ROOT = Path(__file__).parents[2]
@@ -70,13 +75,13 @@ def network() -> nn.Module:
     return nn.Sequential(block, nn.Flatten(), nn.Linear(64, 3))
 
 
-def train(folder: Path, kind: str, resume: bool = False) -> None:
+def train(folder: Path, kind: str, resume: bool = False, device: str = "cpu", epochs: int = 3) -> None:
     """Train `network` for three epochs of four steps and a short one, with an average, in eight shards."""
     lp.distributed.init(8, sync_batch_norm=kind != "local", compress=kind == "compressed")
     lp.manual_seed(3)
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((84, 1, 8, 8), np.float32), rng.integers(0, 3, 84)
-    model = network()
+    model = network().to(device)
     if FORMATS[kind] is not None:
         nn.lower(model, FORMATS[kind], packed=kind == "saving")
     nn.checkpointed(model, ["0"] * (kind == "saving"))
@@ -90,7 +95,7 @@ def train(folder: Path, kind: str, resume: bool = False) -> None:
         model,
         DataLoader((x, y), 20, shuffle=True, seed=4, transform=random_crop(1)),
         DataLoader((x[:50], y[:50]), 20),
-        epochs=3,
+        epochs=epochs,
         optimizer=optimizer,
         swalp=optim.SWALP(model, optimizer, 5, 2, 0.01),
         scaler=optim.LossScaler(2.0**8, growth_interval=4),
@@ -107,6 +112,35 @@ def trainings(folder: str, *kinds: str) -> None:
     for kind in kinds or KINDS:
         train(Path(folder), kind)
     print("trained")
+
+
+def on_gpus(folder: str, kind: str, devices: str) -> None:
+    """Train for an epoch, on so many GPUs of the stand-in or on real ones.
+
+    Say what each process asked of NCCL, which GPUs it used, and how many gradients came to the host.
+    """
+    if devices != "real":
+        nccl.put_in_place(int(devices))
+    brought: list[tuple[int, ...]] = []
+
+    def to_device(x: Any, device: str) -> Any:
+        brought.extend([x.shape] * (device == "cpu"))
+        return lp.to_device(x, device)
+
+    gradients.to_device = to_device
+    train(Path(folder), kind, device="cuda", epochs=1)
+    print(json.dumps(lp.distributed.share("what it saw", [nccl.calls, sorted(standin.used), len(brought)])))
+
+
+def failing_on_gpus(folder: str, owner: str, name: str) -> None:
+    """Have one process fail where it would call this of lpnet's or NCCL's."""
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("a mistake of process 1")
+
+    if RANK == 1:
+        setattr({"lpnet": processes.Gpus, "NCCL": nccl.NCCLBackend}[owner], name, fail)
+    on_gpus(folder, "float", "2")
 
 
 def slowly(folder: str, kind: str, seconds: str, *resume: str) -> None:

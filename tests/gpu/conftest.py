@@ -1,10 +1,7 @@
 """CuPy for the tests: its stand-in everywhere, and the real one, marked `gpu`, where there is a GPU."""
 
 import contextlib
-import os
 import sys
-import tempfile
-from pathlib import Path
 
 import pytest
 
@@ -48,7 +45,7 @@ def fake(monkeypatch):
     """Put the stand-in in CuPy's place."""
     if host.COMPILER is None:
         skip_loudly("there is no g++: the kernels were NOT compared with NumPy, nothing was tried on the stand-in")
-    monkeypatch.setenv("CUPY_CACHE_DIR", str(Path(tempfile.gettempdir(), f"lpnet-stand-in-{os.getuid()}")))
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(host.CACHE))
     monkeypatch.setitem(sys.modules, "cupy", standin)
     monkeypatch.setattr(cublas, "CuBLAS", blas.CuBLAS)
     backend.forget_cuda()

@@ -26,6 +26,7 @@ FLAGS = (
     "-Werror",
 )
 HEADER = Path(__file__).with_name("host.h")
+CACHE = Path(tempfile.gettempdir(), f"lpnet-stand-in-{os.getuid()}")  # where the stand-in keeps what it has compiled
 
 
 def launchers(code: str) -> str:

@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import math
 import operator
+import threading
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,18 +60,50 @@ def _wait(reason: str) -> None:
     waits.append(reason)
 
 
-launches = 0  # what the GPU was asked for, one by one
+devices = 1  # that this process sees
+used: set[int] = set()  # those that were asked for something
+_thread = threading.local()
+
+
+class Device:
+    """A GPU; CUDA begins each thread on the first."""
+
+    compute_capability = "host"
+
+    def __init__(self, device: int | None = None) -> None:
+        self.id = getattr(_thread, "device", 0) if device is None else device
+        if not 0 <= self.id < devices:
+            raise RuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
+
+    def use(self) -> None:
+        """Have this thread use it."""
+        _thread.device = self.id
+
+    @property
+    def pci_bus_id(self) -> str:
+        """As CUDA writes it."""
+        return f"0000:{self.id:02X}:00.0"
+
+
+launches = 0  # what the GPUs were asked for, one by one
+
+
+def _ask() -> None:
+    global launches
+    launches += 1
+    used.add(Device().id)
+
+
 _tape: list[Callable[[], Any]] | None = None  # what is being recorded
 _written: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # arrays that the recording wrote into, as they were before
 
 
 def _new(compute: Callable[[], Any], base: Any = None) -> Any:
     """Return what the GPU computes; what is recorded is computed again, into the same arrays, when it is played."""
-    global launches
     value = compute()
     if base is not None and _shares(value, base):
         return _wrap(value, base)
-    launches += 1
+    _ask()
     result = _wrap(value, base)
     if _tape is not None:
         _tape.append(lambda: _refill(result, compute()))
@@ -87,8 +120,7 @@ def _refill(result: Any, value: Any) -> None:
 
 def _into(target: Any, write: Callable[[], Any]) -> None:
     """Have the GPU write into an array."""
-    global launches
-    launches += 1
+    _ask()
     if _tape is not None:
         _written.setdefault(id(target.host), (target.host, target.host.copy()))
         _tape.append(write)
@@ -194,6 +226,9 @@ class ndarray:
     def __format__(self, spec: str) -> str:
         _wait("format()")
         return format(self.host.item() if spec else self.host, spec)
+
+    def __reduce__(self) -> Any:
+        return asarray, (self.get(),)
 
     def __deepcopy__(self, _: Any) -> Any:
         return _wrap(self.host.copy())
@@ -409,8 +444,7 @@ class RawModule:
 
 def launched(work: Callable[[], Any]) -> None:
     """Do work that writes into fresh arrays only, and record it."""
-    global launches
-    launches += 1
+    _ask()
     if _tape is not None:
         _tape.append(work)
     work()
@@ -424,8 +458,7 @@ class Graph:
 
     def launch(self) -> None:
         """Do it."""
-        global launches
-        launches += 1
+        _ask()
         for work in self.tape:
             work()
 
@@ -495,9 +528,9 @@ cuda = types.SimpleNamespace(
     get_current_stream=lambda: _stream,
     MemoryPool=lambda: types.SimpleNamespace(malloc=None),
     using_allocator=contextlib.nullcontext,
-    runtime=types.SimpleNamespace(streamCaptureModeRelaxed=2),
+    runtime=types.SimpleNamespace(streamCaptureModeRelaxed=2, getDeviceCount=lambda: devices),
     nvrtc=types.SimpleNamespace(getVersion=lambda: ("stand-in", host.HEADER.read_text(encoding="utf-8"))),
-    Device=lambda: types.SimpleNamespace(compute_capability="host"),
+    Device=Device,
     compiler=types.SimpleNamespace(
         compile_using_nvrtc=lambda source, options: (host.build(source, options).read_bytes(), None)
     ),
