@@ -2,6 +2,7 @@
 
 import contextvars
 import threading
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -222,6 +223,20 @@ def test_a_gradient_that_is_not_finite_is_seen_in_the_compressed_sum():
     parts[1][0][1, 5] = np.inf
     total = gradients.CompressedSum(ALONE, parts, 0, 2, Bfp8Rows(4)).exchange()[0]
     assert (total[0] == 2).all() and np.isnan(total[1]).all()
+
+
+@pytest.mark.parametrize(("addresses", "apart"), [("ab", True), ("aa", False), (["a", None], False)])
+def test_nccl_is_for_processes_with_a_gpu_each(monkeypatch, addresses, apart):
+    """All take it or none: not where two share a GPU, nor where one of them has no NCCL."""
+    talk, left = Talk(2), list(addresses)
+    monkeypatch.setattr(processes, "nccl_address", left.pop)
+    monkeypatch.setattr(processes, "nccl_group", lambda size, rank: (size, rank))
+    worlds = [Process(talk, rank) for rank in range(2)]
+    for world in worlds:
+        world.mpi = types.SimpleNamespace(Get_processor_name=lambda: "the machine")
+    with ThreadPoolExecutor(2) as pool:  # not world.gpus: before Python 3.12 one lock guards those of all objects
+        found = list(pool.map(processes.World.gpus.func, worlds))
+    assert [gpus and gpus.group for gpus in found] == ([(2, 0), (2, 1)] if apart else [None, None])
 
 
 def test_shards_that_do_not_compute_the_same_are_told_so():
