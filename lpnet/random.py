@@ -1,7 +1,8 @@
 """Random bits as a function of position, so that rounding gives the same result however the work is split.
 
 Every stochastic operation takes the next *site* of a `Stream`; its element i then reads 16-bit lane i mod 16 of the
-256-bit block i // 16 of Philox4x64-10 with key (seed, 0) and counter (i // 16 + 1, site, 0, 0).
+256-bit block i // 16 of Philox4x64-10 with key (seed, 0) and counter (i // 16 + 1, site, 0, 0). An operation that wants
+at most 8 bits a number reads 8-bit lane i mod 32 of block i // 32: half of Philox.
 
 Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011; `numpy.random.Philox` is the generator.
 """
@@ -24,28 +25,40 @@ from .replay import once
 from .validate import integer
 
 _CHUNK = 1 << 13  # words: for so few the C library has memory at hand, for more it asks the system each time
-LANES = 16  # random 16-bit numbers in one Philox block
+BLOCK = 256  # bits that Philox gives at a time
 _ROUNDING, _HOST = 0, 1  # second key word: bits for arrays, and for host-side generators, never meet
 _local = threading.local()
 _lock = threading.RLock()  # held while a stream moves on; one for all, so that streams can be copied and pickled
 
 
-def bits(seed: int, site: int, start: int, stop: int) -> np.ndarray:
-    """Return the 16-bit random numbers of elements `start` to `stop` at one site, (stop - start,) uint16."""
+def lane_width(wanted: int) -> int:
+    """Return how many bits a random number has of which the highest `wanted` are wanted: 8, or 16 for more than 8."""
+    return 8 if wanted <= 8 else 16
+
+
+def blocks(start: int, stop: int, width: int) -> tuple[int, int, slice]:
+    """Return the first block of elements `start` to `stop`, how many blocks they take, and their lanes in these."""
+    lanes = BLOCK // width
+    first = start // lanes
+    return first, -(-stop // lanes) - first, slice(start - first * lanes, stop - first * lanes)
+
+
+def bits(seed: int, site: int, start: int, stop: int, width: int = 16) -> np.ndarray:
+    """Return the random numbers of elements `start` to `stop` at one site: uint16, or uint8 at a width of 8."""
     # Making a Philox costs 30 µs, setting the state of one 1 µs: keep one a thread. The counter is bumped before the
-    # first output, hence i // 16 here and i // 16 + 1 in the definition; buffer_pos 4 says that nothing is buffered.
+    # first output, hence `first` here and i // 16 + 1 in the definition; buffer_pos 4 says that nothing is buffered.
+    first, count, lanes = blocks(start, stop, width)
     if not hasattr(_local, "philox"):
         _local.philox = np.random.Philox(key=0)
         _local.state = _local.philox.state
-    first = start // LANES
     _local.state["state"]["key"][:] = seed, _ROUNDING
     _local.state["state"]["counter"][:] = first, site, 0, 0
     _local.state["buffer_pos"] = 4
     _local.philox.state = _local.state
-    words = empty(((-(-stop // LANES) - first) * 4,), np.uint64)
+    words = empty((count * BLOCK // 64,), np.uint64)
     for i in range(0, len(words), _CHUNK):
         words[i : i + _CHUNK] = _local.philox.random_raw(min(_CHUNK, len(words) - i))
-    return words.astype("<u8", copy=False).view("<u2")[start - first * LANES : stop - first * LANES]
+    return words.astype("<u8", copy=False).view(f"<u{width // 8}")[lanes]
 
 
 class Stream:
@@ -81,7 +94,7 @@ class Stream:
         return Window(*self.take(), 0)
 
     def draw(self, n: int) -> np.ndarray:
-        """Return `n` 16-bit random numbers of the next site."""
+        """Return `n` 16-bit random numbers of the next site. A subclass may have others: the upper bits count most."""
         return self.window(n).draw(n)
 
     def generator(self) -> np.random.Generator:
@@ -165,20 +178,26 @@ def thread_stream() -> Stream:
     return _seeded.get() or default
 
 
-_Drawer = Callable[[Stream, int, ModuleType], Any]
+_Drawer = Callable[[Stream, int, ModuleType, int], Any]
 _drawer: _Drawer
 
 
 def draw_by(drawer: _Drawer) -> _Drawer:
-    """Have `draw` done by a function of (stream, n, xp): the kernels, which know the GPU's, come after this file."""
+    """Have `draw` done by a function of its arguments: the kernels, which know the GPU's, come after this file."""
     global _drawer
     _drawer = drawer
     return drawer
 
 
-def draw(stream: Stream | None, n: int, xp: ModuleType) -> Any:
-    """Return `n` 16-bit random numbers of the current stream's next site as an array of `xp`: the GPU draws its own."""
-    return _drawer(current(stream), n, xp)
+def draw(stream: Stream | None, n: int, xp: ModuleType, width: int = 16) -> Any:
+    """Return `n` random numbers of the current stream's next site, of 16 or 8 bits: an array of `xp`, drawn there.
+
+    Where a subclass has a `draw` of its own, they are the upper bits of what that returns.
+    """
+    found = current(stream)
+    if type(found).draw not in (Stream.draw, Window.draw):
+        return xp.asarray(found.draw(n) >> (16 - width))
+    return _drawer(found, n, xp, width)
 
 
 @contextlib.contextmanager

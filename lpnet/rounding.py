@@ -55,8 +55,9 @@ class Stochastic:
     """Round up with a probability equal to the fraction, so that the mean of many roundings is the number itself.
 
     Element i goes up iff u_i < n_i - floor(n_i), with u_i = (r_i + 1/2) / 2^bits and r_i the highest `bits` bits of
-    the element's 16-bit random number. The probability is thus the fraction rounded to a multiple of 2^-bits: the bias
-    of one rounding is at most 2^-(bits + 1) of the gap. Raises ValueError unless 1 <= bits <= 16.
+    the element's random number, which has 8 bits where that is enough and 16 where not: 8 cost half as much. The
+    probability is thus the fraction rounded to a multiple of 2^-bits: the bias of one rounding is at most
+    2^-(bits + 1) of the gap. Raises ValueError unless 1 <= bits <= 16.
     """
 
     bits: int = 16
@@ -73,10 +74,10 @@ class Stochastic:
 
     def uniform(self, n: Array, stream: random.Stream | None) -> Array:
         """Return u for every element of `n`, in its dtype, where it is exact."""
-        xp = get_array_module(n)
-        lanes = random.draw(stream, n.size, xp)
-        if self.bits < 16:
-            lanes = lanes >> (16 - self.bits)
+        xp, width = get_array_module(n), random.lane_width(self.bits)
+        lanes = random.draw(stream, n.size, xp, width)
+        if self.bits < width:
+            lanes = lanes >> (width - self.bits)
         u = empty(lanes.shape, n.dtype, xp)
         u[...] = lanes
         u += 0.5

@@ -254,8 +254,9 @@ class Lanes(Stream):
 def test_a_users_stream_draws_as_it_says(name):
     """No kernel takes the bits of Philox in place of those of a stream with another `draw`; windows keep theirs."""
     x = numbers((3, 100_003))
-    expected = lp.format(name).rule(x, "stochastic", Lanes())
-    assert lp.quantize(x, name, "stochastic", Lanes()).tobytes() == expected.tobytes()
-    assert lp.quantize(x, name, "stochastic", Stream()).tobytes() != expected.tobytes()
-    window = lp.format(name).rule(x, "stochastic", Window(3, 5, 7))
-    assert lp.quantize(x, name, "stochastic", Window(3, 5, 7)).tobytes() == window.tobytes()
+    for rounding in ("stochastic", lp.Stochastic(4)):
+        expected = lp.format(name).rule(x, rounding, Lanes())
+        assert lp.quantize(x, name, rounding, Lanes()).tobytes() == expected.tobytes()
+        assert lp.quantize(x, name, rounding, Stream()).tobytes() != expected.tobytes()
+        window = lp.format(name).rule(x, rounding, Window(3, 5, 7))
+        assert lp.quantize(x, name, rounding, Window(3, 5, 7)).tobytes() == window.tobytes()

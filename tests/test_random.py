@@ -23,15 +23,17 @@ def philox(key, counter):
     return c0, c1, c2, c3
 
 
+@pytest.mark.parametrize(("width", "dtype"), [(16, np.uint16), (8, np.uint8)])
 @given(seed=st.integers(0, WORD), site=st.integers(0, 2**40), start=st.integers(0, 2**45), count=st.integers(0, 50))
-def test_bits_are_a_function_of_position(seed, site, start, count):
-    """Element i is 16-bit lane i mod 16 of block i // 16 of Philox, whatever part of the array is asked for."""
-    expected = []
+def test_bits_are_a_function_of_position(width, dtype, seed, site, start, count):
+    """Element i is lane i mod n of the n in block i // n of Philox, whatever part of the array is asked for."""
+    expected, each = [], 64 // width  # lanes of a word
     for i in range(start, start + count):
-        words = philox((seed, 0), (i // 16 + 1, site, 0, 0))
-        expected.append(words[i % 16 // 4] >> 16 * (i % 4) & 0xFFFF)
-    lanes = random.bits(seed, site, start, start + count)
-    assert lanes.dtype == np.uint16 and lanes.tolist() == expected
+        block, lane = divmod(i, 4 * each)
+        word, place = divmod(lane, each)
+        expected.append(philox((seed, 0), (block + 1, site, 0, 0))[word] >> width * place & 2**width - 1)
+    lanes = random.bits(seed, site, start, start + count, width)
+    assert lanes.dtype == dtype and lanes.tolist() == expected
 
 
 def test_sites_seeds_and_hosts_differ():
@@ -48,6 +50,22 @@ def test_a_restored_stream_goes_on():
     other.load_state_dict(stream.state_dict())
     assert (stream.draw(100) == other.draw(100)).all()
     assert repr(other) == "Stream(seed=5, site=2)"
+
+
+def test_a_subclass_draws_its_own_numbers_or_those_of_its_place():
+    """Where `draw` is its own, 8-bit numbers are the upper bytes of that; else they are those of any stream."""
+
+    class Counting(random.Stream):
+        def draw(self, n):
+            return np.arange(n, dtype=np.uint16) * 257 + 1
+
+    class Named(random.Stream):
+        pass
+
+    assert random.draw(Counting(), 200, np, 8).tolist() == list(range(200))
+    assert random.draw(Counting(), 2, np).tolist() == [1, 258]
+    expected = random.bits(3, 0, 0, 40, 8).tolist()
+    assert random.draw(Named(3), 40, np, 8).tolist() == expected == random.draw(random.Stream(3), 40, np, 8).tolist()
 
 
 def test_fork_rng_takes_nothing():

@@ -87,12 +87,14 @@ def test_formats_are_unbiased_over_all_random_numbers(name, bits):
     np.testing.assert_array_equal(total / copies, x)
 
 
-def test_chi_square_of_ten_million_draws():
+@pytest.mark.parametrize("width", [8, 16])
+def test_chi_square_of_ten_million_draws(width):
     """The upper bytes of 10^7 lanes are uniform, and so are pairs of neighbours: chi-square within five sigma."""
-    lanes = random.Stream(11).draw(10**7)
+    lanes = random.draw(random.Stream(11), 10**7, np, width)
+    upper = lanes >> (width - 6)
     for cells, counts in (
-        (256, np.bincount(lanes >> 8)),
-        (4096, np.bincount((lanes[::2] >> 10).astype(int) * 64 + (lanes[1::2] >> 10))),
+        (256, np.bincount(lanes >> (width - 8))),
+        (4096, np.bincount(upper[::2].astype(int) * 64 + upper[1::2])),
     ):
         assert len(counts) == cells
         expected = counts.sum() / cells
@@ -108,15 +110,32 @@ def test_ten_million_roundings(f):
     assert abs(share - f) < 5 * math.sqrt(f * (1 - f) / n.size) + 2.0**-17
 
 
+@pytest.mark.parametrize("bits", [1, 5, 8, 9])
+def test_up_to_eight_bits_are_of_a_byte(bits):
+    """Element i goes up by byte i of NumPy's Philox, in pieces and from the midst of a block; nine bits are of two."""
+    raw = np.random.Philox(key=[5, 0], counter=[0, 2, 0, 0]).random_raw(1 << 17).astype("<u8")
+    x = np.random.default_rng(0).uniform(0, 60, 300_001).astype(np.float32)
+    lanes = raw.view("<u2" if bits == 9 else "u1")[: x.size]
+    u = (np.floor(lanes / 2.0 ** (lanes.itemsize * 8 - bits)) + 0.5) / 2.0**bits
+    expected = np.floor(x) + (u < x - np.floor(x))
+    stream = random.Stream(5)
+    stream.site = 2
+    np.testing.assert_array_equal(lp.quantize(x, "fixed8.0", Stochastic(bits), stream), expected)
+    for start in (0, 1, 31, 32, 45, 200_000):
+        got = lp.quantize(x[start:], "fixed8.0", Stochastic(bits), random.Window(5, 2, start))
+        np.testing.assert_array_equal(got, expected[start:])
+
+
 @pytest.mark.parametrize("threads", [1, 2, 4])
-@pytest.mark.parametrize("chunk", [1, 7, 16, 1000, 4096])
-def test_chunks_and_threads_give_the_same_bits(threads, chunk):
+@pytest.mark.parametrize("chunk", [1, 7, 16, 1000, 2048])
+@pytest.mark.parametrize("rounding", ["stochastic", Stochastic(5)], ids=str)
+def test_chunks_and_threads_give_the_same_bits(threads, chunk, rounding):
     """An element's random number depends on its place alone, not on how the work is cut or who does it."""
-    x = np.random.default_rng(0).standard_normal(5000).astype(np.float32)
-    fmt, whole = formats.format("e4m3"), lp.quantize(x, "e4m3", "stochastic", random.Stream(9))
+    x = np.random.default_rng(0).standard_normal(2500).astype(np.float32)
+    fmt, whole = formats.format("e4m3"), lp.quantize(x, "e4m3", rounding, random.Stream(9))
 
     def piece(start):
-        return fmt.quantize(x[start : start + chunk], "stochastic", random.Window(9, 0, start))
+        return fmt.quantize(x[start : start + chunk], rounding, random.Window(9, 0, start))
 
     with ThreadPoolExecutor(threads) as pool:
         assert np.concatenate(list(pool.map(piece, range(0, x.size, chunk)))).tobytes() == whole.tobytes()

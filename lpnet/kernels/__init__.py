@@ -34,8 +34,8 @@ def _quantize(fmt: Format, x: Any, rounding: str | Stochastic = "nearest", strea
 
 
 @random.draw_by
-def _random_bits(stream: random.Stream, n: int, xp: ModuleType) -> Any:
-    return kernel("random_bits", xp)(stream, n, xp)
+def _random_bits(stream: random.Stream, n: int, xp: ModuleType, width: int) -> Any:
+    return kernel("random_bits", xp)(stream, n, xp, width)
 
 
 def quantize(

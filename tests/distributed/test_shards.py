@@ -1,6 +1,7 @@
 """A batch that is cut into shards, in one process: what they exchange, draw and add up is that of the whole batch."""
 
 import contextvars
+import itertools
 import threading
 import types
 from concurrent.futures import ThreadPoolExecutor
@@ -62,10 +63,11 @@ def test_a_shard_draws_what_its_samples_would_draw_in_the_whole_batch(n):
 def test_rounding_a_shard_is_rounding_its_part_of_the_batch():
     """Stochastic rounding gives the bits of the whole array: each sample's own scale, and one scale for all."""
     x = np.random.default_rng(0).standard_normal((21, 40)).astype(np.float32)
-    for name in ("bfp8", "bfp8:tensor", "e4m3", "fixed8.6", "nvfp4", "mxfp4_e2m1"):
-        whole = lp.quantize(x, name, "stochastic", lp.random.Stream(2))
-        stream = lp.random.Stream(2)
-        parts = each(21, 8, lambda s, name=name, stream=stream: lp.quantize(x[s.samples], name, "stochastic", stream))
+    names = "bfp8", "bfp8:tensor", "e4m3", "fixed8.6", "nvfp4", "mxfp4_e2m1"
+    for name, rounding in itertools.product(names, ("stochastic", lp.Stochastic(7))):
+        whole, stream = lp.quantize(x, name, rounding, lp.random.Stream(2)), lp.random.Stream(2)
+        args = name, rounding, stream
+        parts = each(21, 8, lambda s, args=args: lp.quantize(x[s.samples], *args))
         assert np.array_equal(np.concatenate(parts), whole), name
 
 

@@ -63,12 +63,13 @@ def test_a_mode_on_the_page_leaves_integers_where_they_are(mode):
 
 
 def test_random_bits_are_those_that_numpy_gives_by_the_page():
-    """Site 2 of seed 5: the page's formula, evaluated by NumPy's generator alone."""
-    stream = lp.random.Stream(5)
-    for _ in range(2):
-        stream.take()
-    words = np.random.Philox(key=[5, 0], counter=[0, 2, 0, 0]).random_raw(8)
-    u = (words.astype("<u8").view("<u2") + 0.5) / 2**16
-    x = np.linspace(-3, 3, u.size)
-    n = np.floor(x) + (u < x - np.floor(x))
-    np.testing.assert_array_equal(lp.FixedPoint(8, 0).quantize(x, "stochastic", stream), n)
+    """Site 2 of seed 5: the page's formulas, evaluated by NumPy's generator alone."""
+    words = np.random.Philox(key=[5, 0], counter=[0, 2, 0, 0]).random_raw(8).astype("<u8")
+    for rounding, lanes, bits in (("stochastic", "<u2", 16), (lp.Stochastic(8), "u1", 8), (lp.Stochastic(3), "u1", 3)):
+        r = words.view(lanes) // 2 ** (8 * np.dtype(lanes).itemsize - bits)
+        u = (r + 0.5) / 2**bits
+        x = np.linspace(-3, 3, u.size)
+        n = np.floor(x) + (u < x - np.floor(x))
+        stream = lp.random.Stream(5)
+        stream.site = 2
+        np.testing.assert_array_equal(lp.FixedPoint(8, 0).quantize(x, rounding, stream), n)

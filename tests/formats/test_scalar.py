@@ -122,10 +122,9 @@ def drawn(fmt, dtype, count):
 def test_agrees_with_the_twin(fmt, dtype):
     """Every mode gives what exact fractions give, from float64 without a trip through float32."""
     x, digits = drawn(fmt, dtype, 120), twin.DIGITS[np.dtype(dtype)]
-    for mode in MODES:
-        lp.manual_seed(7)
-        u = (lp.random.bits(7, 0, 0, x.size) + 0.5) / 65536
-        y = fmt.quantize(x, mode)
+    for mode, bits in [(mode, 16) for mode in MODES] + [("stochastic", 5)]:
+        u = np.array(twin.uniforms(x.size, 7, bits=bits), float)
+        y = fmt.quantize(x, mode if bits == 16 else Stochastic(bits), lp.random.Stream(7))
         assert y.dtype == dtype
         for v, r, one in zip(x.tolist(), u.tolist(), y.tolist(), strict=True):
             if isinstance(fmt, FixedPoint):

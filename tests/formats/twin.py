@@ -70,10 +70,11 @@ def integer(n, mode, u, digits):
 
 
 def uniforms(count, seed=0, site=0, bits=16):
-    """Return u of `count` elements: the highest `bits` bits of 16-bit lanes of Philox4x64-10, plus a half."""
-    words = np.random.Philox(key=[seed, 0], counter=[0, site, 0, 0]).random_raw(4 * (count // 16 + 1))
-    lanes = [int(w) >> (16 * i) & 0xFFFF for w in words for i in range(4)][:count]
-    return [Fraction(2 * (lane >> (16 - bits)) + 1, 2 ** (bits + 1)) for lane in lanes]
+    """Return u of `count` elements: the highest `bits` bits of 16-bit lanes of Philox4x64-10, 8-bit ones up to 8."""
+    width = 8 if bits <= 8 else 16
+    words = np.random.Philox(key=[seed, 0], counter=[0, site, 0, 0]).random_raw(count * width // 64 + 1)
+    lanes = [int(w) >> shift & (2**width - 1) for w in words for shift in range(0, 64, width)][:count]
+    return [Fraction(2 * (lane >> (width - bits)) + 1, 2 ** (bits + 1)) for lane in lanes]
 
 
 def fixed(x, wl, fl, symmetric=False, saturate=True, mode="nearest", u=None, digits=24):

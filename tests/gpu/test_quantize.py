@@ -109,12 +109,45 @@ def test_many_blocks_of_threads(cupy):
         )
 
 
-@pytest.mark.parametrize("n", [1, 16, 17, 100])
-def test_random_bits(cupy, n):
-    """The device draws NumPy's Philox bits."""
-    ours, theirs = Stream(2**63 + 5), Stream(2**63 + 5)
-    for _ in range(2):
-        np.testing.assert_array_equal(random.draw(ours, n, cupy).get(), theirs.draw(n))
+@pytest.mark.parametrize("n", [0, 1, 16, 17, 100])
+@pytest.mark.parametrize(("width", "lanes"), [(16, "<u2"), (8, "u1")])
+def test_random_bits(cupy, n, width, lanes):
+    """The device draws NumPy's Philox bits, from the midst of a block too."""
+    stream = Stream(2**63 + 5)
+    for site in range(2):
+        words = np.random.Philox(key=np.uint64([2**63 + 5, 0]), counter=[0, site, 0, 0]).random_raw(100).astype("<u8")
+        for start in (0, 7, 32, 45):
+            window = random.Window(stream.seed, site, start)
+            expected = words.view(lanes)[start : start + n]
+            np.testing.assert_array_equal(random.draw(window, n, cupy, width).get(), expected)
+        np.testing.assert_array_equal(random.draw(stream, n, cupy, width).get(), words.view(lanes)[:n])
+
+
+@pytest.mark.parametrize("bits", [1, 5, 8])
+def test_up_to_eight_bits_are_of_a_byte(cupy, bits):
+    """Element i goes up by byte i of NumPy's Philox: two threads share a block of them."""
+    words = np.random.Philox(key=[5, 0], counter=[0, 0, 0, 0]).random_raw(100).astype("<u8")
+    x = np.random.default_rng(0).uniform(0, 60, 777).astype(np.float32)
+    u = (words.view("u1")[: x.size] // 2 ** (8 - bits) + 0.5) / 2**bits
+    got = lp.quantize(cupy.asarray(x), "fixed8.0", lp.Stochastic(bits), Stream(5)).get()
+    np.testing.assert_array_equal(got, np.floor(x) + (u < x - np.floor(x)))
+
+
+class Highest(Stream):
+    """A stream whose numbers are all the highest."""
+
+    def draw(self, n):
+        return np.full(n, 0xFFFF, np.uint16)
+
+
+@pytest.mark.parametrize("rounding", ["stochastic", lp.Stochastic(4)], ids=str)
+def test_windows_and_streams_of_ones_own(cupy, rounding):
+    """A window draws from its place on, and a user's stream what it says, as on the CPU."""
+    x = numbers((3, 700), np.float32)
+    for name in ("bfp8", "e4m3", "fixed8.6"):
+        for stream in (random.Window(3, 5, 7), random.Window(3, 5, 32), Highest()):
+            expected = lp.format(name).rule(x, rounding, stream)
+            same(lp.quantize(cupy.asarray(x), name, rounding, stream).get(), expected)
 
 
 def test_a_format_of_ones_own(cupy):

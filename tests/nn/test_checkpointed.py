@@ -16,6 +16,7 @@ from lpnet.models.preresnet import Block
 PRECISIONS = {
     "float": None,
     "bfp8": "bfp8",
+    "few random bits": lp.Precision.uniform("bfp8", lp.Stochastic(4)),
     "nearest": lp.Precision.uniform("e4m3", "nearest"),
     "mxfp8": lp.recipes.mxfp8,
     "nvfp4": lp.recipes.nvfp4,

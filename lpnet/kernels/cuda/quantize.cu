@@ -1,5 +1,6 @@
 // Rounding to number formats, bit-equal to `Format.quantize`, which explains what is done. One thread rounds the sixteen
-// numbers that share a block of random bits; they lie one after the other, so it loads and stores them in packs.
+// numbers that share a block of random bits, or half of one; they lie one after the other, so it loads and stores them in
+// packs.
 
 // Philox4x64-10 of Salmon et al., SC 2011, as numpy.random.Philox has it: c becomes 256 random bits.
 __device__ inline void philox(u64 c[4], u64 key) {
@@ -18,14 +19,25 @@ __device__ inline void philox(u64 c[4], u64 key) {
 
 #define LANES 16
 
+// Four bytes, the lowest first, each as the upper half of a 16-bit lane.
+__device__ inline u64 spread(unsigned bytes) {
+  u64 x = (bytes | (u64)bytes << 16) & 0x0000FFFF0000FFFFull;
+  return (x << 8 | x << 16) & 0xFF00FF00FF00FF00ull;
+}
+
 struct Rounding {  // to integers, in the modes of lpnet/rounding.py
   int mode, bits;  // bits: of a random number, that decide
   u64 seed, site, c[4];
 
   __device__ inline void draw(i64 group) {
     if (mode != MODE_STOCHASTIC) return;
-    c[0] = (u64)group + 1, c[1] = site, c[2] = 0, c[3] = 0;
+    bool bytes = bits <= 8;  // of a block of random bits, half of which is this group's
+    c[0] = (u64)(bytes ? group >> 1 : group) + 1, c[1] = site, c[2] = 0, c[3] = 0;
     philox(c, seed);
+    if (!bytes) return;
+    u64 low = group & 1 ? c[2] : c[0], high = group & 1 ? c[3] : c[1];
+    c[0] = spread((unsigned)low), c[1] = spread((unsigned)(low >> 32));
+    c[2] = spread((unsigned)high), c[3] = spread((unsigned)(high >> 32));
   }
 
   __device__ inline REAL uniform(int lane) const {  // exact: at most 17 significant bits
@@ -347,12 +359,12 @@ extern "C" __global__ void gaps_of_rows(const REAL* x, REAL* y, i64 n, i64 lengt
   }
 }
 
-// 16-bit random numbers of n places of a site, from the beginning of block `first` on.
-extern "C" __global__ void random_bits(unsigned short* y, i64 n, const u64* sites, u64 seed, u64 site, i64 first) {
-  EACH_GROUP {
-    u64 c[4] = {(u64)(first + group) + 1, sites ? sites[1] + site : site, 0, 0};
+// n blocks of random bits of a site, from block `first` on, each of four words.
+extern "C" __global__ void random_bits(u64* y, i64 n, const u64* sites, u64 seed, u64 site, i64 first) {
+  EACH(block, n) {
+    u64 c[4] = {(u64)(first + block) + 1, sites ? sites[1] + site : site, 0, 0};
     philox(c, sites ? sites[0] : seed);
-    for (int lane = 0; lane < LANES && group * LANES + lane < n; ++lane)
-      y[group * LANES + lane] = (unsigned short)(c[lane >> 2] >> (16 * (lane & 3)));
+#pragma unroll
+    for (int word = 0; word < 4; ++word) y[4 * block + word] = c[word];
   }
 }

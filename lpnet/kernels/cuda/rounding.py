@@ -28,6 +28,7 @@ from .recording import NOWHERE, place
 Numbers = dict[str, Any]  # what a kernel takes, by name
 Plan = tuple[str, Array, Numbers]  # a kernel's name, the array to be rounded, and what else it takes
 FILE = "quantize.cu"
+LANES = 16  # numbers that a thread rounds, as the file has it
 PART, PARTS = 16, 1 << 18  # numbers that a thread looks at, at least; threads, at most
 SHORT = 512  # numbers that one thread looks at sooner than another kernel is launched
 
@@ -38,6 +39,8 @@ def quantize(fmt: Format, x: Array, rounding: str | Stochastic, stream: random.S
     known = rounding in MODES if isinstance(rounding, str) else plain(rounding)
     usual = known and x.dtype in (np.float32, np.float64) and x.size and x.ndim
     usual = usual and shards.current() is None  # a part of a batch draws from the midst of a site
+    if isinstance(mode(rounding), Stochastic):  # so does a window, and only a user's stream knows what it draws
+        usual = usual and type(random.current(stream)) is random.Stream
     plan = planned(fmt, get_array_module(x).ascontiguousarray(x)) if usual else None
     y = fmt.rule(x, rounding, stream) if plan is None else _run(plan, rounding, stream)
     return note_digits(y, significant(fmt))
@@ -53,7 +56,7 @@ def _run(plan: Plan, rounding: str | Stochastic, stream: random.Stream | None) -
     launch(
         FILE,
         name,
-        -(-x.size // random.LANES),
+        -(-x.size // LANES),
         x.dtype,
         x=x,
         y=y,
@@ -66,23 +69,14 @@ def _run(plan: Plan, rounding: str | Stochastic, stream: random.Stream | None) -
     return y
 
 
-def random_bits(stream: random.Stream, n: int, xp: ModuleType) -> Array:
-    """Return 16-bit random numbers of the stream's next site, (n,), drawn on the GPU: the same as on the CPU."""
+def random_bits(stream: random.Stream, n: int, xp: ModuleType, width: int = 16) -> Array:
+    """Return random numbers of the stream's next site, of 16 or 8 bits, (n,), drawn on the GPU: those of the CPU."""
     where, start = place(stream, n)
-    before = start % random.LANES  # the lanes of the first block that are not ours
-    y = xp.empty(before + n, np.uint16)
+    first, count, lanes = random.blocks(start, start + n, width)
+    words = xp.empty(count * random.BLOCK // 64, np.uint64)
     if n:
-        launch(
-            FILE,
-            "random_bits",
-            -(-y.size // random.LANES),
-            np.float32,
-            y=y,
-            n=y.size,
-            **where,
-            first=start // random.LANES,
-        )
-    return y[before:]
+        launch(FILE, "random_bits", count, np.float32, y=words, n=count, **where, first=first)
+    return words.view(f"u{width // 8}")[lanes]
 
 
 @by_class
