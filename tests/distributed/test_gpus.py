@@ -46,4 +46,3 @@ def test_an_error_between_collectives_ends_all(tmp_path, owner, name):
     """One before NCCL is asked is told, one within it is not: then the others, who wait in it, are ended."""
     _, told, code = run(2, "failing_on_gpus", tmp_path, owner, name)
     assert code != 0 and told.count("RuntimeError: a mistake of process 1\n") == 1
-    assert ("Abort" in told) == (owner == "NCCL")
