@@ -79,7 +79,7 @@ class Formats:
     @classmethod
     def quick(cls) -> Formats:
         """Return the experiment at a minute's size."""
-        return cls(DIGITS, ("float", "block, 8 bits", "block, 4 bits", "fp8 e4m3 / e5m2"), seeds=2)
+        return cls(DIGITS, ("float", "block, 8 bits", "block, 4 bits"), seeds=2)
 
     def data_sets(self) -> set[str]:
         """Return the images."""

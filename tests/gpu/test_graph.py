@@ -89,12 +89,11 @@ def test_a_network_that_packs_is_refused():
         GraphedStep(net, optimizer)
 
 
-@pytest.mark.parametrize("low", [False, True])
-def test_blocks_that_are_computed_again_give_the_same_bits(cupy, low):
-    """Recorded or not, a network with such blocks does what one without does."""
-    plain = in_a_loop("preresnet20", low, "cuda")
-    same(plain, in_a_loop("recomputed", low, "cuda"))
-    same(plain, graphed("recomputed", low, "cuda"))
+def test_blocks_that_are_computed_again_give_the_same_bits(cupy):
+    """Recorded or not, a network with such blocks does what one without does, dice and all."""
+    plain = in_a_loop("preresnet20", True, "cuda")
+    same(plain, in_a_loop("recomputed", True, "cuda"))
+    same(plain, graphed("recomputed", True, "cuda"))
 
 
 @pytest.mark.parametrize("low", [False, True])
