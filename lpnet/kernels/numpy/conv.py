@@ -1,4 +1,4 @@
-"""Convolution as matrix products, one for each row of the window and some samples at a time. Twin: kernels/twin.py."""
+"""Convolution as matrix products, one for each sample and row of the window. Twin: kernels/twin.py."""
 
 from __future__ import annotations
 
@@ -111,28 +111,26 @@ def spread(geometry: ConvGeometry, W: Array, gy: Array, gx: Array) -> None:
             inputs[..., to_h, to_v] += shares[:, :, j, :, h, v]
 
 
-def correlate(W: Array, seen: list[Array], y: Array) -> None:
-    """Write the sum of W (T, G, M, N) times what was `seen`, T matrices (m, G, N, H W p), into y (n, G M, H, W)."""
-    (T, G, M, _), (m, *_, width) = W.shape, seen[0].shape
+def correlate(W: Array, seen: Array, y: Array) -> None:
+    """Write the sum of W (T, G, M, N) times the matrices that were `seen` (m, T, G, N, H W p) into y (n, G M, H, W)."""
+    (T, G, M, _), (m, *_, width) = W.shape, seen.shape
     p = len(y) // m
     total = y.reshape(m, G, M, width) if p == 1 else empty((m, G, M, width), y.dtype)
-    products = empty((T, *total.shape), y.dtype) if T > 1 else [total]
-    for w, matrix, product in zip(W, seen, products, strict=True):
-        np.matmul(w, matrix, out=product)
+    # One product after the other would see all samples T times, and ask for the interpreter as often.
+    products = empty((m, T, G, M, width), y.dtype) if T > 1 else total[:, None]
+    np.matmul(W, seen, out=products)
     if T > 1:
-        np.add.reduce(products, axis=0, out=total)
+        np.add.reduce(products, axis=1, out=total)
     if p > 1:  # (m, G, M, H W p) -> (m, p, G M, H W)
         y.reshape(m, p, G * M, -1)[...] = total.reshape(m, G * M, -1, p).transpose(0, 3, 1, 2)
 
 
-def products_with(seen: list[Array], gy: Array) -> Array:
-    """Return what was `seen`, T matrices (m, G, N, H W p), times errors gy (n, G M, H, W), summed up: (T, G, N, M)."""
-    m, G, N, width = seen[0].shape
-    errors = side_by_side(gy, len(gy) // m).reshape(m, G, -1, width).swapaxes(-1, -2)  # -> (m, G, H W p, M)
-    products = empty((len(seen), m, G, N, errors.shape[-1]), gy.dtype)
-    for matrix, product in zip(seen, products, strict=True):
-        np.matmul(matrix, errors, out=product)
-    return products.sum(axis=1) if m > 1 else products[:, 0]
+def products_with(seen: Array, gy: Array) -> Array:
+    """Return the sum of what was `seen` (m, T, G, N, H W p) times errors gy (n, G M, H, W), (T, G, N, M)."""
+    m, T, G, N, width = seen.shape
+    errors = side_by_side(gy, len(gy) // m).reshape(m, 1, G, -1, width).swapaxes(-1, -2)  # -> (m, 1, G, H W p, M)
+    products = np.matmul(seen, errors, out=empty((m, T, G, N, errors.shape[-1]), gy.dtype))
+    return products.sum(axis=0) if m > 1 else products[0]
 
 
 def channel_sums(gy: Array) -> Array:

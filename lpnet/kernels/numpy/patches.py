@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from ...backend import empty
 from ..geometry import ConvGeometry
@@ -30,21 +31,21 @@ class Patches:
         stride: tuple[int, int],
         dilation: tuple[int, int],
     ) -> None:
-        (self.channels, *self.size), (K, self.L) = shape, window
+        (self.channels, *self.size), (self.K, self.L) = shape, window
         self.groups, self.out = groups, out
-        starts = [first[0] + i * dilation[0] for i in range(K)]
-        # At stride 1 what the rows of the window see overlaps, and is copied once for all.
-        self.offsets = [start - first[0] for start in starts] if stride[0] == 1 else None
-        self.height = out[0] + (self.offsets[-1] if self.offsets else 0)
-        self.rows = [
-            overlap(self.height, self.size[0], stride[0], start) for start in (starts[:1] if self.offsets else starts)
-        ]
+        # At stride 1 what the rows of the window see is the same, so many rows further down, and copied once for all.
+        self.down = dilation[0] if stride[0] == 1 else 0
+        self.height = out[0] + self.down * (self.K - 1)
+        starts = [first[0] + i * dilation[0] for i in range(1 if self.down else self.K)]
+        self.rows = [overlap(self.height, self.size[0], stride[0], start) for start in starts]
         self.columns = [overlap(out[1], self.size[1], stride[1], first[1] + j * dilation[1]) for j in range(self.L)]
         self.whole_rows = out[1] == self.size[1] and stride == (1, 1)  # places see whole rows, moved sideways
-        self.is_input = self.whole_rows and (K, self.L, *first) == (1, 1, 0, 0) and out == tuple(self.size)
-        self.clears = [(r, *_all(4), part) for r, (to, _) in enumerate(self.rows) for part in _outside(to, self.height)]
+        self.is_input = self.whole_rows and (self.K, self.L, *first) == (1, 1, 0, 0) and out == tuple(self.size)
+        self.clears = [
+            (_ALL, r, *_all(3), part) for r, (to, _) in enumerate(self.rows) for part in _outside(to, self.height)
+        ]
         self.clears += [
-            (r, *_all(2), j, _ALL, to, part)
+            (_ALL, r, _ALL, j, _ALL, to, part)
             for r, (to, _) in enumerate(self.rows)
             for j, (there, _) in enumerate(self.columns)
             for part in _outside(there, out[1])
@@ -79,33 +80,39 @@ class Patches:
             geometry.dilation,
         )
 
-    def __call__(self, x: np.ndarray) -> list[np.ndarray]:
-        """Return a matrix (m, G, L C/G, H' W' p) for each row of the window; p of the n = m p samples are side by side.
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Return matrices (m, T, G, L C/G, H' W' p), one for each row of the window: T = K.
 
-        If the matrices are flat they come as one, (m, G, K L C/G, H' W' p).
+        p of the n = m p samples are side by side. If the matrices are flat they come as one, of K L C/G rows: T = 1.
         """
         p, C, L = together(len(x), self.channels, math.prod(self.out)), self.channels, self.L
         m, G, C = len(x) // p, self.groups, C // self.groups
         x = side_by_side(x, p)
         if self.is_input:
-            return [x.reshape(m, G, C, -1)]  # (m, G C, H W, p) -> (m, G, C, H W p)
-        seen = empty((len(self.rows), m, G, L, C, self.height, self.out[1], p), x.dtype)
+            return x.reshape(m, 1, G, C, -1)  # (m, G C, H W, p) -> (m, 1, G, C, H W p)
+        seen = empty((m, len(self.rows), G, L, C, self.height, self.out[1], p), x.dtype)
         self._copy(x.reshape(m, G, C, *self.size, p), seen)
         for index in self.clears:
             seen[index] = 0
-        # (R, m, G, L, C, H'', W', p) -> (R, m, G, L C, H'' W' p), of which a row of the window sees H' rows
-        flat, row = seen.reshape(-1, m, G, L * C, self.height * self.out[1] * p), self.out[1] * p
-        parts = [flat[0, ..., i * row : (i + self.out[0]) * row] for i in self.offsets] if self.offsets else list(flat)
-        return [np.concatenate(parts, axis=2)] if as_one(L * C) and len(parts) > 1 else parts
+        row = self.out[1] * p
+        matrices = seen.reshape(m, -1, G, L * C, self.height * row)
+        if self.down:
+            first, _, *strides = matrices.strides
+            shape, next_row = (m, self.K, G, L * C, self.out[0] * row), self.down * row * x.itemsize
+            matrices = as_strided(matrices, shape, (first, next_row, *strides))
+        if as_one(L * C):
+            return matrices.swapaxes(1, 2).reshape(m, 1, G, self.K * L * C, -1)
+        return matrices
 
     def _copy(self, x: np.ndarray, seen: np.ndarray) -> None:
-        """Write x (m, G, C, H, W, p) to where it is seen, (R, m, G, L, C, H', W', p)."""
+        """Write x (m, G, C, H, W, p) to where it is seen, (m, R, G, L, C, H'', W', p)."""
         if self.whole_rows:
-            self._copy_rows(x.reshape(*x.shape[:3], -1), seen.reshape(*seen.shape[1:5], -1), seen.shape[-1])
+            m = len(x)
+            self._copy_rows(x.reshape(*x.shape[:3], -1), seen[:, 0].reshape(m, *seen.shape[2:5], -1), seen.shape[-1])
             return
         for r, (to, of) in enumerate(self.rows):
             for j, (there, here) in enumerate(self.columns):
-                seen[r, :, :, j, :, to, there] = x[:, :, :, of, here]
+                seen[:, r, :, j, :, to, there] = x[:, :, :, of, here]
 
     def _copy_rows(self, x: np.ndarray, seen: np.ndarray, p: int) -> None:
         """Write x (m, G, C, H W p) to (m, G, L, C, H' W p), one long copy a place. Ends of rows are cleared after."""
