@@ -9,9 +9,10 @@ import numpy as np
 
 from ...backend import Array, empty, parallel, slices
 from ..geometry import ConvGeometry
-from .patches import TOGETHER, Patches, as_matrices, from_matrices, overlap, side_by_side, together
+from .patches import TOGETHER, Patches, as_matrices, divisor, from_matrices, overlap, side_by_side, together
 
 AT_A_TIME = 1 << 17  # numbers of input or output: enough that threads do not often wait for the interpreter
+SHORT = 16  # outputs in a row that is short
 LANES = 8  # sums of the weight's gradient kept apart, then added in order: the same whatever the number of threads
 
 
@@ -99,16 +100,21 @@ def _by_inputs(geometry: ConvGeometry, W: Array | None) -> tuple[Step, Callable[
 
 def spread(geometry: ConvGeometry, W: Array, gy: Array, gx: Array) -> None:
     """Write into gx (n, C, H, W) what each output gives back to the inputs that it saw."""
-    gx[...] = 0
     W = _grouped(geometry, W).transpose(3, 0, 4, 2, 1)  # -> (K, G, L, C/G, O/G)
-    (n, _, *out), (_, G, L, C, O) = gy.shape, W.shape  # noqa: E741
-    inputs, errors = gx.reshape(n, G, C, *gx.shape[2:]), gy.reshape(n, G, O, -1)
+    (n, _, *out), (K, G, L, C, O) = gy.shape, W.shape  # noqa: E741
+    # Short rows, added again and again, take longer than laying samples side by side does.
+    p = divisor(n, TOGETHER) if K * L > 1 and out[1] < SHORT else 1
+    m, errors = n // p, side_by_side(gy, p).reshape(n // p, G, O, -1)
+    inputs = np.zeros((m, G, C, *geometry.size, p), gx.dtype)
+    products = empty((m, G, L * C, errors.shape[-1]), gx.dtype)
     for i, w in enumerate(W):
-        shares = (w.reshape(G, L * C, O) @ errors).reshape(n, G, L, C, *out)  # (n, G, L C, H' W')
+        np.matmul(w.reshape(G, L * C, O), errors, out=products)
+        shares = products.reshape(m, G, L, C, *out, p)
         for j in range(L):
-            offsets = (k * d - p for k, d, p in zip((i, j), geometry.dilation, geometry.padding, strict=True))
+            offsets = (k * d - b for k, d, b in zip((i, j), geometry.dilation, geometry.padding, strict=True))
             (h, to_h), (v, to_v) = map(overlap, out, geometry.size, geometry.stride, offsets)
-            inputs[..., to_h, to_v] += shares[:, :, j, :, h, v]
+            inputs[..., to_h, to_v, :] += shares[:, :, j, :, h, v]
+    gx.reshape(m, p, G * C, -1)[...] = inputs.reshape(m, G * C, -1, p).transpose(0, 3, 1, 2)
 
 
 def correlate(W: Array, seen: Array, y: Array) -> None:

@@ -148,8 +148,12 @@ def from_matrices(gW: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def together(n: int, channels: int, places: int) -> int:
     """Return how many of n samples to put side by side, so that matrices are about as wide as high."""
-    most = min(TOGETHER, channels // places, n)
-    return max((p for p in range(1, most + 1) if n % p == 0), default=1)
+    return divisor(n, min(TOGETHER, channels // places))
+
+
+def divisor(n: int, most: int) -> int:
+    """Return the largest divisor of n up to `most`, at least 1."""
+    return max((p for p in range(1, min(most, n) + 1) if n % p == 0), default=1)
 
 
 def side_by_side(x: np.ndarray, p: int) -> np.ndarray:
