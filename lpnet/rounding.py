@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 
 from . import random
 from .backend import Array, empty, get_array_module
@@ -69,17 +70,20 @@ class Stochastic:
         """Return `n` rounded, drawing from the stream's next site."""
         whole = get_array_module(n).floor(n)
         fraction = n - whole
-        whole += self.uniform(n, stream) < fraction
+        whole += self.uniform(self.draw(n.size, stream, get_array_module(n)), n) < fraction
         return whole
 
-    def uniform(self, n: Array, stream: random.Stream | None) -> Array:
-        """Return u for every element of `n`, in its dtype, where it is exact."""
-        xp, width = get_array_module(n), random.lane_width(self.bits)
-        lanes = random.draw(stream, n.size, xp, width)
-        if self.bits < width:
-            lanes = lanes >> (width - self.bits)
-        u = empty(lanes.shape, n.dtype, xp)
-        u[...] = lanes
+    def draw(self, size: int, stream: random.Stream | None, xp: ModuleType) -> Array:
+        """Return `size` integers r from the stream's next site, an array of the module `xp`."""
+        width = random.lane_width(self.bits)
+        lanes = random.draw(stream, size, xp, width)
+        return lanes if self.bits == width else lanes >> (width - self.bits)
+
+    def uniform(self, r: Array, n: Array) -> Array:
+        """Return u for the integers r, in the shape of `n` and its dtype, where it is exact."""
+        xp = get_array_module(n)
+        u = empty(r.shape, n.dtype, xp)
+        u[...] = r
         u += 0.5
         u *= 2.0**-self.bits
         return xp.asarray(u.reshape(n.shape))

@@ -63,6 +63,7 @@ def test_every_format_in_small_pieces(fmt, monkeypatch):
     """Every format and option, mode, dtype and number of threads, also for what is no number: bit for bit the same."""
     monkeypatch.setattr(fast, "SMALL", 64)
     monkeypatch.setattr(fast, "LARGE", 64)
+    monkeypatch.setattr(fast, "CACHED", 32)
     modes = [*MODES, lp.Stochastic(3)]
     for rounding, dtype, shape in itertools.product(modes, (np.float32, np.float64), ((9, 30), (7, 3, 4, 5), (301,))):
         for x in (hostile(shape, dtype), np.nan_to_num(hostile(shape, dtype), posinf=2.0, neginf=-3.0)):
@@ -127,6 +128,7 @@ def test_what_is_no_number_stays_in_its_block(fmt, monkeypatch):
     """A row of infinities or NaN, beside zeros and subnormal numbers, gives the readable rule's bits on any threads."""
     monkeypatch.setattr(fast, "SMALL", 16)
     monkeypatch.setattr(fast, "LARGE", 16)
+    monkeypatch.setattr(fast, "CACHED", 8)
     for dtype, poison, row in itertools.product((np.float32, np.float64), (np.nan, np.inf, -np.inf), (0, 3, 7)):
         x = np.zeros((8, 6), dtype)
         x[1::3], x[2::3, ::2] = np.finfo(dtype).smallest_subnormal * 5, 0.75

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ... import random
-from ...backend import Array, empty, get_num_threads, parallel
+from ...backend import Array, empty, get_num_threads, parallel, slices
 from ...distributed import shards
 from ...formats import Blocked, BlockFloatingPoint, BlockScaled, FixedPoint, FloatingPoint, Format, Table
 from ...formats.base import pow2floor, quiet
@@ -24,7 +24,8 @@ from ...rounding import STOCHASTIC, Stochastic
 from ..dispatch import by_class, plain
 from . import scaled, tables
 
-SMALL, LARGE = 1 << 17, 1 << 19  # numbers a piece: more than the threads' taking turns costs, within the cache
+SMALL, LARGE = 1 << 17, 1 << 19  # numbers a piece: more than the threads' taking turns costs
+CACHED = 1 << 16  # numbers of a piece that all passes are made over before the next: with random bits, within the cache
 Rounding = str | Stochastic
 Kernel = Callable[[Array, Array, Rounding, Stream], None]  # rounds x into y, drawing from the stream
 
@@ -57,7 +58,11 @@ def quantize(fmt: Format, x: Any, rounding: Rounding, stream: Stream | None) -> 
         with quiet():
             own(rows[i : i + step], y[i : i + step], rounding, drawn.part(i * width))
 
-    parallel(piece, range(0, len(rows), step))
+    starts = range(0, len(rows), step)
+    if len(starts) == 1:
+        piece(0)  # small arrays come by the hundred, and setting BLAS's threads costs as much as a few passes over one
+    else:
+        parallel(piece, starts)
     return y.reshape(x.shape)
 
 
@@ -120,7 +125,7 @@ def _(fmt: FixedPoint, x: Array) -> Kernel | None:
         return None
     gap = fmt.spacing(x)
     low, high = fmt.min / fmt.smallest, fmt.max / fmt.smallest
-    return functools.partial(_integers, lambda _: (gap, False), low, high) if gap == fmt.smallest else None
+    return functools.partial(_integers, lambda _: (gap, ...), low, high) if gap == fmt.smallest else None
 
 
 @kernel.register(BlockFloatingPoint)
@@ -138,13 +143,14 @@ def _(fmt: BlockFloatingPoint, x: Array) -> Kernel | None:
     return functools.partial(_integers, lambda _: found, -high, high)
 
 
-def _block_gaps(fmt: BlockFloatingPoint, largest: Array) -> tuple[Array, bool]:
-    """Return the gap of blocks, given their largest magnitudes, and whether nothing in them is beyond the grid."""
+def _block_gaps(fmt: BlockFloatingPoint, largest: Array) -> tuple[Array, Any]:
+    """Return the gap of blocks, given their largest magnitudes, and the index of those beyond the grid."""
     limit = 2.0 ** min(2 ** (fmt.exp - 1) - 1, 100)
     if 1 / limit <= largest.min() and largest.max() <= limit:  # no end of the exponents is near
         gap = pow2floor(largest) * largest.dtype.type(2.0 ** (2 - fmt.wl))
-        return gap, bool((largest <= (2.0 ** (fmt.wl - 1) - 1) * gap).all())
-    return fmt.spacing(largest), False
+        beyond = np.flatnonzero(largest > (2.0 ** (fmt.wl - 1) - 1) * gap)
+        return gap, beyond if 4 * len(beyond) < len(largest) else ...  # many are clipped faster where they are
+    return fmt.spacing(largest), ...
 
 
 @single.register(Table)
@@ -162,7 +168,7 @@ def _(fmt: FloatingPoint, x: Array) -> Kernel | None:
 
 
 def _integers(
-    gaps: Callable[[Array], tuple[Array, bool]],
+    gaps: Callable[[Array], tuple[Array, Any]],
     low: float,
     high: float,
     x: Array,
@@ -170,17 +176,24 @@ def _integers(
     rounding: Rounding,
     stream: Stream,
 ) -> None:
-    """Round to the integers low..high times a gap that is the same for a whole x[i]; `gaps` finds it."""
-    gap, fits = gaps(x)
-    if np.any(gap < np.finfo(x.dtype).tiny):  # one over it may be infinite; the gap of a block of NaN is NaN
-        np.divide(x, gap, out=y)
-    else:
-        np.multiply(x, 1 / gap, out=y)
-    _round(y, high, rounding, stream)
-    if not fits:
-        np.clip(y, low, high, out=y)
-    y *= gap
-    y += 0.0  # -0.0 + 0.0 is +0.0
+    """Round to the integers low..high times a gap that is the same for a whole x[i].
+
+    `gaps` finds it, and the index of the x[i] that may reach beyond these integers, `...` if many may.
+    """
+    gap, beyond = gaps(x)
+    # one over a subnormal gap may be infinite; the gap of a block of NaN is NaN
+    scale, factor = (np.divide, gap) if (gap < np.finfo(x.dtype).tiny).any() else (np.multiply, 1 / gap)
+    to_integers, width = _to_integers(high, x, rounding, stream), math.prod(x.shape[1:])
+    for part in slices(len(x), width, CACHED):
+        n, of = y[part], part if np.ndim(gap) and len(gap) == len(x) else ...
+        scale(x[part], factor[of], out=n)
+        to_integers(n, part.start * width)
+        if beyond is ...:
+            np.clip(n, low, high, out=n)
+        n *= gap[of]
+        n += 0.0  # -0.0 + 0.0 is +0.0
+    if beyond is not ... and len(beyond):
+        y[beyond] = np.clip(y[beyond], low * gap[beyond], high * gap[beyond])
 
 
 def _floats(
@@ -195,39 +208,47 @@ def _floats(
     stream: Stream,
 ) -> None:
     """Round to floating point numbers up to `top`, whose exponents are those of low..high."""
+    x, y = x.reshape(-1), y.reshape(-1)
+    to_integers = _to_integers(2.0 ** (man + 1), x, rounding, stream)
     bits, own = np.dtype(f"u{x.itemsize}"), np.finfo(x.dtype)
     sign = bits.type(1 << (8 * x.itemsize - 1))
     exponent = bits.type(((1 << own.nexp) - 1) << own.nmant)
-    gap = empty(x.shape, x.dtype)
-    np.bitwise_and(x.view(bits), exponent, out=gap.view(bits))  # 2^floor(log2 |x|)
-    np.clip(gap, low, high, out=gap)
-    gap *= 2.0**-man
-    np.divide(x, gap, out=y)
-    _round(y, 2.0 ** (man + 1), rounding, stream)
-    y *= gap
-    np.clip(y, -top, top, out=y)
-    if not signed_zero:
-        y += 0.0
-        return
-    if rounding == "nearest":  # a number rounded to zero has kept its sign
-        return
-    np.abs(y, out=y)
-    signs = np.bitwise_and(x.view(bits), sign, out=gap.view(bits))
-    np.bitwise_or(y.view(bits), signs, out=y.view(bits))
+    for part in slices(x.size, 1, CACHED):
+        numbers, n = x[part].view(bits), y[part]
+        gap = empty(n.shape, n.dtype)
+        np.bitwise_and(numbers, exponent, out=gap.view(bits))  # 2^floor(log2 |x|)
+        np.clip(gap, low, high, out=gap)
+        gap *= 2.0**-man
+        np.divide(x[part], gap, out=n)
+        to_integers(n, part.start)
+        n *= gap
+        np.clip(n, -top, top, out=n)
+        if not signed_zero:
+            n += 0.0
+        elif rounding != "nearest":  # where a number rounded to zero has kept its sign
+            np.abs(n, out=n)
+            signs = np.bitwise_and(numbers, sign, out=gap.view(bits))
+            np.bitwise_or(n.view(bits), signs, out=n.view(bits))
 
 
-def _round(n: Array, high: float, rounding: Rounding, stream: Stream) -> None:
-    """Round to integers in place; above `high` only that they are not below it matters."""
+def _to_integers(high: float, x: Array, rounding: Rounding, stream: Stream) -> Callable[[Array, int], object]:
+    """Return what rounds in place: some of the numbers of x, in units of the gap, given the first one's place in x.
+
+    Above `high` only that they are not below it matters.
+    """
     if rounding == "nearest":
-        np.rint(n, out=n)
-        return
+        return lambda n, start: np.rint(n, out=n)
     stochastic = rounding if isinstance(rounding, Stochastic) else STOCHASTIC
-    u = stochastic.uniform(n, stream)
-    if high <= 2.0 ** (np.finfo(n.dtype).nmant - 16):
-        # n goes up iff u < n - floor(n). Up to here n - u, and so its ceiling, is exact enough to tell.
-        n -= u
+    drawn = stochastic.draw(x.size, stream, np)
+
+    def by_ceiling(n: Array, start: int) -> None:
+        n -= stochastic.uniform(drawn[start : start + n.size], n)
         np.ceil(n, out=n)
-    else:
+
+    def by_comparison(n: Array, start: int) -> None:
         whole = np.floor(n)
         n -= whole
-        np.add(whole, u < n, out=n)
+        np.add(whole, stochastic.uniform(drawn[start : start + n.size], n) < n, out=n)
+
+    # n goes up iff u < n - floor(n). Up to here n - u, and so its ceiling, is exact enough to tell.
+    return by_ceiling if high <= 2.0 ** (np.finfo(x.dtype).nmant - 16) else by_comparison

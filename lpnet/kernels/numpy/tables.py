@@ -86,7 +86,7 @@ class Lookup:
 def _uniform(x: Array, rounding: str | Stochastic, stream: Stream) -> Array:
     """Return the random numbers of x, in float64 as `Table.rule` compares them."""
     rule = rounding if isinstance(rounding, Stochastic) else STOCHASTIC
-    return rule.uniform(np.empty(x.shape), stream)
+    return rule.uniform(rule.draw(x.size, stream, np), np.empty(x.shape))
 
 
 def _either(x: Array, low: Array, high: Array, u: Array) -> Array:
