@@ -3,6 +3,7 @@
 #include <string.h>
 #define __global__
 #define __device__
+#define __launch_bounds__(...)
 struct Place { unsigned x, y; };
 static thread_local Place threadIdx, blockIdx, blockDim, gridDim;
 static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {

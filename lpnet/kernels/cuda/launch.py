@@ -16,7 +16,7 @@ from ...backend import on_forget, raw_module
 THREADS, MOST_BLOCKS = 256, 65535  # of a launch; a thread takes more than one thing where there are more
 NUMBERS = {"int": np.int32, "i64": np.int64, "u64": np.uint64}
 MODES = tuple(rounding.MODES)  # those of lpnet, in order: a user may register others
-KERNEL = re.compile(r'extern "C" __global__ void (\w+)\((.*?)\) \{', re.DOTALL)
+KERNEL = re.compile(r'extern "C" __global__ void (?:[A-Z]+\(\d\)\s+)?(\w+)\((.*?)\) \{', re.DOTALL)
 MACRO = re.compile(r"#define ([A-Z]+) ((?:int|i64) .*)")  # that stands for parameters
 
 

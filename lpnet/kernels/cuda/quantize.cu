@@ -199,6 +199,9 @@ __device__ inline void store(const REAL* own, const REAL* x, REAL* y, i64 first,
 #define ROUNDING int mode, int bits, const u64* sites, u64 seed, u64 site
 #define SHAPE i64 rows, i64 length, i64 width, i64 tall, i64 tile
 #define STEPS i64 tile_step, i64 row_step, i64 outer_step, i64 inner_step
+// So many blocks of launch.py's 256 threads have registers on a multiprocessor at a time: NVRTC would give a thread more
+// than it needs, for the branch that draws bytes.
+#define RESIDENT(n) __launch_bounds__(256, DOUBLE ? 2 : n)
 #define EACH_GROUP EACH(group, (n + LANES - 1) / LANES)
 
 __device__ inline Bits larger(Bits most, REAL x) {
@@ -234,9 +237,9 @@ __device__ inline REAL scaled(REAL y, REAL block, const REAL* whole) {
 }
 
 // Integers times a gap of the whole array (gaps null) or of each block; with scales, in units of those of each block.
-extern "C" __global__ void integers(const REAL* x, REAL* y, i64 n, const REAL* gaps, REAL gap, REAL bottom, REAL top,
-                                    int saturate, const REAL* scales, const REAL* blocks, const REAL* whole, SHAPE,
-                                    STEPS, ROUNDING) {
+extern "C" __global__ void RESIDENT(4)
+    integers(const REAL* x, REAL* y, i64 n, const REAL* gaps, REAL gap, REAL bottom, REAL top, int saturate,
+             const REAL* scales, const REAL* blocks, const REAL* whole, SHAPE, STEPS, ROUNDING) {
   Rounding round = {mode, bits, sites ? sites[0] : seed, sites ? sites[1] + site : site, {0, 0, 0, 0}};
   Integers grid = {gap, bottom, top, saturate};
   Blocks at = {rows, length, width, tall, tile, tile_step, row_step, outer_step, inner_step, 0, 0, 0, 0, 0, 0, 0};
@@ -259,10 +262,10 @@ extern "C" __global__ void integers(const REAL* x, REAL* y, i64 n, const REAL* g
   }
 }
 
-extern "C" __global__ void floats(const REAL* x, REAL* y, i64 n, REAL low, REAL high, REAL unit, REAL smallest, REAL top,
-                                  REAL beyond, REAL limit, int exact, int subnormals, int clips, int directed,
-                                  int signed_zero, const REAL* scales, const REAL* blocks, const REAL* whole, SHAPE,
-                                  STEPS, ROUNDING) {
+extern "C" __global__ void RESIDENT(4)
+    floats(const REAL* x, REAL* y, i64 n, REAL low, REAL high, REAL unit, REAL smallest, REAL top, REAL beyond, REAL limit,
+           int exact, int subnormals, int clips, int directed, int signed_zero, const REAL* scales, const REAL* blocks,
+           const REAL* whole, SHAPE, STEPS, ROUNDING) {
   Rounding round = {mode, bits, sites ? sites[0] : seed, sites ? sites[1] + site : site, {0, 0, 0, 0}};
   Floats grid = {low, high, unit, smallest, top, beyond, limit, exact, subnormals, clips, directed, signed_zero};
   Blocks at = {rows, length, width, tall, tile, tile_step, row_step, outer_step, inner_step, 0, 0, 0, 0, 0, 0, 0};
@@ -284,8 +287,9 @@ extern "C" __global__ void floats(const REAL* x, REAL* y, i64 n, REAL low, REAL 
   }
 }
 
-extern "C" __global__ void lists(const REAL* x, REAL* y, i64 n, const REAL* values, i64 last, int first_code,
-                                 const REAL* scales, const REAL* blocks, const REAL* whole, SHAPE, STEPS, ROUNDING) {
+extern "C" __global__ void RESIDENT(3)
+    lists(const REAL* x, REAL* y, i64 n, const REAL* values, i64 last, int first_code, const REAL* scales,
+          const REAL* blocks, const REAL* whole, SHAPE, STEPS, ROUNDING) {
   Rounding round = {mode, bits, sites ? sites[0] : seed, sites ? sites[1] + site : site, {0, 0, 0, 0}};
   List grid = {values, last, first_code};
   Blocks at = {rows, length, width, tall, tile, tile_step, row_step, outer_step, inner_step, 0, 0, 0, 0, 0, 0, 0};
