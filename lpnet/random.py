@@ -61,6 +61,12 @@ def bits(seed: int, site: int, start: int, stop: int, width: int = 16) -> np.nda
     return words.astype("<u8", copy=False).view(f"<u{width // 8}")[lanes]
 
 
+def _generator(seed: int, site: int, shard: int = 0) -> np.random.Generator:
+    # a list with a number of 2^63 or more would become an array of float64
+    key, counter = np.array([seed, _HOST], np.uint64), np.array([0, site, shard, 0], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+
 class Stream:
     """A seed and the number of the next site. `state_dict()` is all that a checkpoint needs.
 
@@ -99,8 +105,7 @@ class Stream:
 
     def generator(self) -> np.random.Generator:
         """Return a NumPy generator keyed by the next site: for initial weights and other draws made on the host."""
-        seed, site = self.take()
-        return np.random.Generator(np.random.Philox(key=[seed, _HOST], counter=[0, site, 0, 0]))
+        return _generator(*self.take())
 
     def state_dict(self) -> dict[str, int]:
         """Return the seed and the next site."""
@@ -153,8 +158,7 @@ class Part(Stream):
 
     def generator(self) -> np.random.Generator:
         """Return a NumPy generator keyed by the next site and the shard."""
-        seed, site = self.take()
-        return np.random.Generator(np.random.Philox(key=[seed, _HOST], counter=[0, site, self.shard.number, 0]))
+        return _generator(*self.take(), self.shard.number)
 
 
 default = Stream(0)  # of the main thread, and of every other one that has not called `manual_seed` itself

@@ -43,6 +43,14 @@ def test_sites_seeds_and_hosts_differ():
     assert len({a.tobytes() for a in [*drawn, host]}) == 4
 
 
+@pytest.mark.parametrize("seed", [0, 2**63 + 1, WORD])
+def test_a_generator_is_keyed_by_all_bits_of_the_seed(seed):
+    """Its first words are those of Philox with key (seed, 1), at the site."""
+    stream = random.Stream(seed)
+    stream.take()
+    assert tuple(stream.generator().bit_generator.random_raw(4).tolist()) == philox((seed, 1), (1, 1, 0, 0))
+
+
 def test_a_restored_stream_goes_on():
     """A stream loaded from its state draws what the other draws next."""
     stream, other = random.Stream(5), random.Stream()
