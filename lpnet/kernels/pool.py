@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
 
 from ..backend import Array, get_array_module, select
 from .geometry import WindowGeometry
@@ -42,32 +41,42 @@ def _sums(geometry: WindowGeometry, padded: Array) -> Array:
     return total
 
 
-def spread(geometry: WindowGeometry, shares: Iterable[Array], gx: Array) -> None:
-    """Write into gx (n, C, H, W), which has its border, what each place in the windows gets, shares (n, C, H', W')."""
-    # Windows side by side that reach everywhere: each input gets one share.
-    sides = zip(geometry.window, geometry.out, geometry.bordered, strict=True)
-    tiled = geometry.stride == geometry.window and all(k * m == n for k, m, n in sides)
-    if not tiled:
+def spread(geometry: WindowGeometry, share: Array, gx: Array) -> None:
+    """Write into gx (n, C, H, W), which has its border, the share (n, C, H', W') that all places of a window get."""
+    if not _tiled(geometry):
         gx[...] = 0
-    for index, share in zip(geometry.taps, shares, strict=True):
-        if tiled:
+    for index in geometry.taps:
+        if _tiled(geometry):
             gx[index] = share
         else:
             gx[index] += share
 
 
-def shares_of_largest(geometry: WindowGeometry, gy: Array, x: Array, y: Array, has_nan: bool) -> Iterator[Array]:
-    """Yield what each place in the window gets of gy: all, where it was the first to see the window's largest y."""
-    inside = _padded(geometry, get_array_module(x).ones(geometry.size, bool), False)  # the border gets nothing
-    free = True  # windows whose largest is still to be met
+def spread_to_largest(geometry: WindowGeometry, gy: Array, x: Array, y: Array, has_nan: bool, gx: Array) -> None:
+    """Write into gx (n, C, H, W), which has its border, all of gy where a place is the first to see the window's y."""
+    xp = get_array_module(x)
+    inside = _padded(geometry, xp.ones(geometry.size, bool), False)  # the border gets nothing
+    free, here = xp.ones(y.shape, bool), xp.empty(y.shape, bool)  # windows whose largest is to be met; that meet it now
+    if not _tiled(geometry):
+        gx[...] = 0
     for seen, index in zip(_seen(geometry, x), geometry.taps, strict=True):
-        here = (seen == y) & free
+        xp.equal(seen, y, out=here)
         if has_nan:  # the largest of a window that sees one
-            here |= (seen != seen) & free
+            here |= seen != seen
         if geometry.bordered != geometry.size:
             here &= inside[index]
-        free = free & ~here
-        yield select(here, gy)
+        here &= free
+        free ^= here
+        if _tiled(geometry):
+            select(here, gy, out=gx[index])
+        else:
+            gx[index] += select(here, gy)
+
+
+def _tiled(geometry: WindowGeometry) -> bool:
+    """Return whether windows are side by side and reach everywhere: each input gets one share."""
+    sides = zip(geometry.window, geometry.out, geometry.bordered, strict=True)
+    return geometry.stride == geometry.window and all(k * m == n for k, m, n in sides)
 
 
 def _seen(geometry: WindowGeometry, x: Array) -> list[Array]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-
 from ...backend import Array, get_array_module
 from .. import pool
 from ..geometry import WindowGeometry
@@ -21,7 +18,7 @@ def max_pool2d_backward(geometry: WindowGeometry, gy: Array, x: Array, y: Array)
     """Return the gradient of x: the first of the largest in a window gets that window's."""
     gx = get_array_module(gy).empty((*x.shape[:2], *geometry.bordered), gy.dtype)
     # Whether there is a NaN one would have to wait for.
-    pool.spread(geometry, pool.shares_of_largest(geometry, gy, x, y, has_nan=True), gx)
+    pool.spread_to_largest(geometry, gy, x, y, True, gx)
     return gx[geometry.inside]
 
 
@@ -35,5 +32,5 @@ def avg_pool2d(geometry: WindowGeometry, x: Array, count: int | Array) -> Array:
 def avg_pool2d_backward(geometry: WindowGeometry, gy: Array, count: int | Array) -> Array:
     """Return the gradient of x: each place in a window gets an equal share."""
     gx = get_array_module(gy).empty((*gy.shape[:2], *geometry.bordered), gy.dtype)
-    pool.spread(geometry, itertools.repeat(gy / count, math.prod(geometry.window)), gx)
+    pool.spread(geometry, gy / count, gx)
     return gx[geometry.inside]

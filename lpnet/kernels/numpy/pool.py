@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
@@ -24,9 +23,9 @@ def max_pool2d_backward(geometry: WindowGeometry, gy: Array, x: Array, y: Array)
     gx, has_nan = empty((*x.shape[:2], *geometry.bordered), gy.dtype), bool(np.isnan(y).any())
 
     def spread(part: slice) -> None:
-        pool.spread(geometry, pool.shares_of_largest(geometry, gy[part], x[part], y[part], has_nan), gx[part])
+        pool.spread_to_largest(geometry, gy[part], x[part], y[part], has_nan, gx[part])
 
-    parallel(spread, _slices(x))
+    parallel(spread, _slices(x, 1 << 17))  # with gx and masks in the cache
     return gx[geometry.inside]
 
 
@@ -39,14 +38,14 @@ def avg_pool2d(geometry: WindowGeometry, x: Array, count: int | Array) -> Array:
 
 def avg_pool2d_backward(geometry: WindowGeometry, gy: Array, count: int | Array) -> Array:
     """Return the gradient of x: each place in a window gets an equal share."""
-    gx, places = empty((*gy.shape[:2], *geometry.bordered), gy.dtype), math.prod(geometry.window)
+    gx = empty((*gy.shape[:2], *geometry.bordered), gy.dtype)
 
     def spread(part: slice) -> None:
-        pool.spread(geometry, itertools.repeat(gy[part] / count, places), gx[part])
+        pool.spread(geometry, gy[part] / count, gx[part])
 
     parallel(spread, slices(len(gy), gy.shape[1] * math.prod(geometry.size)))
     return gx[geometry.inside]
 
 
-def _slices(x: Array) -> list[slice]:
-    return slices(len(x), math.prod(x.shape[1:]))
+def _slices(x: Array, most: int = 1 << 18) -> list[slice]:
+    return slices(len(x), math.prod(x.shape[1:]), most)
