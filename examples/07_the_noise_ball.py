@@ -37,7 +37,7 @@ def squared_distance(w):
 # mean in full precision and never feeds it back. We run 400 copies side by side, so that we see expectations, and
 # draw one of them: the one that is farthest out when the averaging starts.
 
-T = np.unique(np.geomspace(1, 30_000, 80).astype(int))  # where we measure
+T = np.unique(np.geomspace(1, 20_000, 80).astype(int))  # where we measure
 
 
 def train(fmt, copies=400, warm_up=500):
@@ -91,13 +91,13 @@ for bits, bowl, curve in zip((4, 6, 8), *panels):
     bowl.plot(*best, "k+", ms=16, mew=2)
     bowl.set(title=f"{bits} bits", aspect=1, xlim=best[0] + [-0.5, 0.5], ylim=best[1] + [-0.5, 0.5])
     bowl.axis("off")
-    curve.loglog(T, distances[0], "C1", T[::5], distances[1, ::5], "C2o")
+    curve.loglog(T, distances[0], "C1", T[::-5], distances[1, ::-5], "C2o")
     curve.loglog(T, line, "C0--", T, 0 * line + floor, "C0--", T, 0 * line + nearest, "C7:", lw=2)
     curve.set(xticks=[1, 100, 10_000], ylim=(7e-6, 0.12))
     curve.minorticks_off()
 panels[1, 0].set_ylabel("squared distance\nto the best")
 panels[1, 1].set_xlabel("steps of averaging, T")
-labels = (0, 1, 0.045, "SGD-LP", "C1"), (0, 900, 0.008, "SWALP", "C2"), (1, 3, 1.5e-3, "theory", "C0")
+labels = (0, 1, 0.045, "SGD-LP", "C1"), (0, 700, 0.0095, "SWALP", "C2"), (1, 3, 1.5e-3, "theory", "C0")
 for panel, x, y, word, color in (*labels, (0, 1, 8e-4, "nearest\nnumber", "C7")):
     panels[1, panel].text(x, y, word, color=color)
 plt.savefig(f"{sys.argv[1]}/07_the_noise_ball.png") if len(sys.argv) == 2 else plt.show()

@@ -15,16 +15,12 @@ README = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_first_program_learns(capsys):
-    """Twelve epochs in 4 bits leave fewer than a tenth of the test digits wrong (nine tenths are by chance)."""
-    names = {}
-    exec(PROGRAMS[0].replace("swalp=swalp)", "swalp=swalp, progress=False)"), names)
-    assert lp.evaluate(names["averaged"], names["test"])["error"] < 10
-    assert "error" in capsys.readouterr().out
+def test_the_first_program_learns_and_its_average_gains(capsys):
+    """From seeds 0 to 3 twelve epochs in 4 bits learn, and the average has a tenth fewer errors than the last weights.
 
-
-def test_the_first_programs_average_gains():
-    """Over four seeds the average has fewer errors than the last weights, both in float, as README's figures say."""
+    Both in float, and within a point as many as the README says: another BLAS adds up in another order, and after that
+    other images are wrong.
+    """
     errors = {"model": [], "averaged": []}
     for seed in range(4):
         names = {}
@@ -32,9 +28,11 @@ def test_the_first_programs_average_gains():
         exec(PROGRAMS[0].replace("swalp=swalp)", "swalp=swalp, progress=False)"), names)
         for name, found in errors.items():
             found.append(lp.evaluate(names[name], names["test"])["error"])
+    assert max(errors["averaged"]) < 10 and "error" in capsys.readouterr().out  # by chance 90
     last, average = (np.mean(found) for found in errors.values())
     assert average < 0.9 * last, (last, average)
-    assert all(f"{figure:.1f} %" in README for figure in (last, average)), (last, average)
+    told = re.search(r"the last weights have ([\d.]+) % of errors, their average ([\d.]+) %", README)
+    assert [last, average] == pytest.approx([float(figure) for figure in told.groups()], abs=1)
 
 
 def test_the_format_of_ones_own_rounds_to_powers_of_two():

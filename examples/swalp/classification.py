@@ -96,7 +96,7 @@ class Classification:
     @classmethod
     def quick(cls) -> Classification:
         """Return the experiment at a minute's size."""
-        network = Training("digits", "small_cnn", epochs=12, start=8, lr=0.1, swa_lr=0.05, weight_decay=3e-4)
+        network = Training("digits", "small_cnn", epochs=6, start=4, lr=0.1, swa_lr=0.05, weight_decay=3e-4)
         formats = ("float", "8 bits", "4 bits")
         return cls((network,), formats, seeds=4, clear_as_trained=("4 bits",), clear_in_float=())
 

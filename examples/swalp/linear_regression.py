@@ -72,13 +72,13 @@ class LinearRegression:
             d=16,
             n=1024,
             lr=0.01,
-            replicas=24,
+            replicas=96,
             fl=5,
-            steps=30_000,
+            steps=10_000,
             fit_from=1000,
             floor_fl=(4, 6),
-            floor_steps=15_000,
-            warmup=2000,
+            floor_steps=4000,
+            warmup=1500,
         )
 
     def data_sets(self) -> set[str]:

@@ -80,8 +80,8 @@ class LogisticRegression:
     @classmethod
     def quick(cls) -> LogisticRegression:
         """Return the experiment at a minute's size."""
-        binary = Case("binary", (2, 3, 4), samples=300, replicas=64, steps=15_000)
-        ten = Case("10 classes", (2, 3), samples=1000, replicas=24, steps=8_000)
+        binary = Case("binary", (2, 3, 4), samples=300, replicas=240, steps=4000)
+        ten = Case("10 classes", (2, 3), samples=1000, replicas=96, steps=2000)
         return cls(data="digits", ratios=(2, 3, 4), warmup=2000, cases=(binary, ten))
 
     def data_sets(self) -> set[str]:

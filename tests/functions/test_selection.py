@@ -27,7 +27,7 @@ def square(op):
     ("op", "x", "chosen"),
     [
         (F.relu, [-1, 2], [0, 1]),
-        (lambda x: F.relu(F.concatenate([x] * (1 << 18)))[:2], [-1, 2], [0, 1]),
+        (lambda x: F.relu(x.reshape(1, 2)[[0] * (1 << 18)])[0], [-1, 2], [0, 1]),  # in many pieces
         (F.max, [1, 2], [0, 1]),
         (F.min, [1, 2], [1, 0]),
         (lambda x: F.maximum(x, 0.0), [-1, 2], [0, 1]),

@@ -38,7 +38,7 @@ def test_an_interrupt_ends_all_at_once(tmp_path, command, whom):
     while not (tmp_path / "out").exists():
         assert process.poll() is None
         time.sleep(0.1)
-    time.sleep(2)
+    time.sleep(1)
     started = time.monotonic()
     whom(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=60)
