@@ -26,7 +26,7 @@ from .sgd import Array, iterates, quantizer, squared
 
 MODES = ("stochastic", "nearest")
 MNIST = Training("mnist", "small_cnn", epochs=24, start=16, lr=0.1, swa_lr=0.05, weight_decay=3e-4, images=2000, pool=2)
-DIGITS = Training("digits", "small_cnn", epochs=12, start=8, lr=0.1, swa_lr=0.05, weight_decay=3e-4)
+DIGITS = Training("digits", "small_cnn", epochs=6, start=4, lr=0.1, swa_lr=0.05, weight_decay=3e-4)
 
 
 @dataclass(frozen=True)
