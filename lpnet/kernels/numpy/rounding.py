@@ -24,8 +24,8 @@ from ...rounding import STOCHASTIC, Stochastic
 from ..dispatch import by_class, plain
 from . import scaled, tables
 
-SMALL, LARGE = 1 << 17, 1 << 19  # numbers a piece: more than the threads' taking turns costs
-CACHED = 1 << 16  # numbers of a piece that all passes are made over before the next: with random bits, within the cache
+SMALL, LARGE = 1 << 17, 1 << 20  # numbers a piece: more than what the threads taking turns costs
+CACHED = 1 << 16  # numbers of a piece that a thread by itself makes all passes over before the next, in the cache
 Rounding = str | Stochastic
 Kernel = Callable[[Array, Array, Rounding, Stream], None]  # rounds x into y, drawing from the stream
 
@@ -184,7 +184,7 @@ def _integers(
     # one over a subnormal gap may be infinite; the gap of a block of NaN is NaN
     scale, factor = (np.divide, gap) if (gap < np.finfo(x.dtype).tiny).any() else (np.multiply, 1 / gap)
     to_integers, width = _to_integers(high, x, rounding, stream), math.prod(x.shape[1:])
-    for part in slices(len(x), width, CACHED):
+    for part in _in_turn(len(x), width):
         n, of = y[part], part if np.ndim(gap) and len(gap) == len(x) else ...
         scale(x[part], factor[of], out=n)
         to_integers(n, part.start * width)
@@ -194,6 +194,14 @@ def _integers(
         n += 0.0  # -0.0 + 0.0 is +0.0
     if beyond is not ... and len(beyond):
         y[beyond] = np.clip(y[beyond], low * gap[beyond], high * gap[beyond])
+
+
+def _in_turn(n: int, width: int) -> list[slice]:
+    """Return the rows, n of so many numbers, that all passes are made over before the next.
+
+    They stay in the cache. Threads ask for the interpreter between passes: for them fewer and longer ones are quicker.
+    """
+    return slices(n, width, CACHED) if get_num_threads() == 1 else [slice(0, n)]
 
 
 def _floats(
@@ -213,7 +221,7 @@ def _floats(
     bits, own = np.dtype(f"u{x.itemsize}"), np.finfo(x.dtype)
     sign = bits.type(1 << (8 * x.itemsize - 1))
     exponent = bits.type(((1 << own.nexp) - 1) << own.nmant)
-    for part in slices(x.size, 1, CACHED):
+    for part in _in_turn(x.size, 1):
         numbers, n = x[part].view(bits), y[part]
         gap = empty(n.shape, n.dtype)
         np.bitwise_and(numbers, exponent, out=gap.view(bits))  # 2^floor(log2 |x|)
