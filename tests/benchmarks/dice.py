@@ -1,6 +1,6 @@
 """What a random byte in place of two saves: processor time of one thread, sides in turn, medians.
 
-`LPNET_NUM_THREADS=1 python -m tests.benchmarks.dice [ROUNDS]` rounds 8.4 million numbers and trains PreResNet-20.
+`python -m tests.benchmarks.dice [ROUNDS]` rounds 8.4 million numbers and trains PreResNet-20.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ def row(name: str, works: dict[str, Callable[[], object]], rounds: int) -> str:
 
 def main(rounds: int = 15) -> None:
     """Print a table."""
+    lp.set_num_threads(1)
     print(f"| what | {', ms | '.join(SIDES)}, ms | 8 bits / 16 bits |\n|---|---:|---:|---:|---:|")
     for name in ("bfp8", "fixed8.6", "e4m3"):
         print(row(name, {side: numbers(name, how) for side, how in SIDES.items()}, rounds), flush=True)

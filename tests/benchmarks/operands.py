@@ -1,6 +1,6 @@
 """What operands of few bits cost: processor time of a training step, one thread, sides in turn, medians.
 
-`LPNET_NUM_THREADS=1 python -m tests.benchmarks.operands [ROUNDS]`. "bypassed" has no product point at all: operations
+`python -m tests.benchmarks.operands [ROUNDS]`. "bypassed" has no product point at all: operations
 call kernels themselves, as before there was one.
 """
 
@@ -68,6 +68,7 @@ def bypassed() -> Iterator[None]:
 
 def main(rounds: int = 9) -> None:
     """Print a table."""
+    lp.set_num_threads(1)
     print("| network | operands | s | times products=None, round by round |\n|---|---|---:|---:|")
     for name in ("lenet", "preresnet20"):
         steps = {side: step(name, side) for side in SIDES}
