@@ -25,6 +25,7 @@ from ..backend import Array, nccl_address, nccl_group, processors, set_num_threa
 # What mpiexec tells its processes.
 RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MPI_LOCALRANKID")
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+PASSED_ON = 1  # seconds in which mpiexec passes on what was printed: it drops the rest when a process ends in an error
 
 
 class Message(NamedTuple):
@@ -131,12 +132,9 @@ class World:
             yield
         except BaseException:
             traceback.print_exc(file=sys.__stderr__)
-            self._abort()
+            time.sleep(PASSED_ON)
+            self.comm.Abort(1)
             raise
-
-    def _abort(self) -> None:
-        time.sleep(1)  # mpiexec drops what it has not passed on by then
-        self.comm.Abort(1)
 
     def settle(self) -> None:
         """Make this one of several: with its threads and its GPU, silent unless the first, no end but together."""
@@ -154,8 +152,9 @@ class World:
                 return
             sys.stderr = errors
             hook(kind, error, traceback)
+            time.sleep(PASSED_ON)
             if not self._known(error):
-                self._abort()  # the others may wait for this one
+                self.comm.Abort(1)  # the others may wait for this one
 
         sys.excepthook = ended
         atexit.register(self.leave)
