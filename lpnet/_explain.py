@@ -39,7 +39,7 @@ class Explanation:
     below: float  # the neighbours: both are x where x is a number of the format, both the end where it is beyond
     above: float
     result: float | None  # None if chance decides
-    fraction: float  # where x lies between its neighbours, from 0 to 1
+    fraction: float  # where x lies between its neighbours, from 0 to 1; an infinity counts as what would come next
     probability: float  # that stochastic rounding goes up
     lines: list[Line]
     element: Format  # of a single number: the format itself, but for formats in blocks
@@ -104,8 +104,8 @@ MOST = 128  # rows that are shown: four blocks of 32
 
 
 def _row(told: Explanation, at: Place) -> list[str]:
-    name, between = f"[{', '.join(map(str, at))}]", told.below < told.above
-    up = f"{told.probability:.1%}" if between and math.isfinite(told.above - told.below) else "-"
+    name = f"[{', '.join(map(str, at))}]"
+    up = f"{told.probability:.1%}" if told.below < told.above else "-"
     fate = ["by chance", ""] if told.result is None else [f"{told.result:.6g}", told.code(told.result)]
     return [name, f"{told.x:.6g}", f"{told.below:.6g}", f"{told.above:.6g}", up, *fate]
 
@@ -196,13 +196,13 @@ def _cut(x: np.ndarray, fmt: Format) -> tuple[np.ndarray, np.ndarray]:
 def _explanation(ways: _Ways, at: Place) -> Explanation:
     """Return what is to be said of one number."""
     value, below, above = (float(a[at]) for a in (ways.x, ways.below, ways.above))
-    result = float(ways.result[at]) if ways.result is not None else below if below == above else None
-    with quiet():
-        fraction = float(np.float64(value - below) / (above - below)) if below < value < above else 0.0
+    alike = below == above or (math.isnan(below) and math.isnan(above))
+    result = float(ways.result[at]) if ways.result is not None else below if alike else None
     n = 2**ways.bits
-    ups = min(max(math.ceil(fraction * n - 0.5), 0), n) if math.isfinite(fraction) else 0
     element = ways.fmt.element if isinstance(ways.fmt, formats.Blocked) and ways.blocked else ways.fmt
     scale = float(ways.scales[ways.owner[at]]) if ways.blocked else 1.0
+    fraction = _fraction(value, below, above, element, scale) if below < value < above else 0.0
+    ups = min(max(math.ceil(fraction * n - 0.5), 0), n)
 
     def show(y: float) -> str:
         return f"{y:<24.17g} {_code(element, y, scale)}"
@@ -211,13 +211,25 @@ def _explanation(ways: _Ways, at: Place) -> Explanation:
     if result is not None:
         lines.append(("becomes", show(result)))
     lines.append(("bits", "  ".join(f"{part} {width}" for part, width in ways.fmt.fields() if width)))
-    lines += _between(value, below, above, fraction, show)
+    if math.isnan(scale) and not math.isnan(value):
+        lines.append(("", "a number of the block is not finite: all of it become NaN"))
+    else:
+        lines += _between(value, below, above, fraction, show)
     if below < value < above:
         lines.append(("rule", RULES[ways.rounding]))
-    if below < value < above and math.isfinite(above - below):
         lines.append(("stochastic", f"{n - ups} : {ups} of {n}, or {1 - ups / n:.4%} down, {ups / n:.4%} up"))
     block = Explanations(ways, ways.places(at))
     return Explanation(value, below, above, result, fraction, ups / n, lines, element, scale, block)
+
+
+def _fraction(value: float, below: float, above: float, element: Format, scale: float) -> float:
+    """Return where a number lies between its neighbours; an infinity counts as the number that would come next."""
+    with contextlib.suppress(NotImplementedError):  # a user's, which rounds by a `quantize` of its own
+        if math.isinf(above):
+            above = below + float(element.spacing(np.array([below / scale])).flat[0]) * scale
+        elif math.isinf(below):
+            below = above - float(element.spacing(np.array([-above / scale])).flat[0]) * scale
+    return min(max((value - below) / (above - below), 0.0), 1.0)
 
 
 def _between(value: float, below: float, above: float, fraction: float, show: Any) -> list[Line]:

@@ -46,8 +46,8 @@ for fmt in ("bfp8", "bfp3"):
     print(f"{fmt} | variance, anew / old: {variance(model) / old:.2f}; error in %: {before:.1f}, {error(model):.1f}")
 
 # %%
-# 2. Nearly all of it, for the same average in bfp3: a mean and a variance over the pixels of 64 images are known well
-# enough.
+# 2. All of it but for a digit or so, for the same average in bfp3: a mean and a variance over the pixels of 64 images
+# are known well enough.
 
 for images in (64, len(train)):
     lp.optim.update_bn(model, [next(iter(lp.data.DataLoader(train, images)))])

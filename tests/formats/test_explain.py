@@ -19,7 +19,7 @@ def test_tells_what_quantize_does(fmt, rounding):
     assert told.above == lp.quantize(x, fmt, "ceil")[1, -4]
     if told.result is not None:
         assert told.result == lp.quantize(x, fmt, rounding)[1, -4]
-    else:
+    elif np.isfinite(told.above - told.below):
         assert told.fraction == pytest.approx((told.x - told.below) / (told.above - told.below))
     assert all(len(line) <= 80 and line == line.rstrip() for line in str(told).splitlines())
 
@@ -88,6 +88,25 @@ def test_bad_input():
         lp.explain(np.zeros(3), "e4m3", index=3)
     with pytest.raises(TypeError, match="explain: x must be float32 or float64, got int64"):
         lp.explain(np.arange(3), "e4m3", index=0)
+
+
+@pytest.mark.parametrize("x", [-1e9, -65535.9, -65519.0, 65504.5, 65530.0, 65536.0, 3e38])
+def test_the_odds_of_an_overflow_are_counted(x):
+    """Beyond the largest number the probability told is the share of all random values that end there, too."""
+    lanes = np.arange(2**16, dtype=np.uint16)
+    stream = type("All", (lp.random.Stream,), {"draw": lambda self, n: lanes[:n]})(0)
+    told = lp.explain(x, "fp16", "stochastic")
+    up = lp.format("fp16").quantize(np.full(2**16, x, np.float32), "stochastic", stream) == told.above
+    assert told.probability == up.mean()
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
+@pytest.mark.parametrize("x", [[np.nan], [np.inf, 1], [1, np.nan]], ids=str)
+def test_what_can_only_become_nan_is_not_left_to_chance(x, rounding):
+    """NaN, and every number of a block with one that is not finite, has a result, and is not called an overflow."""
+    told = lp.explain(np.array(x, float), "bfp4:2", rounding, 0)
+    assert np.isnan(lp.quantize(np.array(x, float), "bfp4:2", rounding)).all() and np.isnan(told.result)
+    assert "beyond the ends" not in str(told) and "NaN" in str(told)
 
 
 @pytest.mark.parametrize("x", [-3.5e33, 3.5e33, 65520.0, -np.inf, np.nan])

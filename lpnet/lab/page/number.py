@@ -177,11 +177,12 @@ def _headline(seen: Shown) -> str:
 
 def _odds(seen: Shown) -> list[list[str]]:
     told = seen.told
-    if told.below == told.above or told.result is not None:
-        odds = {told.result if told.result is not None else told.below: 1.0}
-    else:
-        odds = {told.below: 1 - told.probability, told.above: told.probability}
-    sides = {"below": told.below, "above": told.above} if told.below != told.above else {"becomes": told.below}
+    if told.result is not None and (told.below == told.above or np.isnan(told.below)):
+        return [["becomes", number.number(told.result), told.code(told.result), "100 %"]]
+    odds = {told.below: 1 - told.probability, told.above: told.probability}
+    if told.result is not None:
+        odds = {told.result: 1.0}
+    sides = {"below": told.below, "above": told.above}
     return [[side, number.number(y), told.code(y), f"{100 * odds.get(y, 0):.6g} %"] for side, y in sides.items()]
 
 
