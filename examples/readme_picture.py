@@ -1,5 +1,6 @@
 """Draw chapter 07's picture as docs/noise-ball.svg, small enough for a repository: python examples/readme_picture.py"""
 
+import hashlib
 import io
 import re
 import runpy
@@ -11,6 +12,7 @@ matplotlib.use("svg")  # before pyplot is imported; it shows nothing
 import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
+CHAPTER = HERE / "07_the_noise_ball.py"
 DOTS = re.compile(r'(?:\s*<path d="M [\d.\s]+(?:C [\d.\s]+){8}z\s*" clip-path="[^"]*" style="fill: #\w+"/>)+')
 
 
@@ -26,12 +28,18 @@ def small(dots: re.Match) -> str:
     return f'<g class="dots" stroke="{color}">{chr(10).join(paths)}</g>'
 
 
+def version() -> str:
+    """Return what tells this text of the chapter from others: a test holds the picture to it."""
+    return f"chapter 07, sha256 {hashlib.sha256(CHAPTER.read_bytes()).hexdigest()[:16]}"
+
+
 def draw() -> str:
     """Run the chapter and return its picture as SVG: text as text, tenths of a point, dots as dots."""
-    runpy.run_path(str(HERE / "07_the_noise_ball.py"))
+    runpy.run_path(str(CHAPTER))
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "lpnet", "font.sans-serif": "DejaVu Sans"})
     file = io.StringIO()
-    plt.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Type": None, "Format": None})
+    metadata = {"Date": None, "Creator": None, "Type": None, "Format": None, "Source": version()}
+    plt.savefig(file, format="svg", metadata=metadata)
     svg = DOTS.sub(small, file.getvalue())
     svg = svg.replace("</style>", ".dots path {stroke-linecap: round}</style>")
     svg = re.sub(r"\d+\.\d{2,}", lambda number: f"{float(number[0]):.1f}", svg)

@@ -1,5 +1,6 @@
 """What the README shows, works."""
 
+import hashlib
 import os
 import pathlib
 import re
@@ -11,8 +12,15 @@ import pytest
 
 import lpnet as lp
 
-README = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
+ROOT = pathlib.Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_picture_is_of_the_chapter_as_it_is():
+    """Whoever changes chapter 07 draws it anew: python examples/readme_picture.py."""
+    chapter = (ROOT / "examples/07_the_noise_ball.py").read_bytes()
+    assert f"sha256 {hashlib.sha256(chapter).hexdigest()[:16]}<" in (ROOT / "docs/noise-ball.svg").read_text()
 
 
 def test_the_first_program_learns_and_its_average_gains(capsys):
