@@ -24,7 +24,7 @@ from .distributed import shards
 from .replay import once
 from .validate import integer
 
-_CHUNK = 1 << 15  # words drawn at a time: threads ask for the interpreter in between
+_CHUNK = 1 << 15  # words drawn at a time: still in the cache when they are copied; between them threads take turns
 BLOCK = 256  # bits that Philox gives at a time
 _ROUNDING, _HOST = 0, 1  # second key word: bits for arrays, and for host-side generators, never meet
 _local = threading.local()

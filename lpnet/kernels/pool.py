@@ -43,10 +43,11 @@ def _sums(geometry: WindowGeometry, padded: Array) -> Array:
 
 def spread(geometry: WindowGeometry, share: Array, gx: Array) -> None:
     """Write into gx (n, C, H, W), which has its border, the share (n, C, H', W') that all places of a window get."""
-    if not _tiled(geometry):
+    tiled = _tiled(geometry)
+    if not tiled:
         gx[...] = 0
     for index in geometry.taps:
-        if _tiled(geometry):
+        if tiled:
             gx[index] = share
         else:
             gx[index] += share
@@ -57,7 +58,8 @@ def spread_to_largest(geometry: WindowGeometry, gy: Array, x: Array, y: Array, h
     xp = get_array_module(x)
     inside = _padded(geometry, xp.ones(geometry.size, bool), False)  # the border gets nothing
     free, here = xp.ones(y.shape, bool), xp.empty(y.shape, bool)  # windows whose largest is to be met; that meet it now
-    if not _tiled(geometry):
+    tiled = _tiled(geometry)
+    if not tiled:
         gx[...] = 0
     for seen, index in zip(_seen(geometry, x), geometry.taps, strict=True):
         xp.equal(seen, y, out=here)
@@ -67,7 +69,7 @@ def spread_to_largest(geometry: WindowGeometry, gy: Array, x: Array, y: Array, h
             here &= inside[index]
         here &= free
         free ^= here
-        if _tiled(geometry):
+        if tiled:
             select(here, gy, out=gx[index])
         else:
             gx[index] += select(here, gy)

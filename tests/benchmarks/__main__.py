@@ -117,7 +117,7 @@ def _step(name: str, low: bool) -> Comparison:
     x, labels = batch(NETWORKS[name])
     model = network(name, low)
     theirs = peers.trainer(peers.twin(model), low, x, labels)
-    return compare(trainer(model, low, x, labels), theirs, rounds=5, least=1.5)
+    return compare(trainer(model, "bfp8" if low else None, x, labels), theirs, rounds=5, least=1.5)
 
 
 def steps() -> Iterator[str]:
@@ -173,7 +173,7 @@ def scaling() -> Iterator[str]:
 
 
 def _scaling_row(name: str, make: Callable[[], lp.nn.Module], n: int) -> str:
-    seconds = median(trainer(lowered(make(), True), True, *batch((3, 32, 32), n)), least=0.5)
+    seconds = median(trainer(lowered(make(), True), "bfp8", *batch((3, 32, 32), n)), least=0.5)
     return f"| {name} | {n} | {get_num_threads()} | {1e3 * seconds:.4g} | {1e6 * seconds / n:.0f} |"
 
 

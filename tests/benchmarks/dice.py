@@ -13,9 +13,8 @@ from collections.abc import Callable
 import numpy as np
 
 import lpnet as lp
-import lpnet.functions as F
 
-from .ours import NETWORKS, batch, network
+from .ours import NETWORKS, batch, network, trainer
 
 SIDES = {"nearest": "nearest", "16 bits": "stochastic", "8 bits": lp.Stochastic(8)}
 
@@ -30,15 +29,7 @@ def step(rounding: str | lp.Stochastic) -> Callable[[], object]:
     """Return a function that takes a training step of PreResNet-20 in bfp8."""
     model, precision = network("preresnet20", low=False), lp.Precision.uniform("bfp8", rounding)
     lp.nn.lower(model, precision)
-    optimizer = lp.optim.SGD(model.parameters(), 0.01, 0.9, 5e-4, precision=precision)
-    x, labels = batch(NETWORKS["preresnet20"])
-
-    def train() -> None:
-        optimizer.zero_grad()
-        F.cross_entropy(model(lp.Tensor(x)), labels).backward()
-        optimizer.step()
-
-    return train
+    return trainer(model, precision, *batch(NETWORKS["preresnet20"]))
 
 
 def row(name: str, works: dict[str, Callable[[], object]], rounds: int) -> str:

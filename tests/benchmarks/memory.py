@@ -56,14 +56,15 @@ def by_stage(layers: nn.Sequential) -> nn.Sequential:
 
 def main(name: str, way: str, batch: int) -> float:
     """Return the peak of some steps, in MB."""
-    torch = way in ("PyTorch", "QPyTorch")
+    torch, low = way in ("PyTorch", "QPyTorch"), way not in ("float", "PyTorch")
     if torch:
         from . import peers  # lpnet's own figure is without PyTorch
     before = status("VmRSS")
     model, data = network(name, way), ours.batch(ours.NETWORKS[name], batch)
     if torch:
-        model = peers.twin(model)
-    train = (peers if torch else ours).trainer(model, way not in ("float", "PyTorch"), *data)
+        train = peers.trainer(peers.twin(model), low, *data)
+    else:
+        train = ours.trainer(model, "bfp8" if low else None, *data)
     for _ in range(STEPS):
         train()
     return status("VmHWM") - before

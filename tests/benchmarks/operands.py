@@ -1,7 +1,7 @@
 """What operands of few bits cost: processor time of a training step, one thread, sides in turn, medians.
 
-`python -m tests.benchmarks.operands [ROUNDS]`. "bypassed" has no product point at all: operations
-call kernels themselves, as before there was one.
+`python -m tests.benchmarks.operands [ROUNDS]`. "bypassed" has no product point at all: operations call kernels
+themselves, as before there was one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def step(name: str, side: str) -> Callable[[], float]:
     model = network(name, low=False)
     if SIDES[side] is not None:
         lp.nn.lower(model, lp.Precision(products=SIDES[side]), (lp.nn.Conv2d, lp.nn.Linear))
-    train = trainer(model, False, *batch(NETWORKS[name]))
+    train = trainer(model, None, *batch(NETWORKS[name]))
 
     def timed() -> float:
         with bypassed() if side == "bypassed" else contextlib.nullcontext():

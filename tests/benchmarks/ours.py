@@ -31,11 +31,11 @@ def lowered(model: lp.nn.Module, low: bool) -> lp.nn.Module:
     return model
 
 
-def trainer(model: lp.nn.Module, low: bool, x: np.ndarray, labels: np.ndarray) -> Callable[[], float]:
+def trainer(
+    model: lp.nn.Module, precision: lp.Precision | str | None, x: np.ndarray, labels: np.ndarray
+) -> Callable[[], float]:
     """Return a function that takes one training step and returns the loss."""
-    optimizer = lp.optim.SGD(
-        model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, precision="bfp8" if low else None
-    )
+    optimizer = lp.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, precision=precision)
 
     def train() -> float:
         optimizer.zero_grad()

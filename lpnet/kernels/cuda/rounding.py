@@ -69,7 +69,7 @@ def _run(plan: Plan, rounding: str | Stochastic, stream: random.Stream | None) -
     return y
 
 
-def random_bits(stream: random.Stream, n: int, xp: ModuleType, width: int = 16) -> Array:
+def random_bits(stream: random.Stream, n: int, xp: ModuleType, width: int) -> Array:
     """Return random numbers of the stream's next site, of 16 or 8 bits, (n,), drawn on the GPU: those of the CPU."""
     where, start = place(stream, n)
     first, count, lanes = random.blocks(start, start + n, width)

@@ -104,8 +104,8 @@ def spread(geometry: ConvGeometry, W: Array, gy: Array, gx: Array) -> None:
     (n, _, *out), (K, G, L, C, O) = gy.shape, W.shape  # noqa: E741
     # Short rows, added again and again, take longer than laying samples side by side does.
     p = divisor(n, TOGETHER) if K * L > 1 and out[1] < SHORT else 1
-    m, errors = n // p, side_by_side(gy, p).reshape(n // p, G, O, -1)
-    inputs = np.zeros((m, G, C, *geometry.size, p), gx.dtype)
+    m = n // p
+    errors, inputs = side_by_side(gy, p).reshape(m, G, O, -1), np.zeros((m, G, C, *geometry.size, p), gx.dtype)
     products = empty((m, G, L * C, errors.shape[-1]), gx.dtype)
     for i, w in enumerate(W):
         np.matmul(w.reshape(G, L * C, O), errors, out=products)

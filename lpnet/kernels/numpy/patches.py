@@ -94,6 +94,7 @@ class Patches:
         self._copy(x.reshape(m, G, C, *self.size, p), seen)
         for index in self.clears:
             seen[index] = 0
+        # (m, R, G, L, C, H'', W', p) -> (m, T, G, L C, H' W' p)
         row = self.out[1] * p
         matrices = seen.reshape(m, -1, G, L * C, self.height * row)
         if self.down:
@@ -107,16 +108,16 @@ class Patches:
     def _copy(self, x: np.ndarray, seen: np.ndarray) -> None:
         """Write x (m, G, C, H, W, p) to where it is seen, (m, R, G, L, C, H'', W', p)."""
         if self.whole_rows:
-            m = len(x)
-            self._copy_rows(x.reshape(*x.shape[:3], -1), seen[:, 0].reshape(m, *seen.shape[2:5], -1), seen.shape[-1])
+            self._copy_rows(x, seen[:, 0])
             return
         for r, (to, of) in enumerate(self.rows):
             for j, (there, here) in enumerate(self.columns):
                 seen[:, r, :, j, :, to, there] = x[:, :, :, of, here]
 
-    def _copy_rows(self, x: np.ndarray, seen: np.ndarray, p: int) -> None:
-        """Write x (m, G, C, H W p) to (m, G, L, C, H' W p), one long copy a place. Ends of rows are cleared after."""
-        (to, of), row = self.rows[0], self.size[1] * p
+    def _copy_rows(self, x: np.ndarray, seen: np.ndarray) -> None:
+        """Write x (m, G, C, H, W, p) to (m, G, L, C, H'', W, p), a long copy a place. Rows' ends are cleared after."""
+        (to, of), p, row = self.rows[0], x.shape[-1], self.size[1] * x.shape[-1]
+        x, seen = x.reshape(*x.shape[:3], -1), seen.reshape(*seen.shape[:4], -1)  # rows one after the other
         start, length = to.start * row, (to.stop - to.start) * row
         for j, (there, here) in enumerate(self.columns):
             shift = (here.start - there.start) * p

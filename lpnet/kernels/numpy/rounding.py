@@ -66,7 +66,7 @@ def quantize(fmt: Format, x: Any, rounding: Rounding, stream: Stream | None) -> 
     return y.reshape(x.shape)
 
 
-def random_bits(stream: Stream, n: int, xp: ModuleType = np, width: int = 16) -> Array:
+def random_bits(stream: Stream, n: int, xp: ModuleType, width: int) -> Array:
     """Return random numbers of the stream's next site, of 16 or 8 bits, (n,)."""
     window = stream.window(n)
     return random.bits(window.seed, window.site, window.start, window.start + n, width)
